@@ -1,0 +1,1 @@
+"""kfacade beside the plain PyTorch loop, and beside other Keras implementations: `python -m benchmarks`."""

@@ -1,0 +1,108 @@
+"""The same workloads as a good PyTorch user writes them: no framework, one loop.
+
+Fused or foreach optimizers, gradients set to None, channels_last, batches gathered by index from tensors, logits in the
+loss, and nothing that waits for a number in each step.
+"""
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class _LastStep(nn.Module):
+    """A recurrent layer's output at the last step, behind an optional embedding."""
+
+    def __init__(self, layer, embedding=None):
+        super().__init__()
+        self.embedding, self.layer, self.head = embedding, layer, nn.Linear(128, 1)
+
+    def forward(self, x):
+        if self.embedding is not None:
+            x = self.embedding(x)
+        return self.head(self.layer(x)[0][:, -1])
+
+
+def _mlp():
+    return nn.Sequential(
+        nn.Linear(784, 512), nn.ReLU(), nn.Dropout(0.2), nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.2),
+        nn.Linear(512, 10))
+
+
+def _tiny():
+    return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def _bn_convnet():
+    modules, channels = [], 3
+    for filters in (32, 64):
+        for _ in range(2):
+            modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
+            channels = filters
+        modules.append(nn.MaxPool2d(2))
+    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def _mnist_cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
+
+
+def _adam(parameters):
+    return torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
+
+
+def _rmsprop(parameters):
+    return torch.optim.RMSprop(parameters, lr=0.001, alpha=0.9, eps=1e-7, foreach=True)
+
+
+def _adadelta(parameters):
+    return torch.optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7, foreach=True)
+
+
+MODELS = {
+    'tiny': (_tiny, _adam),
+    'mlp_32': (_mlp, _rmsprop),
+    'mlp_512': (_mlp, _rmsprop),
+    'mnist_cnn': (_mnist_cnn, _adadelta),
+    'bn_convnet': (_bn_convnet, _adam),
+    'lstm': (lambda: _LastStep(nn.LSTM(128, 128, batch_first=True), nn.Embedding(20000, 128)), _adam),
+    'gru': (lambda: _LastStep(nn.GRU(64, 128, batch_first=True)), _adam),
+}
+
+# What is learned: the loss of logits and targets, and how many of a batch are right.
+_CLASSES = (F.cross_entropy, lambda logits, target: logits.argmax(1) == target)
+_YES_OR_NO = (F.binary_cross_entropy_with_logits, lambda logits, target: (logits > 0) == (target > 0.5))
+_NUMBER = (F.mse_loss, None)
+
+
+def trainer(name, workload, x, y):
+    """A function that trains this workload for one pass over the data and gives mean loss and accuracy."""
+    build, make_optimizer = MODELS[name]
+    model = build()
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    if y.shape[1] > 1:
+        y, (loss_of, right) = y.argmax(1), _CLASSES
+    else:
+        loss_of, right = _NUMBER if name == 'tiny' else _YES_OR_NO
+    if x.dim() == 4:
+        model = model.to(memory_format=torch.channels_last)
+        x = x.permute(0, 3, 1, 2)  # NHWC seen as NCHW: already channels_last
+    optimizer = make_optimizer(model.parameters())
+    size = workload.batch_size
+
+    def train():
+        model.train()
+        total_loss, total_right = torch.zeros(()), torch.zeros((), dtype=torch.long)
+        for index in torch.randperm(len(x)).split(size):
+            target = y[index]
+            optimizer.zero_grad(set_to_none=True)
+            output = model(x[index])
+            loss = loss_of(output, target)
+            loss.backward()
+            optimizer.step()
+            total_loss += loss.detach() * len(index)
+            if right:
+                total_right += right(output, target).sum()
+        return total_loss.item() / len(x), total_right.item() / len(x)
+
+    return train

@@ -1,0 +1,59 @@
+"""One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD`.
+
+SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
+pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph.
+"""
+import os
+import sys
+import time
+
+import numpy as np
+
+from benchmarks.workloads import WORKLOADS, resnet50
+
+# Before torch or TensorFlow is imported: one thread, and torch under Keras 3.
+ONE_THREAD = dict.fromkeys(['OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS',
+                            'TF_NUM_INTEROP_THREADS'], '1')
+
+
+def _keras(side):
+    if side == 'kfacade':
+        import kfacade
+        return kfacade
+    os.environ.setdefault('KERAS_BACKEND', 'torch')
+    try:
+        import tf_keras
+        return tf_keras
+    except ImportError:
+        import keras
+        return keras
+
+
+def runner(side, name):
+    """A function that does one run."""
+    if name == 'build':
+        keras = _keras(side)
+        return lambda: resnet50(keras)
+    workload = WORKLOADS[name]
+    x, y = workload.data(np.random.RandomState(0), workload.samples)
+    if side == 'plain':
+        from benchmarks import plain
+        return plain.trainer(name, workload, x, y)
+    model = workload.build(_keras(side))
+    return lambda: model.fit(x, y, batch_size=workload.batch_size, epochs=1, shuffle=True, verbose=0)
+
+
+def main(side, name):
+    answers, sys.stdout = sys.stdout, sys.stderr
+    os.environ.update(ONE_THREAD)
+    run = runner(side, name)
+    if 'torch' in sys.modules:
+        sys.modules['torch'].set_num_threads(1)
+    for _ in sys.stdin:
+        start = time.process_time()
+        run()
+        print(time.process_time() - start, file=answers, flush=True)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

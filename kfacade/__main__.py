@@ -1,0 +1,83 @@
+"""``python -m kfacade SCRIPT.py [args]``: runs an unmodified Keras script on kfacade.
+
+In this process `keras` and its submodules are names for kfacade's modules. ``-m MODULE`` runs a module instead, and
+``--backend-name tensorflow`` makes ``K.backend()`` answer that, for scripts that refuse any other name.
+"""
+import argparse
+import importlib
+import os
+import runpy
+import sys
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+class KerasAlias(MetaPathFinder, Loader):
+    """Finds ``keras`` and ``keras.x.y``: the first is a module of that name, the others are kfacade's own modules."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname == 'keras':
+            return ModuleSpec(fullname, self, is_package=True)
+        if fullname.startswith('keras.'):
+            module = importlib.import_module('kfacade' + fullname[len('keras'):])
+            return ModuleSpec(fullname, self, is_package=hasattr(module, '__path__'))
+        return None
+
+    def exec_module(self, module):
+        name = module.__name__
+        if name == 'keras':
+            package = importlib.import_module('kfacade')
+            module.__dict__.update({k: v for k, v in vars(package).items() if k not in _OWN})
+            for path, loaded in list(sys.modules.items()):  # those loaded already are reached by attribute as well
+                if path.startswith('kfacade.') and isinstance(loaded, ModuleType):
+                    sys.modules.setdefault('keras' + path[len('kfacade'):], loaded)
+        else:
+            sys.modules[name] = sys.modules['kfacade' + name[len('keras'):]]
+
+
+_OWN = {'__name__', '__spec__', '__loader__', '__package__', '__path__', '__file__', '__cached__', '__builtins__'}
+
+
+def install_keras_alias():
+    """Lets ``import keras`` mean kfacade, in this process."""
+    for name in [n for n in sys.modules if n == 'keras' or n.startswith('keras.')]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, KerasAlias())
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
+    parser.add_argument('--backend-name', default='torch', help='what K.backend() answers (default: torch)')
+    parser.add_argument('-m', dest='module', metavar='MODULE', help='run a module, as python -m does')
+    split = _own_arguments(arguments)
+    options, rest = parser.parse_args(arguments[:split]), arguments[split:]
+    from kfacade import config
+    config._backend = options.backend_name
+    install_keras_alias()
+    if options.module:
+        sys.path[0] = os.getcwd()
+        sys.argv = [options.module, *rest]
+        runpy.run_module(options.module, run_name='__main__', alter_sys=True)
+    elif rest:
+        if not os.path.exists(rest[0]):
+            parser.error(f'there is no script {rest[0]!r}')
+        sys.argv = rest
+        sys.path[0] = os.path.dirname(os.path.abspath(rest[0]))
+        runpy.run_path(rest[0], run_name='__main__')
+    else:
+        parser.error('name a script to run, or a module with -m')
+
+
+def _own_arguments(arguments):
+    """How many of the arguments are kfacade's own: those before the script, or up to the module's name."""
+    i = 0
+    while i < len(arguments) and arguments[i].startswith('-'):
+        if arguments[i] == '-m':
+            return i + 2
+        i += 2 if arguments[i] == '--backend-name' else 1
+    return i
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])

@@ -1,0 +1,265 @@
+"""What steps: Keras' optimizers as torch optimizers, fused where torch has a kernel for the arithmetic.
+
+A kernel is made once from lists of parameters and slots (``kernel(params, *slots, **options)``) and gives
+``update(gradients, *coefficients)``, which changes both in place. The lists share a device, a dtype and, tensor by
+tensor, their strides: the fused kernels of the CPU walk through memory without looking at strides.
+
+Two identities serve several kernels. Torch's Adam with its bias correction switched off (``_no_correction``) is
+
+    m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2;   p = p - lr m / (sqrt(v) + epsilon)
+
+which is Keras' Adam, whose correction is a factor of `lr`; and RMSprop, where b1 = 0 and the gradient itself may serve
+as `m`. Torch's SGD subtracts ``lr * buffer`` from p; with lr = -1 its buffer is the velocity v = m v - lr g of Keras.
+"""
+import math
+
+import torch
+
+from .backend import state
+
+_FUSED_DEVICES = {'cpu', 'cuda', 'mps', 'xpu'}
+_PLAIN = {'weight_decay': 0., 'maximize': False}
+
+NO_GRADIENT = ('An operation has `None` for gradient. Please make sure that all of your ops have a gradient defined '
+               '(i.e. are differentiable). Common ops without gradient: K.argmax, K.round, K.eval.')
+
+
+# ---------------------------------------------------------------- kernels
+
+def sgd(ps, vs, *, nesterov):
+    """Velocity and parameter: v = m v - lr g, then p + v, or p + m v - lr g with Nesterov momentum."""
+    def update(gs, lr, momentum):
+        # Of a momentum of exactly 0 the kernel would keep no velocity, but Keras stores it.
+        momentum = momentum or 5e-324
+        torch._fused_sgd_(ps, gs, vs, momentum=momentum, lr=-momentum if nesterov else -1., dampening=1. + lr,
+                          nesterov=False, is_first_step=False, **_PLAIN)
+        if nesterov:
+            torch._fused_sgd_(ps, gs, [], momentum=0., lr=lr, dampening=0., nesterov=False, is_first_step=False,
+                              **_PLAIN)
+    return update
+
+
+def rmsprop(ps, vs, *, epsilon):
+    """v = rho v + (1 - rho) g^2, p - lr g / (sqrt(v) + epsilon)."""
+    steps = _no_correction(ps)
+
+    def update(gs, lr, rho):
+        torch._fused_adam_(ps, gs, gs, vs, [], steps, lr=lr, beta1=0., beta2=rho, eps=epsilon, amsgrad=False, **_PLAIN)
+    return update
+
+
+def adagrad(ps, vs, *, epsilon):
+    """v = v + g^2, p - lr g / (sqrt(v) + epsilon)."""
+    steps = [torch.ones((), device=p.device) for p in ps]
+
+    def fused(gs, lr):
+        torch._fused_adagrad_(ps, gs, vs, steps, lr=lr, lr_decay=0., eps=epsilon, **_PLAIN)
+
+    def update(gs, lr):
+        torch._foreach_addcmul_(vs, gs, gs)
+        torch._foreach_addcdiv_(ps, gs, _root(vs, epsilon), -lr)
+    return fused if ps[0].device.type == 'cpu' else update
+
+
+def adadelta(ps, vs, ds, *, rho, epsilon):
+    """v = rho v + (1 - rho) g^2, u = g sqrt(d + epsilon) / sqrt(v + epsilon), p - lr u, d = rho d + (1 - rho) u^2."""
+    def update(gs, lr):
+        torch._foreach_mul_(vs, rho)
+        torch._foreach_addcmul_(vs, gs, gs, 1. - rho)
+        steps, scales = torch._foreach_add(ds, epsilon), torch._foreach_add(vs, epsilon)
+        torch._foreach_div_(steps, scales)
+        torch._foreach_sqrt_(steps)
+        torch._foreach_mul_(steps, gs)
+        torch._foreach_add_(ps, steps, alpha=-lr)
+        torch._foreach_mul_(ds, rho)
+        torch._foreach_addcmul_(ds, steps, steps, 1. - rho)
+    return update
+
+
+def adam(ps, ms, vs, maxima=(), *, epsilon, amsgrad):
+    """The module's Adam; with `amsgrad`, the running maximum of v takes its place in the last formula."""
+    steps = _no_correction(ps)
+
+    def update(gs, lr, beta_1, beta_2):
+        torch._fused_adam_(ps, gs, ms, vs, maxima, steps, lr=lr, beta1=beta_1, beta2=beta_2, eps=epsilon,
+                           amsgrad=amsgrad, **_PLAIN)
+    return update
+
+
+def adamax(ps, ms, us, *, epsilon):
+    """m = b1 m + (1 - b1) g, u = max(b2 u, |g|), p - lr m / (u + epsilon)."""
+    def update(gs, lr, beta_1, beta_2):
+        torch._foreach_lerp_(ms, gs, 1. - beta_1)
+        torch._foreach_mul_(us, beta_2)
+        torch._foreach_maximum_(us, torch._foreach_abs(gs))
+        torch._foreach_addcdiv_(ps, ms, torch._foreach_add(us, epsilon), -lr)
+    return update
+
+
+def nadam(ps, ms, vs, *, epsilon):
+    """The module's m and v, then p - (lr_g g + lr_m m) / (sqrt(v / c) + epsilon); c corrects the bias of v."""
+    steps = _no_correction(ps)
+
+    def update(gs, _, lr_g, lr_m, beta_1, beta_2, correction):
+        root = math.sqrt(correction)
+        torch._fused_adam_(ps, gs, ms, vs, [], steps, lr=lr_m * root, beta1=beta_1, beta2=beta_2, eps=epsilon * root,
+                           amsgrad=False, **_PLAIN)
+        torch._foreach_addcdiv_(ps, gs, _root(vs, epsilon * root), -lr_g * root)
+    return update
+
+
+def _no_correction(ps):
+    """Step counts for a fused Adam: after infinitely many steps 1 - beta^t is 1."""
+    return [torch.full((), math.inf, device=ps[0].device)] * len(ps)
+
+
+def _root(vs, epsilon):
+    roots = torch._foreach_sqrt(vs)
+    torch._foreach_add_(roots, epsilon)
+    return roots
+
+
+def _by_rule(rule, ps, slots, options):
+    """The update that any device can do: an optimizer's rule on each parameter in turn."""
+    def update(gs, *coefficients):
+        for p, g, *own in zip(ps, gs, *slots):
+            for tensor, new in zip((p, *own), rule(p, g, own, *coefficients, **options)):
+                tensor.copy_(new)
+    return update
+
+
+# ---------------------------------------------------------------- the step
+
+class Step(torch.optim.Optimizer):
+    """Updates `params` (Variables) from their gradients as a built-in Keras optimizer does; call it once a batch.
+
+    Raises ValueError where a parameter has no gradient, before anything changes. Clipping changes gradients in place.
+    It is a torch optimizer with one param group per device and dtype: torch's schedulers find the learning rate in
+    `param_groups`, and `state` holds the tensors that the Keras optimizer's `weights` show. Calling it leaves out the
+    hooks and the profiler's mark that ``step()`` comes with.
+    """
+
+    def __init__(self, optimizer, params, slots):
+        self._params, self._slots, self._optimizer = params, slots, optimizer
+        self._rates = [getattr(optimizer, name) for name in optimizer.rates]
+        self._decay = optimizer.decay if getattr(optimizer, 'initial_decay', 0) > 0 else None
+        self._iterations, self._coefficients = optimizer.iterations, optimizer.coefficients
+        self._carried = [getattr(optimizer, name) for name in optimizer.carried]
+        self._options = {name: getattr(optimizer, name) for name in optimizer.options}
+        self._clipnorm, self._clipvalue = optimizer.clipping()
+        self._constrain = constrainer(params)
+        self._no_grad = torch.no_grad()
+        self._buckets, self._signature = [], None
+        super().__init__([{'params': []}], {'lr': optimizer.lr.host})
+        self._opt_called = True  # or torch's schedulers, which look for calls of ``step()``, would warn
+        self.refresh()
+
+    def refresh(self):
+        """Looks up the tensors behind the Variables again, moving the slots to where their parameters went.
+
+        Call it before a run of steps: parameters may have been replaced or moved. Returns whether any had.
+        """
+        tensors = [p.param for p in self._params]
+        signature = [(id(t), t.device, t.dtype, t.stride()) for t in tensors]
+        if signature == self._signature:
+            return False
+        alike = {}
+        for i, tensor in enumerate(tensors):
+            alike.setdefault((tensor.device, tensor.dtype), []).append(i)
+            for kind in self._slots.values():
+                _follow(kind[i], tensor)
+        self.state.clear()
+        self._buckets = [self._bucket([tensors[i] for i in group], {
+            name: [kind[i].param for i in group] for name, kind in self._slots.items()}) for group in alike.values()]
+        common = {**self.param_groups[0], 'lr': self._optimizer.lr.host}
+        self.param_groups[:] = [{**common, 'params': ps} for ps, *_ in self._buckets] or [common]
+        self._optimizer.lr.groups = self.param_groups
+        self._signature = signature
+        return True
+
+    def _bucket(self, ps, slots):
+        """The parameters, their strides, and the function that updates them."""
+        for i, p in enumerate(ps):
+            self.state[p] = {name: tensors[i] for name, tensors in slots.items()}
+        strides = [p.stride() for p in ps]
+        dense = all([t.stride() for t in tensors] == strides for tensors in slots.values())
+        if dense and ps[0].device.type in _FUSED_DEVICES and ps[0].dtype.is_floating_point:
+            return ps, strides, self._optimizer.kernel(ps, *slots.values(), **self._options)
+        return ps, strides, _by_rule(self._optimizer.rule, ps, list(slots.values()), self._options)
+
+    def load_state_dict(self, state_dict):
+        """Not for this optimizer, whose state belongs to the Keras one."""
+        raise NotImplementedError('The state of this optimizer is the `weights` of the Keras optimizer: use its '
+                                  '`get_weights` and `set_weights`.')
+
+    def step(self, closure=None):
+        """``step()`` of torch's optimizers: calls `closure`, if there is one, for the loss, then updates."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self()
+        return loss
+
+    def __call__(self):
+        rates, done = [rate.host for rate in self._rates], self._iterations.host
+        if self._decay is not None:
+            rates[0] *= 1. / (1. + self._decay.host * done)
+        coefficients = self._coefficients(done + 1, *rates)
+        with self._no_grad:
+            gradients = self._gradients()
+            for gs, (_, _, update) in zip(gradients, self._buckets):
+                update(gs, *coefficients)
+            if self._constrain:
+                self._constrain()
+        for variable, value in zip(self._carried, coefficients):
+            variable.host = value
+        self._iterations.host = done + 1
+
+    def _gradients(self):
+        """The gradients of each bucket, clipped in place. Raises ValueError where one is missing."""
+        try:
+            gradients = [_aligned([p.grad for p in ps], ps, strides) for ps, strides, _ in self._buckets]
+        except AttributeError:
+            raise ValueError(NO_GRADIENT) from None
+        if self._clipnorm:
+            self._clip_norm(gradients)
+        if self._clipvalue:
+            for gs in gradients:
+                torch._foreach_clamp_min_(gs, -self._clipvalue)
+                torch._foreach_clamp_max_(gs, self._clipvalue)
+        return gradients
+
+    def _clip_norm(self, gradients):
+        """Scales all gradients by c / n where their common norm n is c or more, without waiting for n."""
+        norms = [norm for gs in gradients for norm in torch._foreach_norm(gs)]
+        if norms:
+            norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
+            scale = torch.where(norm >= self._clipnorm, self._clipnorm / norm, 1.)
+            for gs in gradients:
+                torch._foreach_mul_(gs, scale.to(gs[0]))
+
+
+def _follow(slot, tensor):
+    """Gives a slot the device, dtype and strides of its parameter."""
+    old = slot.param
+    if (old.device, old.dtype, old.stride()) != (tensor.device, tensor.dtype, tensor.stride()):
+        setattr(slot.owner, slot.key, torch.empty_like(tensor, requires_grad=False).copy_(old))
+
+
+def _aligned(gs, ps, strides):
+    """The gradients with their parameters' strides. Raises AttributeError where one is None."""
+    if [g.stride() for g in gs] == strides:
+        return gs
+    return [g if g.stride() == p.stride() else torch.empty_like(p).copy_(g) for g, p in zip(gs, ps)]
+
+
+def constrainer(params):
+    """A function that applies the constraints of those Variables which have one; None where none has."""
+    bound = [p for p in params if getattr(p, 'constraint', None) is not None]
+
+    def constrain():
+        with state.running():
+            for p in bound:
+                p.assign(p.constraint(p.value))
+    return constrain if bound else None

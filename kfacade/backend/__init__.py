@@ -1,0 +1,13 @@
+"""The Keras backend ``K`` on torch."""
+from ..config import (cast_to_floatx, epsilon, floatx, image_data_format, image_dim_ordering, normalize_data_format,
+                      set_epsilon, set_floatx, set_image_data_format, set_image_dim_ordering)
+from ..utils.generic_utils import has_arg, transpose_shape
+from .control import *  # noqa: F403
+from .ctc import *  # noqa: F403
+from .math import *  # noqa: F403
+from .nn import *  # noqa: F403
+from .random import *  # noqa: F403
+from .session import *  # noqa: F403
+from .spatial import *  # noqa: F403
+from .state import get_uid, name_scope, reset_uids
+from .variable import Update, Variable

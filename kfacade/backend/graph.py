@@ -1,0 +1,335 @@
+"""The compiler: recorded symbols in, one flat `torch.fx.GraphModule` a learning phase out."""
+import keyword
+import operator
+import re
+from collections import Counter, defaultdict
+
+import numpy as np
+import torch
+from torch import fx
+
+from .state import mode
+from .symbolic import Face, SymbolicTensor, function_name, is_symbolic, leaves, map_leaves, symbols_in
+from .variable import HostVariable, MovingAverageUpdate, Variable
+
+_LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
+             torch.Size, torch.layout)
+
+
+class _Phase(SymbolicTensor):
+    """The learning phase: a symbol that the compiler replaces by True (training) or False (test)."""
+
+    def __init__(self):
+        super().__init__(None, (), {}, (True, True), name='keras_learning_phase:0')
+        self._uses_learning_phase = True
+
+
+PHASE = _Phase()
+
+
+def choose_phase(phase, in_train, in_test):
+    """The value of one of two expressions; where `phase` is the learning phase, the other one is not even compiled."""
+    return in_train if phase else in_test
+
+
+def gradients_of(loss, targets, create_graph):
+    """Gradients of the sum of `loss`; targets that turn out to have none get zeros."""
+    if not loss.requires_grad:
+        return [torch.zeros_like(t) for t in targets]
+    found = torch.autograd.grad(loss.sum(), targets, create_graph=create_graph, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, targets)]
+
+
+def mark_target(tensor):
+    """`tensor` as something that a gradient can be taken for."""
+    if tensor.requires_grad or not tensor.is_floating_point():
+        return tensor
+    return tensor.detach().requires_grad_()
+
+
+def read_host(variable):
+    """The number behind a HostVariable, as a tensor without dimensions."""
+    return variable.value
+
+
+def dependencies(symbol, phase):
+    """The symbols that `symbol` is computed from in the given phase (None: in either)."""
+    if symbol.fn is choose_phase and phase is not None:
+        chooser, in_train, in_test = symbol.args
+        if chooser is PHASE:
+            return symbols_in(in_train if phase else in_test)
+    return symbols_in((symbol.args, symbol.kwargs))
+
+
+def walk(outputs, inputs=(), phase=None):
+    """All symbols that `outputs` need, in an order of computation, stopping at `inputs`. Without recursion."""
+    known, order = set(inputs), []
+    stack = [(s, False) for s in reversed(outputs)]
+    while stack:
+        symbol, ready = stack.pop()
+        if ready:
+            order.append(symbol)
+        elif symbol not in known:
+            known.add(symbol)
+            stack.append((symbol, True))
+            stack.extend((s, False) for s in reversed(dependencies(symbol, phase)) if s not in known)
+    return order
+
+
+class CompiledGraph:
+    """A graph ready to run in one learning phase: ``graph(*inputs)`` gives the outputs, then the updates' new values.
+
+    `module` is the `fx.GraphModule`. It refers to the layers and weight holders themselves, so what changes there
+    (values, devices) is what the next run sees.
+    """
+
+    def __init__(self, module, phase, n_outputs, updates, pending, differentiates):
+        self.module, self.phase, self.n_outputs = module, phase, n_outputs
+        self.updates, self._pending, self.differentiates = updates, pending, differentiates
+        self.forward = module.forward
+
+    def __call__(self, *inputs):
+        outer, mode.phase = mode.phase, self.phase
+        mode.depth += 1
+        try:
+            return self.forward(*inputs)
+        finally:
+            mode.depth -= 1
+            mode.phase = outer
+
+    def run(self, *inputs):
+        """Runs without keeping a graph for autograd, applies the updates, and returns the outputs, detached."""
+        with torch.set_grad_enabled(self.differentiates):
+            results = self.detached(self(*inputs))
+        self.apply_updates(results[self.n_outputs:])
+        return results[:self.n_outputs]
+
+    @staticmethod
+    def detached(results):
+        """Results without history that share no memory with a variable, so that no assignment changes them."""
+        return [_own(r) for r in results]
+
+    def apply_updates(self, values):
+        """Assigns the new values, all of them computed from the old ones."""
+        if self._pending:
+            for update, value in zip(self._pending, values):
+                update.variable.assign(value)
+        for update in self.updates:
+            update.applied()
+
+
+def _own(value):
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.detach().clone() if value._is_view() else value.detach()
+
+
+def compile_graph(inputs, outputs, updates=(), phase=False):
+    """Compiles the computation of `outputs` and of the new values of `updates` from `inputs`.
+
+    Arguments:
+        inputs: symbols whose values are fed: placeholders, or any inner symbol.
+        outputs: symbols, Variables or constants.
+        updates: `Update` objects, applied by `CompiledGraph.apply_updates`.
+        phase: True for training, False for test.
+    Raises ValueError naming a placeholder that is needed and not fed.
+    """
+    compiler = _Compiler(inputs, outputs, updates, phase)
+    return compiler.compile()
+
+
+class _Compiler:
+    def __init__(self, inputs, outputs, updates, phase):
+        self.inputs, self.outputs, self.updates, self.phase = list(inputs), list(outputs), list(updates), bool(phase)
+        wanted = symbols_in(self.outputs)
+        self.order = walk(wanted, [*self.inputs, PHASE], self.phase)
+        self.fused = self._fusible_updates() if self.phase else {}
+        self.pending = [u for u in self.updates
+                        if not (isinstance(u, MovingAverageUpdate) and u.output in self.fused)]
+        self.order = walk(wanted + symbols_in([u.new_value for u in self.pending]), [*self.inputs, PHASE], self.phase)
+        self.graph = fx.Graph()
+        self.module = fx.GraphModule({}, fx.Graph())
+        self.nodes, self.registered, self.names = {}, {}, Counter()
+
+    def _fusible_updates(self):
+        """Layer calls that can make their own moving-average updates: both are wanted, and it is the only call."""
+        wanted = defaultdict(list)
+        for update in self.updates:
+            if isinstance(update, MovingAverageUpdate) and update.output is not None:
+                wanted[update.output].append(update)
+        calls = Counter(s.fn for s in self.order if isinstance(s.fn, torch.nn.Module))
+        present = set(self.order)
+        touched = Counter(u.variable for u in self.updates)
+        return {output: {'update': True} for output, updates in wanted.items()
+                if output in present and len(updates) == 2 and calls[output.fn] == 1
+                and all(touched[u.variable] == 1 for u in updates)}
+
+    def compile(self):
+        gradient_nodes = [s for s in self.order if s.fn is gradients_of]
+        self.targets = {t for s in gradient_nodes for t in s.args[1]}
+        differentiated = set()
+        if len(gradient_nodes) > 1:
+            for s in gradient_nodes:
+                differentiated.update(x for x in walk(symbols_in(s.args[0]), phase=self.phase) if x.fn is gradients_of)
+        self.differentiated = differentiated
+        for i, symbol in enumerate(self.inputs):
+            name = self._unique(symbol.name.split(':')[0] if symbol.fn is None else f'input_{i + 1}')
+            self._set(symbol, self.graph.placeholder(name))
+        for symbol in self.order:
+            self._emit(symbol)
+        results = [self._result(x) for x in [*self.outputs, *[u.new_value for u in self.pending]]]
+        self.graph.output(tuple(results))
+        self.module.graph = self.graph
+        return CompiledGraph(self.module, self.phase, len(self.outputs), self.updates, self.pending,
+                             bool(gradient_nodes))
+
+    def _result(self, x):
+        value = self._argument(x)
+        return self._call(torch.clone, (value,), {}, 'value') if isinstance(x, Variable) else value
+
+    def _emit(self, symbol):
+        fn, args, kwargs = symbol.fn, symbol.args, symbol.kwargs
+        if fn is None:
+            raise ValueError(f'You must feed a value for the placeholder {symbol.name} of shape '
+                             f'{tuple(symbol._keras_shape)}: it is needed to compute what was asked for, and it is not '
+                             'among the inputs.')
+        if fn is choose_phase and args[0] is PHASE:
+            self._set(symbol, self._argument(args[1] if self.phase else args[2]))
+            return
+        if fn is gradients_of:
+            targets = [self._raw(t) if isinstance(t, Variable) else self._argument(t) for t in args[1]]
+            raw = self._call(fn, (self._argument(args[0]), targets, symbol in self.differentiated), {}, 'gradients')
+            kept = [self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient'))
+                    for i, t in enumerate(args[1])]
+            self.nodes[symbol] = kept
+            return
+        if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
+            self._set(symbol, self.nodes[args[0]][args[1]])
+            return
+        args = tuple(self._argument(a) for a in args)
+        kwargs = {k: self._argument(v) for k, v in kwargs.items()}
+        if isinstance(fn, torch.nn.Module):
+            kwargs.update(self.fused.get(symbol, {}))
+            name = self._register_module(fn)
+            self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name)))
+        else:
+            self._set(symbol, self._call(fn, args, kwargs, function_name(fn)))
+
+    def _set(self, symbol, node):
+        if symbol in self.targets:
+            node = self._call(mark_target, (node,), {}, 'target')
+        self.nodes[symbol] = node
+
+    def _call(self, fn, args, kwargs, name):
+        if not hasattr(fn, '__name__') or fn.__name__ == '<lambda>' or '<locals>' in getattr(fn, '__qualname__', ''):
+            fn, args = _invoke, (self._register_object(fn, name), *args)
+        return self.graph.create_node('call_function', fn, args, kwargs, name=self._safe(name))
+
+    # ------------------------------------------------------------ arguments
+
+    def _argument(self, tree):
+        return map_leaves(self._leaf, tree)
+
+    def _leaf(self, x):
+        if x is PHASE:
+            return self.phase
+        if isinstance(x, SymbolicTensor):
+            return self.nodes[x]
+        if isinstance(x, Variable):
+            return self._variable(x)
+        if isinstance(x, HostVariable):
+            return self._once(x, lambda: self._call(read_host, (self._register_object(x, x.name),), {}, x.name))
+        if isinstance(x, np.generic):
+            return x.item()
+        if isinstance(x, _LITERALS):
+            return x
+        return self._register_object(x, function_name(x))
+
+    def _once(self, key, make):
+        if key not in self.nodes:
+            self.nodes[key] = make()
+        return self.nodes[key]
+
+    def _variable(self, variable):
+        return self._once((variable, 'keras'), lambda: self._to_keras(variable, self._raw(variable)))
+
+    def _to_keras(self, variable, node):
+        if isinstance(variable, Variable) and variable.layout:
+            return self._call(variable.layout.to_keras, (node,), {}, variable.name)
+        return node
+
+    def _raw(self, variable):
+        def make():
+            owner = self._register_module(variable.owner, variable.name.rpartition('/')[0] + '_weights')
+            node = self.graph.create_node('get_attr', f'{owner}.{variable.key}', (), {}, name=self._safe(variable.name))
+            return self._call(mark_target, (node,), {}, 'target') if variable in self.targets else node
+        return self._once((variable, 'raw'), make)
+
+    # ------------------------------------------------------------ what the root module holds
+
+    def _register_module(self, module, name=None):
+        if id(module) not in self.registered:
+            self.registered[id(module)] = self._unique(name or function_name(module))
+            self.module.add_module(self.registered[id(module)], module)
+        return self.registered[id(module)]
+
+    def _register_object(self, x, name):
+        """A node for an object that fx cannot write down: a tensor, a callable, a generator."""
+        key = ('object', id(x))
+        if key not in self.nodes:
+            name = self._unique(f'{name}_constant' if isinstance(x, torch.Tensor) else name)
+            if isinstance(x, torch.nn.Module):
+                name = self._register_module(x, name)
+            elif isinstance(x, torch.Tensor) and not isinstance(x, torch.nn.Parameter):
+                self.module.register_buffer(name, x, persistent=False)
+            else:
+                setattr(self.module, name, x)
+            self.nodes[key] = self.graph.create_node('get_attr', name, (), {})
+        return self.nodes[key]
+
+    @staticmethod
+    def _safe(name):
+        name = re.sub(r'\W+', '_', name.split(':')[0]).strip('_')
+        return name if name[:1].isalpha() and not keyword.iskeyword(name) else f'x_{name}'
+
+    def _unique(self, name):
+        name = self._safe(name)
+        while hasattr(self.module, name) or self.names[name]:
+            self.names[name] += 1
+            name = f'{name}_{self.names[name]}'
+        self.names[name] += 1
+        return name
+
+
+def _invoke(fn, *args, **kwargs):
+    """Calls a function that the graph holds as an object."""
+    return fn(*args, **kwargs)
+
+
+# Recorded functions through which no gradient flows, as in TensorFlow.
+_GRADIENT_ENDS = {'argmax', 'argmin', 'round', 'stop_gradient', 'detach', 'equal', 'not_equal', 'greater', 'less',
+                  'greater_equal', 'less_equal', 'in_top_k', 'one_hot', 'lt', 'le', 'gt', 'ge', 'shape', 'size'}
+
+
+def has_gradient(loss, targets):
+    """For each target, whether a change of it can change `loss`, going by the recorded functions."""
+    reached, variables = set(), set()
+    stack = [loss]
+    while stack:
+        x = stack.pop()
+        if isinstance(x, Face):
+            variables.add(x)
+        if not isinstance(x, SymbolicTensor) or x in reached:
+            continue
+        reached.add(x)
+        if function_name(x.fn) in _GRADIENT_ENDS or not x.dtype.is_floating_point:
+            continue
+        stack.extend(leaves((x.args, x.kwargs)))
+        if isinstance(x.fn, torch.nn.Module):
+            variables.update(getattr(x.fn, 'weights', ()))
+    return [t in (reached if isinstance(t, SymbolicTensor) else variables) for t in targets]
+
+
+def needs_nothing(outputs):
+    """Whether `outputs` can be computed without feeding anything but the learning phase."""
+    return all(s.fn is not None for s in walk(symbols_in(outputs), [PHASE], None)) or not is_symbolic(outputs)

@@ -1,0 +1,517 @@
+"""Mathematics of the backend: reductions, elementwise functions, comparisons, products and shapes.
+
+Every function is one torch expression on live tensors; `op` records it where an argument is symbolic. Some names shadow
+Python's own (`sum`, `max`, `slice`, ...), as they do in Keras: here they are always the backend's.
+"""
+import functools
+import inspect
+import sys
+
+import torch
+
+from . import state
+from .dtypes import torch_dtype
+from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
+
+__all__ = [
+    'abs', 'all', 'any', 'arange', 'argmax', 'argmin', 'batch_dot', 'batch_flatten', 'cast', 'clip', 'concatenate',
+    'cos', 'cumprod', 'cumsum', 'dot', 'equal', 'exp', 'expand_dims', 'flatten', 'gather', 'greater',
+    'greater_equal', 'identity', 'in_top_k', 'l2_normalize', 'less', 'less_equal', 'log', 'logsumexp', 'max',
+    'maximum', 'mean', 'min', 'minimum', 'not_equal', 'one_hot', 'ones_like', 'permute_dimensions', 'pow',
+    'print_tensor', 'prod', 'repeat', 'repeat_elements', 'reshape', 'reverse', 'round', 'sign', 'sin', 'slice',
+    'sqrt', 'square', 'squeeze', 'stack', 'std', 'stop_gradient', 'sum', 'tile', 'transpose', 'var', 'zeros_like']
+
+
+def as_ints(values):
+    """`values` as a list of ints: a tensor, an array, or a list that may hold tensors without dimensions."""
+    if isinstance(values, torch.Tensor):
+        return values.tolist()
+    return [int(v) if isinstance(v, torch.Tensor) else v for v in values]
+
+
+def named(recorded):
+    """Gives the symbol that `recorded` returns the name that its argument ``name`` asks for."""
+    signature = inspect.signature(recorded)
+
+    @functools.wraps(recorded)
+    def call(*args, **kwargs):
+        result = recorded(*args, **kwargs)
+        if isinstance(result, SymbolicTensor):
+            name = signature.bind(*args, **kwargs).arguments.get('name')
+            result._name = f'{state.unique_scope(name)}:0' if name else None
+        return result
+    return call
+
+
+# ---------------------------------------------------------------- reductions
+
+def _reduction(fn):
+    """The backend function of a reduction `fn`, which gets a tensor and a non-empty tuple of axes.
+
+    ``axis=None`` means all axes; over an empty list of axes nothing is reduced, as in TensorFlow (torch would take all).
+    """
+    @op
+    @functools.wraps(fn)
+    def reduce(x, axis=None, keepdims=False):
+        x = as_tensor(x)
+        axes = tuple(range(x.dim())) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        if not axes:
+            return fn(x.unsqueeze(0), (0,), False)
+        return fn(x, axes, keepdims)
+    return reduce
+
+
+def _floating(x):
+    return x if x.is_floating_point() else x.to(torch_dtype())
+
+
+@_reduction
+def sum(x, axis=None, keepdims=False):
+    """Sum over an axis, a list of axes, or all of them, in the data type of `x`."""
+    return torch.sum(x, axis, keepdims, dtype=None if x.dtype == torch.bool else x.dtype)
+
+
+@_reduction
+def mean(x, axis=None, keepdims=False):
+    """Mean over axes; integers and bools are averaged as ``floatx()``."""
+    return torch.mean(_floating(x), axis, keepdims)
+
+
+@_reduction
+def var(x, axis=None, keepdims=False):
+    """Population variance (divided by N) over axes."""
+    return torch.var(_floating(x), axis, correction=0, keepdim=keepdims)
+
+
+@_reduction
+def std(x, axis=None, keepdims=False):
+    """Population standard deviation (divided by N) over axes."""
+    return torch.sqrt(torch.var(_floating(x), axis, correction=0, keepdim=keepdims))
+
+
+@_reduction
+def max(x, axis=None, keepdims=False):
+    """Maximum over axes; elements that tie share the gradient."""
+    return torch.amax(x, axis, keepdims)
+
+
+@_reduction
+def min(x, axis=None, keepdims=False):
+    """Minimum over axes; elements that tie share the gradient."""
+    return torch.amin(x, axis, keepdims)
+
+
+@_reduction
+def prod(x, axis=None, keepdims=False):
+    """Product over axes, in the data type of `x`."""
+    for one in sorted((a % x.dim() for a in axis), reverse=True):
+        x = torch.prod(x, one, keepdims, dtype=x.dtype)
+    return x
+
+
+@_reduction
+def any(x, axis=None, keepdims=False):
+    """Whether any element over axes is true (not zero), as bools."""
+    return torch.any(x.bool(), axis, keepdims)
+
+
+@_reduction
+def all(x, axis=None, keepdims=False):
+    """Whether all elements over axes are true (not zero), as bools."""
+    return torch.all(x.bool(), axis, keepdims)
+
+
+@_reduction
+def logsumexp(x, axis=None, keepdims=False):
+    """``log(sum(exp(x)))`` over axes, without overflow."""
+    return torch.logsumexp(x, axis, keepdims)
+
+
+@op
+def argmax(x, axis=-1):
+    """Index (int64) of the maximum along an axis, the first where several tie."""
+    return torch.argmax(as_tensor(x), axis)
+
+
+@op
+def argmin(x, axis=-1):
+    """Index (int64) of the minimum along an axis, the first where several tie."""
+    return torch.argmin(as_tensor(x), axis)
+
+
+@op
+def cumsum(x, axis=0):
+    """Sums of the elements up to each position of an axis."""
+    x = as_tensor(x)
+    return torch.cumsum(x, axis, dtype=x.dtype)
+
+
+@op
+def cumprod(x, axis=0):
+    """Products of the elements up to each position of an axis."""
+    x = as_tensor(x)
+    return torch.cumprod(x, axis, dtype=x.dtype)
+
+
+@op
+def l2_normalize(x, axis=None):
+    """`x` divided by its Euclidean norm over `axis`: ``x * rsqrt(max(sum(x**2), 1e-12))``, TensorFlow's formula."""
+    x = as_tensor(x)
+    return x * torch.rsqrt(torch.clamp(sum(torch.square(x), axis, True), min=1e-12))
+
+
+@op
+def in_top_k(predictions, targets, k):
+    """Whether fewer than `k` classes have a larger prediction than the target has.
+
+    Arguments:
+        predictions: (batch, classes).
+        targets: (batch,) class indices.
+    Returns (batch,) bools. False where the target's prediction is not finite, or the target is no class.
+    """
+    predictions, targets = as_tensor(predictions), as_tensor(targets).long()
+    classes = predictions.shape[-1]
+    valid = (targets >= 0) & (targets < classes)
+    value = torch.gather(predictions, -1, targets.clamp(0, classes - 1).unsqueeze(-1))
+    return (torch.sum(predictions > value, -1) < k) & torch.isfinite(value.squeeze(-1)) & valid
+
+
+# ---------------------------------------------------------------- elementwise
+
+@op
+def abs(x):
+    """Absolute value."""
+    return torch.abs(as_tensor(x))
+
+
+@op
+def square(x):
+    """Square."""
+    return torch.square(as_tensor(x))
+
+
+@op
+def sqrt(x):
+    """Square root; negative numbers count as 0."""
+    return torch.sqrt(torch.clamp(as_tensor(x), min=0))
+
+
+@op
+def exp(x):
+    """Exponential."""
+    return torch.exp(as_tensor(x))
+
+
+@op
+def log(x):
+    """Natural logarithm."""
+    return torch.log(as_tensor(x))
+
+
+@op
+def sin(x):
+    """Sine, of radians."""
+    return torch.sin(as_tensor(x))
+
+
+@op
+def cos(x):
+    """Cosine, of radians."""
+    return torch.cos(as_tensor(x))
+
+
+@op
+def round(x):
+    """Nearest integer, the even one where two are as near."""
+    return torch.round(as_tensor(x))
+
+
+@op
+def sign(x):
+    """-1, 0 or 1."""
+    return torch.sign(as_tensor(x))
+
+
+@op
+def pow(x, a):
+    """`x` to the power of `a`."""
+    return torch.pow(as_tensor(x), a)
+
+
+@op
+def maximum(x, y):
+    """Larger element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
+    x = as_tensor(x)
+    if isinstance(y, (int, float)):
+        return torch.clamp(x, min=y)
+    return torch.where(x < as_tensor(y), y, x)
+
+
+@op
+def minimum(x, y):
+    """Smaller element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
+    x = as_tensor(x)
+    if isinstance(y, (int, float)):
+        return torch.clamp(x, max=y)
+    return torch.where(x > as_tensor(y), y, x)
+
+
+@op
+def clip(x, min_value, max_value):
+    """`x` kept within bounds, numbers or tensors (None: unbounded). A `max_value` below `min_value` counts as that."""
+    x = as_tensor(x)
+    if min_value is not None and not isinstance(min_value, (int, float)) or (
+            max_value is not None and not isinstance(max_value, (int, float))):
+        x = x if max_value is None else minimum(x, max_value)
+        return x if min_value is None else maximum(x, min_value)
+    if max_value is not None and min_value is not None and max_value < min_value:
+        max_value = min_value
+    return torch.clamp(x, min_value, max_value)
+
+
+@op
+def equal(x, y):
+    """Whether elements are equal, as bools."""
+    return torch.eq(as_tensor(x), y)
+
+
+@op
+def not_equal(x, y):
+    """Whether elements differ, as bools."""
+    return torch.ne(as_tensor(x), y)
+
+
+@op
+def greater(x, y):
+    """``x > y``, as bools."""
+    return torch.gt(as_tensor(x), y)
+
+
+@op
+def greater_equal(x, y):
+    """``x >= y``, as bools."""
+    return torch.ge(as_tensor(x), y)
+
+
+@op
+def less(x, y):
+    """``x < y``, as bools."""
+    return torch.lt(as_tensor(x), y)
+
+
+@op
+def less_equal(x, y):
+    """``x <= y``, as bools."""
+    return torch.le(as_tensor(x), y)
+
+
+@op
+def cast(x, dtype):
+    """`x` in another data type, given by name."""
+    return as_tensor(x).to(torch_dtype(dtype))
+
+
+@named
+@op
+def identity(x, name=None):
+    """The value of `x`, as a tensor of its own."""
+    return as_tensor(x)
+
+
+@named
+@op
+def zeros_like(x, dtype=None, name=None):
+    """Zeros in the shape and (unless another is given) data type of `x`."""
+    return torch.zeros_like(as_tensor(x), dtype=dtype and torch_dtype(dtype))
+
+
+@named
+@op
+def ones_like(x, dtype=None, name=None):
+    """Ones in the shape and (unless another is given) data type of `x`."""
+    return torch.ones_like(as_tensor(x), dtype=dtype and torch_dtype(dtype))
+
+
+@op
+def stop_gradient(variables):
+    """A tensor, or each of a list, as a constant that no gradient flows through."""
+    return map_leaves(lambda x: as_tensor(x).detach(), variables)
+
+
+@op
+def print_tensor(x, message=''):
+    """`x` itself; whenever its value is computed, `message` and the value go to the standard error stream."""
+    x = as_tensor(x)
+    if not x.is_meta:
+        print(message, x.detach().cpu().numpy(), sep='', file=sys.stderr)
+    return x
+
+
+# ---------------------------------------------------------------- products
+
+@op
+def dot(x, y):
+    """Product over the last axis of `x` and the last but one of `y`: (2, 3) and (4, 3, 5) give (2, 4, 5)."""
+    x, y = as_tensor(x), as_tensor(y)
+    return torch.matmul(x, y) if y.dim() == 2 else torch.tensordot(x, y, ([-1], [-2]))
+
+
+@op
+def batch_dot(x, y, axes=None):
+    """Product of each sample of `x` with that of `y`, over one axis of each.
+
+    Arguments:
+        x, y: (batch, ...), of at least two dimensions.
+        axes: the axis of both, or a pair (axis of `x`, axis of `y`); None takes the last of `x` and the last but one of
+            `y`. An axis of a tensor of three dimensions or more counts as its last axis or as its last but one: -1 is
+            not the last.
+    Returns (batch, remaining axes of `x`, remaining axes of `y`), at least two-dimensional.
+    Raises ValueError for more than one axis of a tensor.
+    """
+    x, y = as_tensor(x), as_tensor(y)
+    axes = (axes, axes) if isinstance(axes, int) else (x.dim() - 1, y.dim() - 2) if axes is None else tuple(axes)
+    for axis in axes:
+        if isinstance(axis, (list, tuple)):
+            raise ValueError('Multiple target dimensions are not supported. Expected: None, int, (int, int), '
+                             f'Provided: {axes}')
+    surplus = x.dim() - y.dim()
+    if x.dim() == y.dim() == 2:
+        product = torch.sum(x * y, axes[0]) if axes[0] == axes[1] else torch.sum(x.t() * y, axes[1])
+        return product.unsqueeze(1)
+    added = tuple(range(x.dim() - 1, x.dim() - 1 - surplus)) if surplus < 0 else tuple(
+        range(x.dim() + y.dim() - 3, x.dim() + y.dim() - 3 + surplus))
+    x = x.reshape(x.shape + (1,) * -surplus)
+    y = y.reshape(y.shape + (1,) * surplus)
+    x = x if axes[0] == x.dim() - 1 else x.transpose(-1, -2)
+    y = y.transpose(-1, -2) if axes[1] == y.dim() - 1 else y
+    product = torch.matmul(x, y).squeeze(added)
+    return product.unsqueeze(1) if product.dim() == 1 else product
+
+
+@op
+def transpose(x):
+    """`x` with its axes in reverse order."""
+    x = as_tensor(x)
+    return x.permute(*range(x.dim() - 1, -1, -1))
+
+
+@op
+def gather(reference, indices):
+    """The parts of `reference` (along its first axis) that an integer tensor names."""
+    reference, indices = as_tensor(reference), as_tensor(indices).long()
+    if reference.dim() == 2:
+        return torch.nn.functional.embedding(indices, reference)
+    return reference[indices]
+
+
+# ---------------------------------------------------------------- shapes
+
+@op
+def reshape(x, shape):
+    """`x` in another shape: ints, of which one may be -1, elements of ``K.shape``, or a tensor of ints."""
+    return torch.reshape(as_tensor(x), as_ints(shape))
+
+
+@op
+def permute_dimensions(x, pattern):
+    """`x` with its axes in the order that `pattern` lists."""
+    return as_tensor(x).permute(*pattern)
+
+
+@op
+def concatenate(tensors, axis=-1):
+    """Tensors joined along an axis."""
+    return torch.cat([as_tensor(x) for x in tensors], axis)
+
+
+@op
+def stack(x, axis=0):
+    """Tensors of one shape joined along a new axis."""
+    return torch.stack([as_tensor(part) for part in x], axis)
+
+
+@op
+def repeat(x, n):
+    """(samples, dim) repeated `n` times to (samples, n, dim)."""
+    return as_tensor(x).unsqueeze(1).expand(-1, n, -1)
+
+
+@op
+def repeat_elements(x, rep, axis):
+    """`x` with each element of an axis repeated `rep` times in place, as ``np.repeat`` does."""
+    return torch.repeat_interleave(as_tensor(x), rep, axis)
+
+
+@op
+def tile(x, n):
+    """`x` repeated as a whole, ``n[i]`` times along axis i."""
+    x = as_tensor(x)
+    counts = [n] if isinstance(n, int) else as_ints(n)
+    if len(counts) != x.dim():
+        raise ValueError(f'`tile` needs one count for each of the {x.dim()} axes of shape {tuple(x.shape)}. Got: {n}')
+    return torch.tile(x, counts)
+
+
+@op
+def flatten(x):
+    """All elements in one dimension."""
+    return torch.reshape(as_tensor(x), (-1,))
+
+
+@op
+def batch_flatten(x):
+    """(batch, ...) as (batch, features)."""
+    x = as_tensor(x)
+    return torch.flatten(x, 1) if x.dim() > 1 else x.unsqueeze(1)
+
+
+@op
+def expand_dims(x, axis=-1):
+    """`x` with a dimension of size 1 put in before `axis` (of the result)."""
+    return torch.unsqueeze(as_tensor(x), axis)
+
+
+@op
+def squeeze(x, axis):
+    """`x` without a dimension of size 1. Raises ValueError where it has another size."""
+    x = as_tensor(x)
+    if x.shape[axis] != 1 and not x.is_meta:  # an unknown size stands for 1 while shapes are worked out
+        raise ValueError(f'Cannot squeeze axis {axis} of shape {tuple(x.shape)}: its size is not 1.')
+    return x.select(axis, 0)
+
+
+@op
+def slice(x, start, size):
+    """The part of `x` that begins at `start` and has `size` (-1: all that is left), one int an axis each."""
+    x = as_tensor(x)
+    for axis, (first, length) in enumerate(zip(as_ints(start), as_ints(size))):
+        x = x.narrow(axis, first, x.shape[axis] - first if length == -1 else length)
+    return x
+
+
+@op
+def reverse(x, axes):
+    """`x` with the order along one or several axes turned round."""
+    return torch.flip(as_tensor(x), (axes,) if isinstance(axes, int) else tuple(axes))
+
+
+@op
+def one_hot(indices, num_classes):
+    """Indices (...) as rows (..., num_classes) of zeros with a one; zeros only where the index is no class."""
+    indices = as_tensor(indices)
+    return (indices.unsqueeze(-1) == torch.arange(num_classes, device=indices.device)).to(torch_dtype())
+
+
+@op
+def arange(start, stop=None, step=1, dtype='int32'):
+    """Numbers from `start` up to but not including `stop`; with one argument, from 0 up to it.
+
+    Given floats, the default data type gives floats.
+    """
+    if stop is None:
+        start, stop = 0, start if start > 0 else 0
+    start, stop, step = (v.item() if isinstance(v, torch.Tensor) else v for v in (start, stop, step))
+    numbers = torch.arange(start, stop, step)
+    if dtype == 'int32':
+        return numbers if numbers.is_floating_point() else numbers.int()
+    return numbers.to(torch_dtype(dtype))

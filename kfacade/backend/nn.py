@@ -1,0 +1,213 @@
+"""Functions of neural networks: activations, losses, dropout and batch normalization."""
+import torch
+import torch.nn.functional as F
+
+from ..config import epsilon as fuzz
+from .math import as_ints, clip
+from .random import SeedStream, keep_mask
+from .symbolic import as_tensor, op
+
+__all__ = ['batch_normalization', 'binary_crossentropy', 'categorical_crossentropy', 'dropout', 'elu', 'hard_sigmoid',
+           'normalize_batch_in_training', 'relu', 'sigmoid', 'softmax', 'softplus', 'softsign',
+           'sparse_categorical_crossentropy', 'tanh']
+
+# TensorFlow's fused batch normalization, which Keras used for images, takes no smaller epsilon.
+MIN_FUSED_EPSILON = 1.001e-5
+
+
+# ---------------------------------------------------------------- activations
+
+def _differs(value, number):
+    """Whether a number, or a tensor that may hold any, can differ from `number`."""
+    return isinstance(value, torch.Tensor) or value != number
+
+
+@op
+def relu(x, alpha=0., max_value=None, threshold=0.):
+    """Rectified linear unit: `x` from `threshold` up to `max_value`, and below ``alpha * (x - threshold)``."""
+    x = as_tensor(x)
+    leaks, shifted = _differs(alpha, 0), _differs(threshold, 0)
+    if not shifted and max_value is None and not isinstance(alpha, torch.Tensor):
+        return F.leaky_relu(x, alpha) if leaks else F.relu(x)
+    positive = torch.where(x > threshold, x, 0.) if shifted else F.relu(x)
+    if max_value is not None:
+        positive = clip(positive, 0., max_value)
+    return positive - alpha * F.relu(threshold - x) if leaks else positive
+
+
+@op
+def elu(x, alpha=1.):
+    """Exponential linear unit: `x` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere."""
+    x = as_tensor(x)
+    if isinstance(alpha, torch.Tensor):
+        return torch.where(x > 0, x, alpha * F.elu(x))
+    return F.elu(x, alpha)
+
+
+@op
+def softmax(x, axis=-1):
+    """``exp(x)`` scaled to sum to 1 along an axis."""
+    return torch.softmax(as_tensor(x), axis)
+
+
+@op
+def softplus(x):
+    """``log(exp(x) + 1)``."""
+    return F.softplus(as_tensor(x))
+
+
+@op
+def softsign(x):
+    """``x / (abs(x) + 1)``."""
+    return F.softsign(as_tensor(x))
+
+
+@op
+def sigmoid(x):
+    """``1 / (1 + exp(-x))``."""
+    return torch.sigmoid(as_tensor(x))
+
+
+@op
+def hard_sigmoid(x):
+    """``0.2 * x + 0.5``, kept within 0 and 1."""
+    return torch.clamp(0.2 * as_tensor(x) + 0.5, 0., 1.)
+
+
+@op
+def tanh(x):
+    """Hyperbolic tangent."""
+    return torch.tanh(as_tensor(x))
+
+
+# ---------------------------------------------------------------- losses
+
+def _check_axis(axis, dims):
+    if axis != -1 and axis not in range(dims):
+        raise ValueError(f'Unexpected channels axis {axis}. Expected to be -1 or one of the axes of `output`, which has '
+                         f'{dims} dimensions.')
+
+
+def _clip_probability(output):
+    return torch.clamp(output, fuzz(), 1. - fuzz())
+
+
+@op
+def categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """Cross-entropy of probabilities against target probabilities of the same shape.
+
+    The output is scaled to sum to 1 along `axis` and clipped by ``epsilon()``; with `from_logits` the last axis holds
+    logits. Returns the shape without that axis. Raises ValueError for an axis that is none.
+    """
+    target, output = as_tensor(target), as_tensor(output)
+    _check_axis(axis, output.dim())
+    if from_logits:
+        return -torch.sum(target * torch.log_softmax(output, -1), -1)
+    output = output / torch.sum(output, axis, True)
+    return -torch.sum(target * torch.log(_clip_probability(output)), axis)
+
+
+@op
+def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
+    """Cross-entropy of probabilities against integer targets, as many as there are positions.
+
+    The output is clipped by ``epsilon()``, then scaled to sum to 1 along `axis`; with `from_logits` that axis holds
+    logits. Returns one value a position, in the shape of the output without `axis`.
+    Raises ValueError for an axis that is none, IndexError for a target that is no class.
+    """
+    output = as_tensor(output)
+    _check_axis(axis, output.dim())
+    logits = output if from_logits else torch.log(_clip_probability(output))
+    logits = logits.movedim(axis, -1)
+    no_such_class = torch.iinfo(torch.int64).min  # torch would quietly skip targets of -100
+    losses = F.cross_entropy(logits.flatten(0, -2), as_tensor(target).flatten().long(), reduction='none',
+                             ignore_index=no_such_class)
+    return losses.reshape(logits.shape[:-1])
+
+
+@op
+def binary_crossentropy(target, output, from_logits=False):
+    """Cross-entropy of each probability (clipped by ``epsilon()``), or logit, against its target, elementwise.
+
+    Raises ValueError where the shapes of target and output differ.
+    """
+    output = as_tensor(output)
+    target = as_tensor(target).to(output.dtype)
+    if not from_logits:
+        output = _clip_probability(output)
+        output = torch.log(output / (1. - output))
+    return F.binary_cross_entropy_with_logits(output, target, reduction='none')
+
+
+# ---------------------------------------------------------------- dropout and normalization
+
+def dropout(x, level, noise_shape=None, seed=None):
+    """Sets a fraction `level` of `x` to zero at random, in every phase, and scales the rest by ``1 / (1 - level)``.
+
+    `noise_shape` is a shape that broadcasts to that of `x`: what it joins is dropped together.
+    Raises ValueError for a level outside of [0, 1).
+    """
+    if not 0. <= level < 1.:
+        raise ValueError(f'`level` must be at least 0 and less than 1. Got: {level}')
+    return drop(x, level, noise_shape, SeedStream(seed))
+
+
+def _same_shape(x, *rest):
+    return x.shape
+
+
+@op(shape=_same_shape)
+def drop(x, level, noise_shape, stream):
+    """`dropout` with random numbers from a `SeedStream`."""
+    if level == 0:
+        return x
+    return x * keep_mask(x.shape if noise_shape is None else as_ints(noise_shape), 1. - level, stream, like=x)
+
+
+def _along(axis, dims, *statistics):
+    """One-dimensional statistics shaped to broadcast along an axis of `dims` dimensions; others as they are."""
+    shape = [1] * dims
+    shape[axis] = -1
+    return [s if s is None or s.dim() != 1 else s.reshape(shape) for s in statistics]
+
+
+def _normalize(x, mean, var, beta, gamma, epsilon):
+    scale = torch.rsqrt(var + epsilon)
+    scale = scale if gamma is None else scale * gamma
+    shift = -mean * scale
+    return x * scale + (shift if beta is None else shift + beta)
+
+
+@op
+def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
+    """``(x - mean) / sqrt(var + epsilon) * gamma + beta``; `beta` and `gamma` may be None.
+
+    The statistics are vectors along `axis`, or broadcast to `x` themselves. For images with channels last, epsilon is at
+    least 1.001e-5, as in TensorFlow's kernel.
+    """
+    x = as_tensor(x)
+    if x.dim() == 4 and axis in (-1, 3):
+        epsilon = max(epsilon, MIN_FUSED_EPSILON)
+    mean, var, beta, gamma = _along(axis, x.dim(), mean, var, beta, gamma)
+    return _normalize(x, mean, var, beta, gamma, epsilon)
+
+
+@op
+def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
+    """`x` normalized by its own mean and variance over `reduction_axes`, with the mean and the variance.
+
+    The variance is that of the population, except that for images with channels last the returned one (not the one that
+    normalizes) is divided by N - 1, and epsilon is at least 1.001e-5: what TensorFlow's kernel did there.
+    """
+    x, axes = as_tensor(x), [axis % x.dim() for axis in reduction_axes]
+    var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+    fused = x.dim() == 4 and axes == [0, 1, 2]
+    if fused:
+        epsilon = max(epsilon, MIN_FUSED_EPSILON)
+    shape = mean.shape
+    gamma, beta = [p if p is None else p.reshape(shape) for p in (gamma, beta)]
+    normed = _normalize(x, mean, var, beta, gamma, epsilon)
+    if fused:
+        count = x.numel() // x.shape[-1]
+        var = var * (count / max(count - 1, 1))
+    return normed, mean.squeeze(axes), var.squeeze(axes)

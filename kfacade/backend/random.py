@@ -1,0 +1,153 @@
+"""Random tensors and variables.
+
+A random op owns a stream of random numbers that starts from its seed when the op is made and goes on from run to run,
+as TensorFlow's do. An op without a seed draws one from numpy's global generator: ``np.random.seed`` makes a script
+reproducible.
+"""
+import math
+
+import numpy as np
+import torch
+
+from .dtypes import torch_dtype
+from .math import as_ints
+from .symbolic import op
+from .variable import Variable
+
+__all__ = ['random_binomial', 'random_normal', 'random_normal_variable', 'random_uniform', 'random_uniform_variable',
+           'truncated_normal']
+
+
+class SeedStream:
+    """A stream of random numbers that starts from `seed`, on each device that asks for it.
+
+    Without a seed, one below 10**7 is drawn from numpy's global generator at once. Copies and pickles go on from where
+    the original stands.
+    """
+
+    def __init__(self, seed=None):
+        self.seed = int(np.random.randint(10 ** 7) if seed is None else seed)
+        self._generators = {}
+
+    def generator(self, device='cpu'):
+        """The `torch.Generator` of a device (None on the meta device, where nothing is drawn)."""
+        device = torch.device(device)
+        if device.type == 'meta':
+            return None
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self.seed)
+        return self._generators[device]
+
+    def __getstate__(self):
+        return self.seed, {device: g.get_state() for device, g in self._generators.items()}
+
+    def __setstate__(self, state):
+        self.seed, states = state
+        self._generators = {}
+        for device, generator_state in states.items():
+            self.generator(device).set_state(generator_state)
+
+
+def keep_mask(shape, keep, stream, like):
+    """For dropout: a mask in the data type and on the device of `like`, ``1 / keep`` with probability `keep`, else 0.
+
+    As few random bits an element decide as make the probability exact, or at least right to 1 in 1000 of either side:
+    64 bits make 8 elements at best, several times as fast on a CPU as drawing floats or Bernoulli numbers.
+    """
+    count = math.prod(shape)
+    generator = stream.generator(like.device)
+    mask = like.new_empty(tuple(shape))
+    if count < 512:  # here the number of calls is all that counts
+        return mask.bernoulli_(keep, generator=generator).mul_(1. / keep)
+    width = 8 if (keep * 256).is_integer() else 16 if .01 < keep < .99 else 32
+    bits = torch.empty(-(-count * width // 64), dtype=torch.int64, device=like.device)
+    bits.random_(-2 ** 63, None, generator=generator)
+    bits = bits.view(_INTEGERS[width])[:count].view(mask.shape)
+    return torch.lt(bits, int(keep * 2 ** width) - 2 ** (width - 1), out=mask).mul_(1. / keep)
+
+
+_INTEGERS = {8: torch.int8, 16: torch.int16, 32: torch.int32}
+
+
+def _shape_of(shape, *rest):
+    return as_ints(shape)
+
+
+def _dtype_of(shape, dtype, *rest):
+    return dtype
+
+
+_sampler = op(shape=_shape_of, dtype=_dtype_of)
+
+
+def _draw(shape, dtype, stream):
+    """An empty tensor to fill and the generator to fill it from."""
+    sample = torch.empty(as_ints(shape), dtype=dtype)
+    return sample, stream.generator(sample.device)
+
+
+@_sampler
+def uniform_sample(shape, dtype, stream, low, high):
+    """Uniform numbers in [low, high); integers for an integer dtype."""
+    sample, generator = _draw(shape, dtype, stream)
+    if not dtype.is_floating_point:
+        return sample.random_(int(low), int(high), generator=generator)
+    return sample.uniform_(generator=generator).mul_(high - low).add_(low)
+
+
+@_sampler
+def normal_sample(shape, dtype, stream, mean, stddev):
+    """Normal numbers."""
+    sample, generator = _draw(shape, dtype, stream)
+    return sample.normal_(generator=generator).mul_(stddev).add_(mean)
+
+
+@_sampler
+def truncated_sample(shape, dtype, stream, mean, stddev):
+    """Normal numbers within two standard deviations, by the inverse of the distribution function."""
+    sample, generator = _draw(shape, torch.promote_types(dtype, torch.float32), stream)
+    within = math.erf(math.sqrt(2))  # probability of the central two standard deviations
+    sample.uniform_(-within, within, generator=generator).erfinv_().mul_(math.sqrt(2)).clamp_(-2, 2)
+    return sample.mul_(stddev).add_(mean).to(dtype)
+
+
+@_sampler
+def binomial_sample(shape, dtype, stream, p):
+    """Ones with probability `p`, else zeros."""
+    sample, generator = _draw(shape, torch.float32, stream)
+    return (sample.uniform_(generator=generator) < p).to(dtype)
+
+
+def random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    """Numbers uniform in [minval, maxval); an integer `dtype` gives integers."""
+    return uniform_sample(shape, torch_dtype(dtype), SeedStream(seed), minval, maxval)
+
+
+def random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Normally distributed numbers."""
+    return normal_sample(shape, torch_dtype(dtype), SeedStream(seed), mean, stddev)
+
+
+def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Normally distributed numbers, but none further than two standard deviations (of the parent) from the mean."""
+    return truncated_sample(shape, torch_dtype(dtype), SeedStream(seed), mean, stddev)
+
+
+def random_binomial(shape, p=0.0, dtype=None, seed=None):
+    """Ones with probability `p`, zeros otherwise."""
+    return binomial_sample(shape, torch_dtype(dtype), SeedStream(seed), p)
+
+
+def _random_variable(sample, shape, first, second, dtype, name, seed):
+    stream = SeedStream(np.random.randint(10 ** 9) if seed is None else seed)
+    return Variable(sample.body(shape, torch_dtype(dtype), stream, first, second), name=name)
+
+
+def random_uniform_variable(shape, low, high, dtype=None, name=None, seed=None):
+    """A Variable of numbers uniform in [low, high)."""
+    return _random_variable(uniform_sample, shape, low, high, dtype, name, seed)
+
+
+def random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
+    """A Variable of normally distributed numbers; `scale` is their standard deviation."""
+    return _random_variable(normal_sample, shape, mean, scale, dtype, name, seed)

@@ -1,0 +1,384 @@
+"""Functions of the graph and the session: placeholders, variables, values, updates, gradients, `K.function`."""
+import numpy as np
+import torch
+
+from .. import config
+from . import state
+from .dtypes import dtype_name, torch_dtype
+from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
+from .symbolic import (Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in)
+from .symbolic import placeholder as _placeholder
+from .variable import MovingAverageUpdate, Update, Variable
+
+__all__ = ['Function', 'backend', 'batch_get_value', 'batch_set_value', 'clear_session', 'constant', 'count_params', 'dtype',
+           'eval', 'eye', 'function', 'get_session', 'get_value', 'get_variable_shape', 'gradients', 'in_test_phase',
+           'in_train_phase', 'int_shape', 'is_keras_tensor', 'is_placeholder', 'is_sparse', 'is_tensor',
+           'learning_phase', 'manual_variable_initialization', 'moving_average_update', 'ndim', 'ones', 'placeholder',
+           'set_learning_phase', 'set_session', 'set_value', 'shape', 'to_dense', 'update', 'update_add', 'update_sub',
+           'variable', 'zeros']
+
+
+def backend():
+    """Name of the backend, ``'torch'``."""
+    return config.backend()
+
+
+# ---------------------------------------------------------------- making tensors
+
+def placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None):
+    """A symbol whose value is fed. `shape` may hold None; `ndim` stands for as many unknown dimensions.
+
+    Raises ValueError when neither is given, and for ``sparse=True``.
+    """
+    if sparse:
+        raise ValueError('Sparse placeholders are not supported: feed dense arrays, or convert with `.toarray()`.')
+    if shape is None:
+        if ndim is None:
+            raise ValueError('Specify either a `shape` or an `ndim` value for a placeholder.')
+        shape = (None,) * ndim
+    return _placeholder(tuple(shape), dtype, name or f'Placeholder_{state.get_uid("Placeholder")}')
+
+
+def variable(value, dtype=None, name=None, constraint=None):
+    """A Variable with the given initial value (a number, array, tensor or symbol) and dtype (default ``floatx()``)."""
+    return Variable(value, dtype or _value_dtype(value), name, constraint)
+
+
+def _value_dtype(value):
+    return torch_dtype() if not isinstance(value, (Face, SymbolicTensor, torch.Tensor)) else None
+
+
+@op
+def constant(value, dtype=None, shape=None, name=None):
+    """A tensor that holds `value`, repeated to `shape` where one is given."""
+    tensor = as_tensor(value, dtype or torch_dtype())
+    return tensor if shape is None else tensor.expand(tuple(shape)).clone() if tensor.numel() == 1 else (
+        tensor.reshape(tuple(shape)))
+
+
+def _filled(make):
+    def fill(shape, dtype=None, name=None):
+        if is_symbolic(shape):
+            return record(make, (shape,), {'dtype': torch_dtype(dtype)})
+        value = make(tuple(shape) if isinstance(shape, (list, tuple)) else shape, dtype=torch_dtype(dtype))
+        return value if state.is_running() else Variable(value, name=name)
+    return fill
+
+
+def _eye(size, dtype):
+    return torch.eye(*size, dtype=dtype) if isinstance(size, tuple) else torch.eye(size, dtype=dtype)
+
+
+def zeros(shape, dtype=None, name=None):
+    """A Variable of zeros (a plain tensor inside a running forward; a symbol where `shape` holds symbols)."""
+    return _filled(torch.zeros)(shape, dtype, name)
+
+
+def ones(shape, dtype=None, name=None):
+    """A Variable of ones (a plain tensor inside a running forward; a symbol where `shape` holds symbols)."""
+    return _filled(torch.ones)(shape, dtype, name)
+
+
+def eye(size, dtype=None, name=None):
+    """A Variable that holds the identity matrix of `size` rows."""
+    return _filled(_eye)(size, dtype, name)
+
+
+def identity_of(x):
+    """`x` itself, as a node of its own."""
+    return x
+
+
+# ---------------------------------------------------------------- asking about tensors
+
+def is_tensor(x):
+    """Whether `x` is a symbol, a Variable or a torch tensor."""
+    return isinstance(x, (SymbolicTensor, Face, torch.Tensor))
+
+
+def is_keras_tensor(x):
+    """Whether a Keras layer made the symbol `x`. Raises ValueError when `x` is no tensor at all."""
+    if not is_tensor(x):
+        raise ValueError(f'Unexpectedly found an instance of type `{type(x)}`. Expected a symbolic tensor instance.')
+    return hasattr(x, '_keras_history')
+
+
+def is_placeholder(x):
+    """Whether `x` is a symbol whose value must be fed."""
+    return isinstance(x, SymbolicTensor) and x.fn is None
+
+
+def int_shape(x):
+    """The shape as a tuple with None for what is unknown; None where `x` has no shape."""
+    shape = getattr(x, '_keras_shape', None)
+    if shape is None:
+        shape = getattr(x, 'shape', None)
+    return None if shape is None else tuple(shape)
+
+
+class _ShapeTensor(SymbolicTensor):
+    """What ``K.shape`` gives: an element of it is a plain int at run time, so that it can size other tensors."""
+
+    def __getitem__(self, index):
+        x = self.args[0]
+        if isinstance(index, int):
+            return record(_size, (x, index), {})
+        if isinstance(index, slice):
+            chosen = range(len(x.shape))[index]
+            return record(_sizes, (x, list(chosen)), {}, metas=tuple(
+                torch.tensor([m.shape[i] for i in chosen], dtype=torch.int32) for m in x.metas))
+        return super().__getitem__(index)
+
+
+def _size(x, axis):
+    return x.size(axis)
+
+
+def _sizes(x, axes):
+    return torch.tensor([x.size(i) for i in axes], dtype=torch.int32)
+
+
+def shape(x):
+    """The shape at run time: an int32 tensor whose elements may size other tensors (``K.shape(x)[0]``)."""
+    if isinstance(x, Face) and not state.is_running():
+        return torch.tensor(tuple(x.shape), dtype=torch.int32)
+    if not isinstance(x, SymbolicTensor):
+        return torch.tensor(tuple(as_tensor(x).shape), dtype=torch.int32)
+    axes = list(range(len(x.shape)))
+    return _ShapeTensor(_sizes, (x, axes), {}, tuple(torch.tensor(tuple(m.shape), dtype=torch.int32) for m in x.metas))
+
+
+def ndim(x):
+    """Number of dimensions."""
+    return len(int_shape(x))
+
+
+def dtype(x):
+    """Name of the data type, such as ``'float32'``."""
+    return dtype_name(x.dtype)
+
+
+def is_sparse(tensor):
+    """Whether `tensor` is sparse."""
+    return isinstance(tensor, torch.Tensor) and tensor.is_sparse
+
+
+def to_dense(tensor):
+    """`tensor`, dense."""
+    return tensor.to_dense() if is_sparse(tensor) else tensor
+
+
+def count_params(x):
+    """Number of elements of a Variable or of a tensor whose shape is known."""
+    return int(np.prod(int_shape(x), dtype=np.int64))
+
+
+def get_variable_shape(x):
+    """Shape of a Variable, in Keras' layout."""
+    return int_shape(x)
+
+
+# ---------------------------------------------------------------- values
+
+def evaluate(x, phase=False):
+    """The live value of a symbol that needs no feeding, or of a Variable."""
+    if isinstance(x, SymbolicTensor):
+        return compile_graph([], [x], phase=phase).run()[0]
+    return as_tensor(x).detach()
+
+
+def to_numpy(value):
+    """An array (or numpy scalar) of a live result."""
+    if isinstance(value, torch.Tensor):
+        array = value.detach().cpu().numpy()
+        return array[()] if array.ndim == 0 else array
+    return np.asarray(value)
+
+
+def eval(x):
+    """The value of a tensor as an array."""
+    return x.numpy() if isinstance(x, Face) else to_numpy(evaluate(x))
+
+
+get_value = eval
+
+
+def batch_get_value(ops):
+    """The values of several tensors, as arrays."""
+    return [eval(x) for x in ops]
+
+
+def set_value(x, value):
+    """Sets a Variable from an array, in Keras' layout. Raises ValueError for another shape."""
+    if not isinstance(x, Face):
+        raise TypeError(f'Only a variable can be set; got {x!r}.')
+    x.assign(value if isinstance(value, torch.Tensor) else np.asarray(value))
+
+
+def batch_set_value(tuples):
+    """Sets several Variables, from (variable, array) pairs."""
+    for x, value in tuples:
+        set_value(x, value)
+
+
+# ---------------------------------------------------------------- updates
+
+def update(x, new_x):
+    """A pending assignment ``x = new_x``, made by a function that is given it."""
+    return Update(x, new_x)
+
+
+def update_add(x, increment):
+    """A pending ``x = x + increment``."""
+    return Update(x, x + increment)
+
+
+def update_sub(x, decrement):
+    """A pending ``x = x - decrement``."""
+    return Update(x, x - decrement)
+
+
+def moving_average_update(x, value, momentum):
+    """A pending move of `x` towards `value`: an exponential average corrected for its start from zero."""
+    return MovingAverageUpdate(x, value, momentum)
+
+
+# ---------------------------------------------------------------- learning phase
+
+def learning_phase():
+    """The learning phase: a symbol, or 0 or 1 where it is fixed; a bool inside a running forward."""
+    fixed = state.fixed_learning_phase()
+    if fixed is not None:
+        return fixed
+    return bool(state.mode.phase) if state.is_running() else PHASE
+
+
+set_learning_phase = state.set_learning_phase
+
+
+def in_train_phase(x, alt, training=None):
+    """`x` in training and `alt` otherwise; either may be a function without arguments.
+
+    `training`: True or False to decide here and now, None for the learning phase.
+    """
+    if training is None:
+        training = learning_phase()
+    if not isinstance(training, SymbolicTensor):
+        chosen = x if training else alt
+        return chosen() if callable(chosen) else chosen
+    x, alt = (branch() if callable(branch) else branch for branch in (x, alt))
+    metas = _branch_metas(x, alt)
+    result = record(choose_phase, (training, x, alt), {}, metas=metas)
+    result._keras_shape = int_shape(x) if metas else result._keras_shape
+    return result
+
+
+def _branch_metas(x, alt):
+    symbols = symbols_in([x, alt])
+    return stand_in(int_shape(x), x.dtype) if not isinstance(x, SymbolicTensor) and symbols and is_tensor(x) else (
+        x.metas if isinstance(x, SymbolicTensor) else None)
+
+
+def in_test_phase(x, alt, training=None):
+    """`x` in test and `alt` in training; see `in_train_phase`."""
+    return in_train_phase(alt, x, training=training)
+
+
+# ---------------------------------------------------------------- gradients and functions
+
+def gradients(loss, variables):
+    """Symbols for the gradients of the sum of `loss` with respect to `variables` (Variables or symbols).
+
+    A variable that `loss` does not depend on gives None, as in Keras.
+    """
+    single = not isinstance(variables, (list, tuple))
+    variables = [variables] if single else list(variables)
+    found = [t if there else None for t, there in zip(variables, has_gradient(loss, variables))]
+    targets = [t for t in found if t is not None]
+    metas = [t.metas if isinstance(t, SymbolicTensor) else stand_in(t.shape, t.dtype) for t in targets]
+    symbols = iter(record(gradients_of, (loss, targets, False), {}, metas=tuple(zip(*metas))) if targets else ())
+    return [None if t is None else next(symbols) for t in found]
+
+
+class Function:
+    """A callable from a list of input values to a list of output arrays; see `function`."""
+
+    def __init__(self, inputs, outputs, updates=None, name=None, **session_kwargs):
+        if session_kwargs:
+            raise ValueError(f'Invalid argument "{next(iter(session_kwargs))}" passed to K.function: the torch backend '
+                             'has no session to pass it to.')
+        if not isinstance(inputs, (list, tuple)):
+            raise TypeError('`inputs` to a backend function should be a list or tuple.')
+        if not isinstance(outputs, (list, tuple)):
+            raise TypeError('`outputs` of a backend function should be a list or tuple.')
+        if not isinstance(updates, (list, tuple, type(None))):
+            raise TypeError('`updates` in a backend function should be a list or tuple.')
+        self.inputs, self.outputs, self.name = list(inputs), list(outputs), name
+        self.updates = [u if isinstance(u, Update) else Update(*u) for u in updates or ()]
+        self._graphs = {}
+
+    def graph(self, phase):
+        """The compiled graph of a learning phase."""
+        if phase not in self._graphs:
+            fed = [x for x in self.inputs if x is not PHASE]
+            self._graphs[phase] = compile_graph(fed, self.outputs, self.updates, phase)
+        return self._graphs[phase]
+
+    def __call__(self, inputs):
+        if not isinstance(inputs, (list, tuple)):
+            raise TypeError(f'`inputs` should be a list or tuple. Found: {inputs!r}')
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f'The function expects {len(self.inputs)} input(s), '
+                             f'{[getattr(x, "name", x) for x in self.inputs]}, but got {len(inputs)}.')
+        phase, values = bool(state.fixed_learning_phase()), []
+        for symbol, value in zip(self.inputs, inputs):
+            if symbol is PHASE:
+                phase = bool(value)
+            elif isinstance(symbol, SymbolicTensor):
+                values.append(as_tensor(value).to(symbol.dtype))
+        return [to_numpy(value) for value in self.graph(phase).run(*values)]
+
+
+def function(inputs, outputs, updates=None, **kwargs):
+    """Compiles the computation of `outputs` from `inputs` to a callable on lists of arrays.
+
+    Arguments:
+        inputs: list of placeholders, or of any symbols whose value shall be fed; may hold ``K.learning_phase()``.
+        outputs: list of tensors.
+        updates: list of updates (or of ``(variable, new value)`` pairs) that each call applies.
+    """
+    return Function(inputs, outputs, updates=updates, **kwargs)
+
+
+# ---------------------------------------------------------------- sessions
+
+class _Session:
+    """Stands where TensorFlow's session stood: there is none on torch, and every question about it says so."""
+
+    def __getattr__(self, name):
+        raise AttributeError(f'There is no TensorFlow session on the torch backend, so it has no attribute {name!r}. '
+                             'Use `K.function`, `K.get_value` and `K.set_value`.')
+
+
+_SESSION = _Session()
+
+
+def get_session():
+    """A stand-in that explains, when it is used, that the torch backend has no session."""
+    return _SESSION
+
+
+def set_session(session):
+    """Accepts what scripts pass for TensorFlow's sake (a configured session); torch has no use for it."""
+    return None
+
+
+def clear_session():
+    """Forgets automatic names and a fixed learning phase."""
+    state.clear_session()
+
+
+def manual_variable_initialization(value):
+    """Raises ValueError for True: on torch a Variable holds its initial value from the start."""
+    if value:
+        raise ValueError('Variables of the torch backend are initialized when they are made; this cannot be put off.')

@@ -1,0 +1,389 @@
+"""Convolutions, pooling, padding and resizing over 1, 2 or 3 spatial dimensions, with Keras' layouts and padding.
+
+Two levels. `conv_nd`, `conv_transpose_nd` and `pool_nd` are live functions for layers: data in Keras' layout, weights in
+torch's. The backend functions below them take kernels in Keras' layout and record themselves.
+
+Channels-last data is permuted, never copied: as a permuted view it is torch's ``channels_last`` memory format. One
+spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
+"""
+import functools
+import inspect
+
+import torch
+import torch.nn.functional as F
+
+from ..config import normalize_data_format
+from .symbolic import as_tensor, op
+
+__all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d_transpose', 'depthwise_conv2d',
+           'local_conv1d', 'local_conv2d', 'pool2d', 'pool3d', 'resize_images', 'resize_volumes', 'separable_conv1d',
+           'separable_conv2d', 'spatial_2d_padding', 'spatial_3d_padding', 'temporal_padding']
+
+_CONV = {2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_POOL = {('max', 2): F.max_pool2d, ('max', 3): F.max_pool3d, ('avg', 2): F.avg_pool2d, ('avg', 3): F.avg_pool3d}
+
+
+# ---------------------------------------------------------------- live helpers
+
+def as_tuple(value, rank):
+    """`value` as a tuple of `rank` ints: a single int is repeated."""
+    return (value,) * rank if isinstance(value, int) else tuple(value)
+
+
+def to_channels_first(x, data_format='channels_last'):
+    """A view of `x` in torch's order (batch, channels, spatial...)."""
+    return x if data_format == 'channels_first' else x.permute(0, -1, *range(1, x.dim() - 1))
+
+
+def from_channels_first(x, data_format='channels_last'):
+    """The inverse of `to_channels_first`."""
+    return x if data_format == 'channels_first' else x.permute(0, *range(2, x.dim()), 1)
+
+
+def same_padding(size, kernel, stride=1, dilation=1):
+    """Zeros (before, after) a dimension of `size` for 'same' padding as TensorFlow has it: the odd one comes after."""
+    extent = (kernel - 1) * dilation
+    total = extent if stride == 1 else max(((size - 1) // stride) * stride + extent + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def _paddings(padding, sizes, kernel, strides, dilation):
+    if padding == 'valid':
+        return [(0, 0)] * len(kernel)
+    if padding == 'same':
+        return [same_padding(*each) for each in zip(sizes, kernel, strides, dilation)]
+    if padding == 'causal' and len(kernel) == 1:
+        return [((kernel[0] - 1) * dilation[0], 0)]
+    raise ValueError(f'Invalid padding: {padding!r}. Expected "valid" or "same" (or "causal", in one dimension).')
+
+
+def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
+    """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
+
+    Arguments:
+        x: data in the layout that `data_format` names, (batch, spatial..., channels) or (batch, channels, spatial...).
+        weight: (filters, channels / groups, spatial...), torch's layout; its rank decides on 1, 2 or 3 dimensions.
+        bias: (filters,) or None.
+        strides, dilation: int, or one int a dimension.
+        padding: 'valid', 'same' or (one dimension) 'causal'.
+    Returns data in the layout of `x`. Nothing is copied, unless the padding is asymmetric.
+    """
+    kernel = weight.shape[2:]
+    rank = len(kernel)
+    strides, dilation = as_tuple(strides, rank), as_tuple(dilation, rank)
+    x = to_channels_first(x, data_format)
+    pads = _paddings(padding, x.shape[2:], kernel, strides, dilation)
+    symmetric = tuple([min(pad) for pad in pads])
+    if any(before != after for before, after in pads):
+        x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
+    if rank == 1:
+        y = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, *strides), (0, *symmetric), (1, *dilation), groups)
+        return from_channels_first(y.squeeze(2), data_format)
+    return from_channels_first(_CONV[rank](x, weight, bias, strides, symmetric, dilation, groups), data_format)
+
+
+def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='valid', dilation=1,
+                      data_format='channels_last'):
+    """Transposed convolution of a live tensor: the gradient of `conv_nd` with respect to data of `output_size`.
+
+    Arguments:
+        x: data in the layout that `data_format` names.
+        weight: (channels, filters, spatial...), torch's layout.
+        output_size: one int a spatial dimension; a convolution of that size must give the size of `x`.
+    Raises ValueError for an output size that does not fit.
+    """
+    kernel = weight.shape[2:]
+    rank = len(kernel)
+    strides, dilation = as_tuple(strides, rank), as_tuple(dilation, rank)
+    x = to_channels_first(x, data_format)
+    cropped, missing = [], []
+    for size, k, stride, rate, wanted in zip(x.shape[2:], kernel, strides, dilation, output_size):
+        extent = (k - 1) * rate + 1
+        full = (size - 1) * stride + extent
+        if size != (-(-wanted // stride) if padding == 'same' else (wanted - extent) // stride + 1):
+            raise ValueError(f'A transposed convolution with padding {padding!r}, kernel size {k}, stride {stride} and '
+                             f'dilation {rate} cannot turn size {size} into {wanted}.')
+        cropped.append(max(full - wanted, 0) // 2)
+        missing.append(max(wanted - full, 0))
+    if rank == 1:
+        y = F.conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, *strides), (0, *cropped), (0, *missing),
+                               1, (1, *dilation)).squeeze(2)
+    else:
+        y = _CONV_TRANSPOSE[rank](x, weight, bias, strides, cropped, missing, 1, dilation)
+    for axis, wanted in enumerate(output_size, start=2):  # an odd number of surplus elements: the last one goes here
+        if y.shape[axis] != wanted:
+            y = y.narrow(axis, 0, wanted)
+    return from_channels_first(y, data_format)
+
+
+def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_last', mode='max'):
+    """Max or average pooling of a live tensor of 3, 4 or 5 dimensions; averages leave out the padding.
+
+    Arguments:
+        pool_size, strides: int, or one int a spatial dimension (`strides` None: the pool size).
+        padding: 'valid' or 'same'.
+        mode: 'max' or 'avg'.
+    Nothing is copied before pooling: where TensorFlow pads one more at the end, either the last window hangs over
+    (`ceil_mode`), or at stride 1 the window before the first is computed and dropped.
+    """
+    rank = x.dim() - 2
+    pool_size = as_tuple(pool_size, rank)
+    strides = pool_size if strides is None else as_tuple(strides, rank)
+    x = to_channels_first(x, data_format)
+    pads = _paddings(padding, x.shape[2:], pool_size, strides, (1,) * rank)
+    before, dropped = [pad[0] for pad in pads], []
+    for i, (first, last) in enumerate(pads):
+        if first != last and strides[i] == 1:
+            before[i] += 1
+            dropped.append(i + 2)
+    if rank == 1:
+        x, pool_size, strides, before = x.unsqueeze(2), (1, *pool_size), (1, *strides), (0, *before)
+    options = {'count_include_pad': False} if mode == 'avg' else {}
+    y = _POOL[mode, max(rank, 2)](x, pool_size, strides, tuple(before), ceil_mode=padding == 'same', **options)
+    if rank == 1:
+        y = y.squeeze(2)
+    for axis in dropped:
+        y = y.narrow(axis, 1, y.shape[axis] - 1)
+    return from_channels_first(y, data_format)
+
+
+def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='valid', dilation=1,
+                      data_format='channels_last'):
+    """`conv_nd` of each channel by itself, then across channels at each position.
+
+    Arguments:
+        depthwise: (channels * multiplier, 1, spatial...): `multiplier` filters for each channel, channel by channel.
+        pointwise: (filters, channels * multiplier, 1...).
+    """
+    groups = x.shape[1 if data_format == 'channels_first' else -1]
+    x = conv_nd(x, depthwise, None, strides, padding, dilation, data_format, groups)
+    return conv_nd(x, pointwise, bias, data_format=data_format)
+
+
+def local_conv_nd(x, kernel, kernel_size, strides, data_format='channels_last'):
+    """Convolution with another kernel at each output position.
+
+    Arguments:
+        kernel: (output positions, window * channels, filters); a window's elements come in the order of the data layout.
+        kernel_size, strides: one int a spatial dimension.
+    """
+    rank = len(kernel_size)
+    windows = to_channels_first(x, data_format)
+    for axis, (size, stride) in enumerate(zip(kernel_size, strides), start=2):
+        windows = windows.unfold(axis, size, stride)
+    outputs, inner = list(range(2, 2 + rank)), list(range(2 + rank, 2 + 2 * rank))
+    windows = windows.permute(*outputs, 0, *([1, *inner] if data_format == 'channels_first' else [*inner, 1]))
+    positions, batch = windows.shape[:rank], windows.shape[rank]
+    y = torch.bmm(windows.reshape(kernel.shape[0], batch, kernel.shape[1]), kernel)
+    y = y.reshape(*positions, batch, kernel.shape[2]).permute(rank, rank + 1, *range(rank))
+    return from_channels_first(y, data_format)
+
+
+def pad_nd(x, padding, data_format='channels_last'):
+    """`x` with zeros around it: `padding` holds a pair (before, after) for each spatial dimension."""
+    flat = [side for pair in reversed(padding) for side in pair]
+    return F.pad(x, flat if data_format == 'channels_first' else [0, 0, *flat])
+
+
+def upsample_nd(x, factors, data_format='channels_last', interpolation='nearest'):
+    """`x` with its spatial dimensions enlarged by integer factors.
+
+    'bilinear' is TensorFlow 1's: output i lies at i / factor between the inputs, and past the last one it stays level.
+    """
+    if interpolation == 'nearest':
+        x = to_channels_first(x, data_format)
+        size = [n * factor for n, factor in zip(x.shape[2:], factors)]
+        return from_channels_first(F.interpolate(x, size=size, mode='nearest'), data_format)
+    if interpolation != 'bilinear':
+        raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Got: {interpolation!r}')
+    for axis, factor in enumerate(factors, start=2 if data_format == 'channels_first' else 1):
+        after = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
+        weight = torch.arange(factor, dtype=x.dtype, device=x.device) / factor
+        weight = weight.reshape(factor, *[1] * (x.dim() - axis - 1))
+        x = torch.lerp(x.unsqueeze(axis + 1), after.unsqueeze(axis + 1), weight).flatten(axis, axis + 1)
+    return x
+
+
+# ---------------------------------------------------------------- backend functions, with kernels in Keras' layout
+
+def _formatted(fn):
+    """The op of `fn`, with the data format that holds when it is made: ``None`` must not be looked up in later runs."""
+    recorded = op(fn)
+    position = list(inspect.signature(fn).parameters).index('data_format')
+
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        if len(args) > position:
+            args = (*args[:position], normalize_data_format(args[position]), *args[position + 1:])
+        else:
+            kwargs['data_format'] = normalize_data_format(kwargs.get('data_format'))
+        return recorded(*args, **kwargs)
+    return call
+
+
+def _torch_kernel(kernel):
+    """(spatial..., a, b) as torch has it, (b, a, spatial...)."""
+    kernel = as_tensor(kernel)
+    return kernel.permute(-1, -2, *range(kernel.dim() - 2))
+
+
+def _torch_depthwise(kernel):
+    """(spatial..., channels, multiplier) as torch has it, (channels * multiplier, 1, spatial...)."""
+    kernel = as_tensor(kernel)
+    return kernel.permute(-2, -1, *range(kernel.dim() - 2)).flatten(0, 1).unsqueeze(1)
+
+
+@_formatted
+def conv1d(x, kernel, strides=1, padding='valid', data_format=None, dilation_rate=1):
+    """Convolution over time with a kernel (time, channels, filters); `padding` may be 'causal' in channels-last data."""
+    if padding == 'causal' and data_format != 'channels_last':
+        raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" '
+                         '(temporal data).')
+    return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
+
+
+@_formatted
+def conv2d(x, kernel, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1)):
+    """Convolution over images with a kernel (rows, columns, channels, filters)."""
+    return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
+
+
+@_formatted
+def conv3d(x, kernel, strides=(1, 1, 1), padding='valid', data_format=None, dilation_rate=(1, 1, 1)):
+    """Convolution over volumes with a kernel (three spatial dimensions, channels, filters)."""
+    return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
+
+
+def _spatial_sizes(output_shape, data_format):
+    sizes = output_shape.tolist() if isinstance(output_shape, torch.Tensor) else list(output_shape)
+    sizes = sizes[2:] if data_format == 'channels_first' else sizes[1:-1]
+    return [int(size) for size in sizes]
+
+
+@_formatted
+def conv2d_transpose(x, kernel, output_shape, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1)):
+    """Transposed convolution with a kernel (rows, columns, filters, channels) to `output_shape`.
+
+    A `dilation_rate` other than 1 works at stride 1, whatever `strides` says, as in Keras.
+    """
+    strides = strides if tuple(dilation_rate) == (1, 1) else (1, 1)
+    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), _spatial_sizes(output_shape, data_format), None,
+                             strides, padding, dilation_rate, data_format)
+
+
+@_formatted
+def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding='valid', data_format=None):
+    """Transposed convolution with a kernel (three spatial dimensions, filters, channels) to `output_shape`."""
+    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), _spatial_sizes(output_shape, data_format), None,
+                             strides, padding, 1, data_format)
+
+
+@_formatted
+def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1)):
+    """Convolution of each channel by itself, with a kernel (rows, columns, channels, multiplier)."""
+    kernel = as_tensor(depthwise_kernel)
+    return conv_nd(as_tensor(x), _torch_depthwise(kernel), None, strides, padding, dilation_rate, data_format,
+                   groups=kernel.shape[-2])
+
+
+@_formatted
+def separable_conv1d(x, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None,
+                     dilation_rate=1):
+    """Depthwise convolution over time, (time, channels, multiplier), then pointwise, (1, channels * multiplier, filters)."""
+    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), _torch_kernel(pointwise_kernel), None,
+                             strides, padding, dilation_rate, data_format)
+
+
+@_formatted
+def separable_conv2d(x, depthwise_kernel, pointwise_kernel, strides=(1, 1), padding='valid', data_format=None,
+                     dilation_rate=(1, 1)):
+    """Depthwise convolution over images, then pointwise with a kernel (1, 1, channels * multiplier, filters)."""
+    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), _torch_kernel(pointwise_kernel), None,
+                             strides, padding, dilation_rate, data_format)
+
+
+@op
+def local_conv1d(inputs, kernel, kernel_size, strides, data_format=None):
+    """Convolution of (batch, time, channels) with another kernel at each output step: (steps, window, filters).
+
+    `data_format` is checked, but the data are taken as channels-last in any case, as in Keras.
+    """
+    normalize_data_format(data_format)
+    return local_conv_nd(as_tensor(inputs), as_tensor(kernel), kernel_size, strides)
+
+
+@_formatted
+def local_conv2d(inputs, kernel, kernel_size, strides, output_shape, data_format=None):
+    """Convolution of images with another kernel at each output position: (positions, window, filters).
+
+    Raises ValueError where the kernel is not for ``(output_shape[0] * output_shape[1])`` positions.
+    """
+    kernel = as_tensor(kernel)
+    if kernel.shape[0] != output_shape[0] * output_shape[1]:
+        raise ValueError(f'A kernel for {kernel.shape[0]} positions does not fit the output shape {output_shape}.')
+    return local_conv_nd(as_tensor(inputs), kernel, kernel_size, strides, data_format)
+
+
+def _pool(x, pool_size, strides, padding, data_format, pool_mode):
+    if pool_mode not in ('max', 'avg'):
+        raise ValueError(f'Invalid pool_mode: {pool_mode!r}. Expected "max" or "avg".')
+    return pool_nd(as_tensor(x), pool_size, strides, padding, data_format, pool_mode)
+
+
+@_formatted
+def pool2d(x, pool_size, strides=(1, 1), padding='valid', data_format=None, pool_mode='max'):
+    """Max or average pooling of images."""
+    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
+
+
+@_formatted
+def pool3d(x, pool_size, strides=(1, 1, 1), padding='valid', data_format=None, pool_mode='max'):
+    """Max or average pooling of volumes."""
+    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
+
+
+@op
+def temporal_padding(x, padding=(1, 1)):
+    """(batch, time, features) with zeros put before and after in time."""
+    return pad_nd(as_tensor(x), (padding,))
+
+
+@_formatted
+def spatial_2d_padding(x, padding=((1, 1), (1, 1)), data_format=None):
+    """Images with zeros put around them: ((above, below), (left, right))."""
+    return pad_nd(as_tensor(x), padding, data_format)
+
+
+@_formatted
+def spatial_3d_padding(x, padding=((1, 1), (1, 1), (1, 1)), data_format=None):
+    """Volumes with zeros put around them, a pair for each spatial dimension."""
+    return pad_nd(as_tensor(x), padding, data_format)
+
+
+@_formatted
+def resize_images(x, height_factor, width_factor, data_format, interpolation='nearest'):
+    """Images enlarged by integer factors, with 'nearest' or 'bilinear' interpolation."""
+    return upsample_nd(as_tensor(x), (height_factor, width_factor), data_format, interpolation)
+
+
+@_formatted
+def resize_volumes(x, depth_factor, height_factor, width_factor, data_format):
+    """Volumes enlarged by integer factors, each element repeated."""
+    return upsample_nd(as_tensor(x), (depth_factor, height_factor, width_factor), data_format)
+
+
+@_formatted
+def bias_add(x, bias, data_format=None):
+    """`x` plus a bias: (channels,), or of the shape of one sample, channels last.
+
+    In channels-first data the latter is reshaped, not transposed, as in Keras.
+    Raises ValueError for a bias of another rank.
+    """
+    x, bias = as_tensor(x), as_tensor(bias)
+    if bias.dim() not in (1, x.dim() - 1):
+        raise ValueError(f'Unexpected bias dimensions {bias.dim()}, expect to be 1 or {x.dim()} dimensions')
+    if data_format == 'channels_first' and x.dim() > 2:
+        spatial = bias.shape[:-1] if bias.dim() > 1 else (1,) * (x.dim() - 2)
+        bias = bias.reshape(bias.shape[-1], *spatial)
+    return x + bias

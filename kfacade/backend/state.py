@@ -1,0 +1,113 @@
+"""What a session remembers: the mode of each thread, unique names, and the fixed learning phase."""
+import threading
+from collections import defaultdict
+from contextlib import contextmanager
+
+
+class _Mode(threading.local):
+    """Of one thread: how many running forwards it is in, their learning phase, and the open name scopes."""
+
+    depth = 0
+    phase = False
+    scope = ''
+
+
+mode = _Mode()
+
+
+class _Session:
+    def __init__(self):
+        self.uids = defaultdict(int)
+        self.scopes = defaultdict(int)
+        self.learning_phase = None
+
+
+_session = _Session()
+
+
+@contextmanager
+def running(phase=None):
+    """Inside, every op computes, Variables give their values, and the learning phase is ``phase`` (None: as it was)."""
+    outer = mode.phase
+    mode.depth += 1
+    if phase is not None:
+        mode.phase = phase
+    try:
+        yield
+    finally:
+        mode.depth -= 1
+        mode.phase = outer
+
+
+@contextmanager
+def recording():
+    """Inside, ops record again, though a forward may be running around it."""
+    depth, mode.depth = mode.depth, 0
+    try:
+        yield
+    finally:
+        mode.depth = depth
+
+
+def is_running():
+    """Whether the calling thread is inside a running forward."""
+    return mode.depth > 0
+
+
+def get_uid(prefix=''):
+    """The next number, from 1, of names that start with ``prefix``."""
+    _session.uids[prefix] += 1
+    return _session.uids[prefix]
+
+
+def reset_uids():
+    """Starts the numbering of automatic names anew."""
+    _session.uids.clear()
+
+
+def clear_session():
+    """Forgets names, scopes and a fixed learning phase, as destroying the TensorFlow graph did."""
+    _session.__init__()
+
+
+def unique_scope(name):
+    """A full name below the open scope that no scope or weight has had: ``a``, then ``a_1``, ``a_2``…"""
+    full = f'{mode.scope}/{name}' if mode.scope else name
+    count = _session.scopes[full]
+    _session.scopes[full] += 1
+    if not count:
+        return full
+    return unique_scope(f'{name}_{count}')
+
+
+@contextmanager
+def name_scope(name, default_name=None, values=None):
+    """Puts ``name/`` (made unique) before the names of the Variables that are made inside."""
+    outer = mode.scope
+    mode.scope = unique_scope(name or default_name)
+    try:
+        yield mode.scope
+    finally:
+        mode.scope = outer
+
+
+@contextmanager
+def root_scope():
+    """Leaves all open name scopes."""
+    outer, mode.scope = mode.scope, ''
+    try:
+        yield
+    finally:
+        mode.scope = outer
+
+
+def fixed_learning_phase():
+    """0 or 1 where ``set_learning_phase`` fixed it, else None."""
+    return _session.learning_phase
+
+
+def set_learning_phase(value):
+    """Fixes the learning phase for what is built from now on: 0 for test, 1 for training."""
+    if value not in (0, 1):
+        raise ValueError(f'Expected learning phase to be 0 or 1. Received: {value!r}')
+    _session.learning_phase = int(value)

@@ -1,0 +1,445 @@
+"""Symbolic tensors: what Keras scripts compute with before there is any data.
+
+A `SymbolicTensor` is a node: a function and its arguments, some of them symbolic themselves. Every backend function is
+written once, as a torch expression, under the decorator `op`: given a live tensor it computes, given a symbol it
+records itself. ``torch`` functions and the Python operators do the same. `backend.graph` compiles what was recorded.
+"""
+import functools
+import inspect
+import itertools
+import operator
+
+import numpy as np
+import torch
+
+from . import state
+from .dtypes import dtype_name, torch_dtype
+
+# What stands for None while shapes are worked out: each recorded call runs on the meta device once with either size, and
+# a dimension that differs between the runs is unknown. Highly composite, so that reshapes and strides divide them.
+STAND_INS = (720, 1680)
+# Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere.
+_STATIC_SIZES = (1, 2, 8, 10, 16, 20, 32, 50, 64, 100, 128, 256)
+
+_ids = itertools.count()
+
+
+class Shape(tuple):
+    """A shape with None for what is unknown; also answers as TensorFlow's ``TensorShape`` does."""
+
+    def as_list(self):
+        return list(self)
+
+    @property
+    def ndims(self):
+        return len(self)
+
+    def is_fully_defined(self):
+        return None not in self
+
+
+class SymbolicTensor:
+    """A tensor without data: the node ``fn(*args, **kwargs)`` of a recorded graph, or a placeholder (``fn`` None).
+
+    `metas` are the two values that shape inference carried here: meta tensors, or ints for what derives from
+    ``K.shape``. Equality and hash are identity.
+    """
+
+    __array_ufunc__ = None  # numpy leaves its operators to ours
+
+    def __init__(self, fn, args, kwargs, metas, name=None):
+        self.fn, self.args, self.kwargs, self.metas = fn, args, kwargs, metas
+        self.shape = _common_shape(metas)
+        self.dtype = metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])
+        self._keras_shape = tuple(self.shape)
+        self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
+        self._scope = state.mode.scope
+        self._name = name
+
+    @property
+    def name(self):
+        if self._name is None:
+            own = f'{function_name(self.fn)}_{next(_ids)}'
+            self._name = f'{self._scope}/{own}:0' if self._scope else f'{own}:0'
+        return self._name
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def get_shape(self):
+        """The shape that Keras knows, with None for unknown dimensions."""
+        return Shape(self._keras_shape)
+
+    def dim(self):
+        return len(self.shape)
+
+    def __getitem__(self, index):
+        return record(operator.getitem, (self, index), {})
+
+    def __bool__(self):
+        raise TypeError(f'The symbolic tensor {self.name} has no value while the model is built, so it cannot decide an '
+                        '`if` or an `and`. Use `K.switch`, or compute with it.')
+
+    def __iter__(self):
+        raise TypeError(f'Cannot iterate over the symbolic tensor {self.name}. Take slices (`x[:, i]`), or use '
+                        '`K.map_fn`.')
+
+    def __len__(self):
+        raise TypeError(f'The symbolic tensor {self.name} has no len(). Use `K.int_shape(x)` or `K.shape(x)`.')
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError(f'The symbolic tensor {self.name} has no value to make an array of. Use `K.eval`, '
+                        '`K.function`, or `model.predict`.')
+
+    def __float__(self):
+        raise TypeError(f'The symbolic tensor {self.name} has no value. Use `K.eval` or `K.function`.')
+
+    __int__ = __index__ = __float__
+
+    def __repr__(self):
+        return f'<SymbolicTensor {self.name} shape={tuple(self.shape)} dtype={dtype_name(self.dtype)}>'
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return dispatch(func, args, kwargs or {})
+
+
+def dispatch(func, args, kwargs):
+    """What `op` does, for a function that is torch's own: compute in a running forward, else record."""
+    if state.mode.depth:
+        return func(*live(args), **live(kwargs))
+    return record(func, args, kwargs)
+
+
+def _operator(name, reflected=False):
+    fn = getattr(operator, name)
+    if reflected:
+        return lambda self, other: dispatch(fn, (other, self), {})
+    return lambda self, *other: dispatch(fn, (self, *other), {})
+
+
+def _method(name):
+    fn = getattr(torch.Tensor, name)
+
+    def method(self, *args, **kwargs):
+        return dispatch(fn, (self, *args), kwargs)
+    method.__name__ = name
+    return method
+
+
+def install_operators(cls):
+    """Gives a class of symbols or variables the Python operators and the common tensor methods."""
+    for name in ('add', 'sub', 'mul', 'truediv', 'floordiv', 'mod', 'pow', 'matmul', 'and_', 'or_', 'xor'):
+        bare = name.strip('_')
+        setattr(cls, f'__{bare}__', _operator(name))
+        setattr(cls, f'__r{bare}__', _operator(name, reflected=True))
+    for name in ('lt', 'le', 'gt', 'ge', 'neg', 'abs', 'invert'):
+        setattr(cls, f'__{name}__', _operator(name))
+    for name in ('abs bool chunk clamp contiguous detach exp expand flatten float int log long masked_fill matmul mean '
+                 'norm permute pow relu repeat reshape sigmoid size softmax split sqrt square squeeze std sum t tanh to '
+                 'transpose type_as unsqueeze var view').split():
+        setattr(cls, name, _method(name))
+    return cls
+
+
+install_operators(SymbolicTensor)
+
+
+# ---------------------------------------------------------------- trees of arguments
+
+def map_leaves(f, tree):
+    """``tree`` with `f` applied to what its lists, tuples, dicts and slices hold."""
+    kind = type(tree)
+    if kind is list:
+        return [map_leaves(f, x) for x in tree]
+    if kind is tuple:
+        return tuple([map_leaves(f, x) for x in tree])
+    if kind is dict:
+        return {k: map_leaves(f, x) for k, x in tree.items()}
+    if kind is slice:
+        return slice(map_leaves(f, tree.start), map_leaves(f, tree.stop), map_leaves(f, tree.step))
+    if isinstance(tree, tuple) and hasattr(tree, '_fields'):
+        return kind(*[map_leaves(f, x) for x in tree])
+    return f(tree)
+
+
+def leaves(tree):
+    """What the lists, tuples, dicts and slices of `tree` hold, in order."""
+    found = []
+    map_leaves(found.append, tree)
+    return found
+
+
+def symbols_in(tree):
+    """The symbolic tensors in a tree, in order."""
+    return [x for x in leaves(tree) if isinstance(x, SymbolicTensor)]
+
+
+def is_symbolic(tree):
+    """Whether a tree holds a symbolic tensor."""
+    return any(isinstance(x, SymbolicTensor) for x in leaves(tree))
+
+
+class Face:
+    """Base of the faces over stored values (`backend.variable`): symbols outside a running forward, tensors inside."""
+
+
+class _Captured(state.threading.local):
+    """The values of outer symbols that a callback of the running op closes over (see `op(callbacks=True)`)."""
+
+    values = None
+    missing = None
+
+
+_captured = _Captured()
+
+
+def _live_leaf(x):
+    if isinstance(x, Face):
+        return x.value
+    if isinstance(x, SymbolicTensor):
+        if _captured.values is not None and x in _captured.values:
+            return _captured.values[x]
+        if _captured.missing is not None:
+            _captured.missing.append(x)
+            _captured.values[x] = x.metas[_captured.run]
+            return _captured.values[x]
+        raise TypeError(f'The symbolic tensor {x.name} was used inside a running forward, where there is no value for '
+                        'it. Pass it in as an argument or an input.')
+    return x
+
+
+def _needs_value(x):
+    kind = type(x)
+    if kind is tuple or kind is list:
+        return any(map(_needs_value, x))
+    if kind is dict:
+        return any(map(_needs_value, x.values()))
+    return isinstance(x, (Face, SymbolicTensor))
+
+
+def live(tree):
+    """`tree` with Variables, and symbols that a callback closes over, replaced by their live tensors."""
+    return map_leaves(_live_leaf, tree) if _needs_value(tree) else tree
+
+
+def as_tensor(x, dtype=None):
+    """A live tensor of `x`: a tensor, a Variable, an array or a number (64-bit floats and numbers become ``floatx()``)."""
+    if isinstance(x, Face):
+        x = x.value
+    if isinstance(x, torch.Tensor):
+        return x if dtype is None else x.to(torch_dtype(dtype))
+    if isinstance(x, (list, tuple)) and any(isinstance(leaf, torch.Tensor) for leaf in leaves(x)):
+        return torch.stack([as_tensor(part, dtype) for part in x])
+    array = np.asarray(x)
+    if dtype is None and array.dtype == np.float64:
+        dtype = torch_dtype()
+    elif dtype is None and array.dtype == np.int64 and not isinstance(x, np.ndarray):
+        dtype = torch.int32
+    if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+        array = array.copy()
+    return torch.as_tensor(array) if dtype is None else torch.as_tensor(array, dtype=torch_dtype(dtype))
+
+
+# ---------------------------------------------------------------- shapes
+
+def stand_in(shape, dtype):
+    """The two meta tensors that stand for a tensor of `shape`, which may hold None."""
+    return tuple(torch.empty([size if d is None else d for d in shape], dtype=dtype, device='meta')
+                 for size in STAND_INS)
+
+
+def _common_shape(metas):
+    first, second = metas
+    if not isinstance(first, torch.Tensor):
+        return Shape(())
+    return Shape(a if a == b else None for a, b in zip(first.shape, second.shape))
+
+
+def _number_dtype(value):
+    if isinstance(value, bool):
+        return torch.bool
+    return torch.int32 if isinstance(value, int) else torch_dtype()
+
+
+def _meta_leaf(run, fresh=False):
+    def of(x):
+        if isinstance(x, SymbolicTensor):
+            if fresh and isinstance(x.metas[run], torch.Tensor) and x.metas[run].device.type == 'meta':
+                return stand_in(x._keras_shape, x.dtype)[run]
+            return x.metas[run]
+        if isinstance(x, Face):
+            return torch.empty(x.shape, dtype=x.dtype, device='meta')
+        if isinstance(x, torch.Tensor):
+            return x.to('meta')
+        return x
+    return of
+
+
+def _static_leaf(size):
+    def of(x):
+        if isinstance(x, SymbolicTensor) and isinstance(x.metas[0], torch.Tensor):
+            return torch.empty([size if d is None else d for d in x._keras_shape], dtype=x.dtype, device='meta')
+        return _meta_leaf(0)(x)
+    return of
+
+
+def _by_rule(fn, shape_rule, dtype_rule):
+    """What stands for running `fn` where a rule gives its shape, or list of shapes."""
+    @functools.wraps(fn)
+    def result(*args, **kwargs):
+        shape = shape_rule(*args, **kwargs)
+        tensors = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        dtype = dtype_rule(*args, **kwargs) if dtype_rule else tensors[0].dtype if tensors else torch_dtype()
+        if isinstance(shape, list) and not all(isinstance(size, int) for size in shape):
+            return [torch.empty(tuple(s), dtype=dtype, device='meta') for s in shape]
+        return torch.empty(tuple(shape), dtype=dtype, device='meta')
+    return result
+
+
+def _infer(fn, args, kwargs):
+    """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
+    attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
+    attempts += [(_static_leaf(size),) * 2 for size in _STATIC_SIZES]
+    first_error = None
+    for attempt in attempts:
+        try:
+            with state.running(phase=True), torch.no_grad():
+                results = []
+                for run, leaf in enumerate(attempt):
+                    _captured.run = run
+                    results.append(fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)))
+                return tuple(results)
+        except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
+            first_error = first_error or error
+    shapes = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
+    raise ValueError(f'`{function_name(fn)}` cannot be applied to {shapes or "these arguments"}: '
+                     f'{first_error}') from first_error
+
+
+# ---------------------------------------------------------------- recording
+
+def function_name(fn):
+    """A short name for a recorded function or module."""
+    if fn is None:
+        return 'placeholder'
+    name = getattr(fn, 'name', None) if isinstance(fn, torch.nn.Module) else getattr(fn, '__name__', None)
+    return name or type(fn).__name__
+
+
+def _constant_leaf(x):
+    """Arrays become tensors when they are recorded, so that later changes of the array change nothing."""
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return as_tensor(x.copy())
+    return x.item() if isinstance(x, np.generic) else x
+
+
+def record(fn, args, kwargs, metas=None):
+    """Records the call ``fn(*args, **kwargs)`` and returns its symbol, or a list or tuple of symbols.
+
+    `metas`: the values of the two meta runs, where the caller knows them; otherwise they are worked out. A bound method
+    of a module is recorded as its function with the module as first argument.
+    """
+    if inspect.ismethod(fn) and isinstance(fn.__self__, torch.nn.Module):
+        fn, args = fn.__func__, (fn.__self__, *args)
+    args, kwargs = map_leaves(_constant_leaf, tuple(args)), map_leaves(_constant_leaf, dict(kwargs))
+    return wrap(SymbolicNode(fn, args, kwargs), metas or _infer(fn, args, kwargs))
+
+
+class SymbolicNode:
+    """A recorded call whose results have not been wrapped yet."""
+
+    __slots__ = ('fn', 'args', 'kwargs')
+
+    def __init__(self, fn, args, kwargs):
+        self.fn, self.args, self.kwargs = fn, args, kwargs
+
+
+def wrap(node, metas):
+    """Symbols for the results of a recorded call: one, or one per element of a list or tuple."""
+    if isinstance(metas[0], (list, tuple)) and not isinstance(metas[0], torch.Size):
+        whole = SymbolicTensor(node.fn, node.args, node.kwargs, (torch.empty(0, device='meta'),) * 2)
+        parts = [None if m[0] is None else SymbolicTensor(operator.getitem, (whole, i), {}, m)
+                 for i, m in enumerate(zip(*metas))]
+        return tuple(parts) if isinstance(metas[0], tuple) else parts
+    return SymbolicTensor(node.fn, node.args, node.kwargs, metas)
+
+
+def placeholder(shape, dtype=None, name=None):
+    """A symbol without a recorded call: its value is fed. `shape` may hold None."""
+    symbol = SymbolicTensor(None, (), {}, stand_in(shape, torch_dtype(dtype)),
+                            name=f'{state.unique_scope(name)}:0' if name else None)
+    symbol._keras_shape = tuple(shape)
+    return symbol
+
+
+def op(fn=None, *, shape=None, dtype=None, callbacks=False):
+    """Decorator of a backend function, written once as a torch expression.
+
+    Called with a symbol anywhere in its arguments, or outside a running forward with a Variable or with no tensor at
+    all, the function is recorded as one node; otherwise it runs. `shape` is a rule, ``shape(*args, **kwargs) -> tuple``
+    (or list of tuples), called with tensors of known sizes in place of running the function on the meta device, and
+    `dtype` likewise gives the torch dtype (default: that of the first tensor). `callbacks` says that arguments may be
+    functions, called on live tensors: symbols that they close over become arguments of the node.
+    """
+    if fn is None:
+        return functools.partial(op, shape=shape, dtype=dtype, callbacks=callbacks)
+
+    by_rule = _by_rule(fn, shape, dtype) if shape else None
+
+    def call(*args, **kwargs):
+        if state.mode.depth:
+            if _needs_value(args) or _needs_value(kwargs):
+                args, kwargs = live(args), live(kwargs)
+            return fn(*args, **kwargs)
+        found = leaves((args, kwargs))
+        if any(isinstance(x, (SymbolicTensor, Face)) for x in found) or not any(
+                isinstance(x, torch.Tensor) for x in found):
+            if callbacks:
+                return _record_with_callbacks(fn, args, kwargs)
+            if shape is None:
+                return record(fn, args, kwargs)
+            args, kwargs = map_leaves(_constant_leaf, args), map_leaves(_constant_leaf, kwargs)
+            metas = _infer(by_rule, args, kwargs)
+            return wrap(SymbolicNode(fn, args, kwargs), metas)
+        with state.running(state.mode.phase):
+            return fn(*args, **kwargs)
+
+    wrapper = functools.wraps(fn)(call)
+    wrapper.body = fn
+    return wrapper
+
+
+class _WithCaptured:
+    """A function whose callbacks close over symbols: their values come first among the arguments."""
+
+    def __init__(self, fn, symbols):
+        self.fn, self.symbols, self.__name__ = fn, symbols, fn.__name__
+        self.__module__ = fn.__module__
+
+    def __call__(self, values, *args, **kwargs):
+        outer, _captured.values = _captured.values, {**(_captured.values or {}), **dict(zip(self.symbols, values))}
+        try:
+            return self.fn(*args, **kwargs)
+        finally:
+            _captured.values = outer
+
+
+def _record_with_callbacks(fn, args, kwargs):
+    outer = _captured.values, _captured.missing
+    _captured.values, _captured.missing = {}, []
+    try:
+        args, kwargs = map_leaves(_constant_leaf, tuple(args)), map_leaves(_constant_leaf, dict(kwargs))
+
+        @functools.wraps(fn)
+        def fresh(*a, **k):  # values of the other meta run must not be taken for this one's
+            _captured.values.clear()
+            return fn(*a, **k)
+        metas = _infer(fresh, args, kwargs)
+        captured = tuple(dict.fromkeys(_captured.missing))
+    finally:
+        _captured.values, _captured.missing = outer
+    if not captured:
+        return wrap(SymbolicNode(fn, args, kwargs), metas)
+    return wrap(SymbolicNode(_WithCaptured(fn, captured), (captured, *args), kwargs), metas)

@@ -1,0 +1,226 @@
+"""Variables: the named Keras-layout faces of what torch modules store, and pending updates of them."""
+from collections import namedtuple
+
+import numpy as np
+import torch
+
+from . import state
+from .dtypes import torch_dtype
+from .symbolic import Face, Shape, SymbolicTensor, as_tensor, dispatch, install_operators, record
+
+Layout = namedtuple('Layout', 'to_keras from_keras')
+Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor."""
+
+
+class Holder(torch.nn.Module):
+    """Where weights live: a module with nothing but parameters and buffers, under keys that cannot collide."""
+
+    def store(self, key, tensor, trainable):
+        """Registers `tensor` as a parameter, or as a buffer where it is not trainable or not floating."""
+        if trainable and tensor.is_floating_point():
+            self.register_parameter(key, torch.nn.Parameter(tensor))
+        else:
+            self.register_buffer(key, tensor)
+
+
+class _AbstractVariable(Face):
+    """What Keras and TensorFlow code asks of a variable, over the property `value`."""
+
+    __array_ufunc__ = None
+    _uses_learning_phase = False
+
+    @property
+    def _keras_shape(self):
+        return tuple(self.shape)
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def get_shape(self):
+        return Shape(self.shape)
+
+    def dim(self):
+        return len(self.shape)
+
+    def __getitem__(self, index):
+        return dispatch(torch.Tensor.__getitem__ if state.mode.depth else _getitem, (self, index), {})
+
+    def __bool__(self):
+        raise TypeError(f'The truth of the variable {self.name} is not known while a graph is built. '
+                        'Use `K.get_value`.')
+
+    def __iter__(self):
+        raise TypeError(f'Cannot iterate over the variable {self.name}. Use `K.get_value`.')
+
+    def __repr__(self):
+        return f'<{type(self).__name__} {self.name!r} shape={tuple(self.shape)} dtype={self.dtype}>'
+
+    def numpy(self):
+        """A copy of the value as an array, in Keras' layout."""
+        return self.value.detach().cpu().numpy().copy()
+
+    def eval(self, session=None):
+        """The value as an array; `session` is there for code written for TensorFlow and makes no difference."""
+        return self.numpy()
+
+    def read_value(self):
+        return record(torch.clone, (self,), {})
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return dispatch(func, args, kwargs or {})
+
+
+def _getitem(x, index):
+    return x[index]
+
+
+class Variable(_AbstractVariable):
+    """A weight as Keras knows it: name, Keras-layout shape and value, over a parameter that torch stores its own way.
+
+    The face holds no tensor: it is (owner module, key, layout), looked up at each access.
+    """
+
+    def __init__(self, value, dtype=None, name=None, constraint=None, trainable=True, owner=None, key='value',
+                 layout=None):
+        if isinstance(value, (SymbolicTensor, Face)):
+            from .session import evaluate
+            value = evaluate(value)
+        tensor = as_tensor(value, dtype).detach().clone()
+        self.owner, self.key, self.layout = owner or Holder(), key, layout
+        self.owner.store(key, layout.from_keras(tensor) if layout else tensor, trainable)
+        self.name = f'{state.unique_scope(name or "Variable")}:0'
+        self.constraint = constraint
+        self.debias_steps = 0
+
+    @property
+    def param(self):
+        """The parameter or buffer itself, in torch's layout."""
+        return getattr(self.owner, self.key)
+
+    @property
+    def value(self):
+        """The live tensor in Keras' layout, a view of the parameter where there is one."""
+        return self.layout.to_keras(self.param) if self.layout else self.param
+
+    @property
+    def shape(self):
+        return Shape(self.value.shape) if self.layout is None else Shape(
+            self.layout.to_keras(self.param.detach().to('meta')).shape)
+
+    @property
+    def dtype(self):
+        return self.param.dtype
+
+    def assign(self, value):
+        """Sets the value, given in Keras' layout. Raises ValueError for another shape."""
+        value = as_tensor(value)
+        if tuple(value.shape) != tuple(self.shape):
+            raise ValueError(f'Cannot assign a value of shape {tuple(value.shape)} to the variable {self.name} of shape '
+                             f'{tuple(self.shape)}.')
+        with torch.no_grad():
+            self.param.copy_(self.layout.from_keras(value) if self.layout else value)
+
+    def slot(self, name=None, value=None):
+        """A new Variable with this one's layout, dtype and device, not trainable, filled with zeros or `value`."""
+        slot = Variable.__new__(Variable)
+        slot.owner, slot.key, slot.layout = Holder(), 'value', self.layout
+        slot.owner.store('value', torch.zeros_like(self.param.detach(), memory_format=torch.preserve_format), False)
+        slot.name = f'{state.unique_scope(name or "Variable")}:0'
+        slot.constraint, slot.debias_steps = None, 0
+        if value is not None:
+            slot.assign(value)
+        return slot
+
+    def move(self, owner, key):
+        """Makes another module the one that stores this variable."""
+        param = self.param
+        if isinstance(param, torch.nn.Parameter):
+            owner.register_parameter(key, param)
+        else:
+            owner.register_buffer(key, param)
+        self.owner, self.key = owner, key
+
+
+class HostVariable(_AbstractVariable):
+    """A number kept on the host behind a Variable's face (a learning rate, a step count), so reading it never waits.
+
+    `host` is the number itself, a Python float or int. `assign` rounds floats to `dtype`, as a stored variable would be.
+    """
+
+    constraint = None
+
+    def __init__(self, value, dtype='float32', name=None):
+        self.dtype = torch_dtype(dtype)
+        self.name = f'{state.unique_scope(name or "Variable")}:0'
+        self.assign(value)
+
+    shape = Shape(())
+
+    @property
+    def value(self):
+        return torch.tensor(self.host, dtype=self.dtype)
+
+    def numpy(self):
+        return _numpy_scalar(self.host, self.dtype)
+
+    def assign(self, value):
+        """Sets the number, from anything that holds just one."""
+        value = value.item() if isinstance(value, (torch.Tensor, np.generic, np.ndarray)) else value
+        self.host = _numpy_scalar(value, self.dtype).item()
+
+
+def _numpy_scalar(number, dtype):
+    return torch.empty(0, dtype=dtype).numpy().dtype.type(number)
+
+
+install_operators(_AbstractVariable)
+
+
+class Update:
+    """A pending assignment of `new_value` to `variable`. Only a function that was given it applies it."""
+
+    def __init__(self, variable, new_value):
+        self.variable, self.new_value = variable, new_value
+
+    def applied(self):
+        """Called after the assignment."""
+
+    @property
+    def name(self):
+        return f'update_{self.variable.name}'
+
+
+class MovingAverageUpdate(Update):
+    """Moves a variable towards `value`, with TensorFlow's correction of the zero start unless ``zero_debias=False``.
+
+    After t updates the stored average is s_t = s_{t-1} + a_t (value - s_{t-1}), a_t = (1 - momentum)/(1 - momentum^t),
+    so the first update stores `value` itself (Kingma & Ba 2014, section 3). `output` is the symbol of the layer call
+    that can make this update itself, in one kernel.
+    """
+
+    def __init__(self, variable, value, momentum, zero_debias=True, output=None):
+        self.momentum, self.zero_debias, self.output = momentum, zero_debias, output
+        super().__init__(variable, record(_move_average, (variable, value, _Rate(self)), {}, metas=tuple(
+            torch.empty(variable.shape, dtype=variable.dtype, device='meta') for _ in range(2))))
+
+    def rate(self):
+        """a_t of the next update."""
+        if not self.zero_debias:
+            return 1. - self.momentum
+        return (1. - self.momentum) / (1. - self.momentum ** (self.variable.debias_steps + 1))
+
+    def applied(self):
+        self.variable.debias_steps += 1
+
+
+class _Rate:
+    """Hands the rate of an update to its recorded expression anew at each run."""
+
+    def __init__(self, update):
+        self.update = update
+
+
+def _move_average(average, value, rate):
+    return torch.lerp(average, value.to(average.dtype), rate.update.rate())

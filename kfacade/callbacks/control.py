@@ -1,0 +1,259 @@
+"""Callbacks that act on the training: stop it, save the model, set the learning rate."""
+import math
+import warnings
+
+import numpy as np
+
+from .. import backend as K
+from .core import Callback
+
+
+def _direction(title, mode, larger_is_better):
+    """(comparison, worst value) of a monitored quantity. 'auto' follows `larger_is_better`, guessed from its name."""
+    if mode not in ('auto', 'min', 'max'):
+        warnings.warn(f'{title} mode {mode} is unknown, fallback to auto mode.', RuntimeWarning, stacklevel=3)
+        mode = 'auto'
+    if mode == 'max' or mode == 'auto' and larger_is_better:
+        return np.greater, -np.inf
+    return np.less, np.inf
+
+
+class TerminateOnNaN(Callback):
+    """Stops the training when the loss of a batch is NaN or infinite. Reads the loss of every batch."""
+
+    def on_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get('loss')
+        if loss is not None and not math.isfinite(loss):
+            print(f'Batch {batch}: Invalid loss, terminating training')
+            self.model.stop_training = True
+
+
+class ModelCheckpoint(Callback):
+    """Saves the model, or its weights, at the end of epochs.
+
+    Arguments:
+        filepath: path, a format string in ``epoch`` (from 1) and the logs: ``'{epoch:02d}-{val_loss:.2f}.hdf5'``.
+        monitor: the log that says which model is best.
+        verbose: 1 tells of each saving.
+        save_best_only: save only when `monitor` improves.
+        save_weights_only: save the weights alone.
+        mode: 'min', 'max' or 'auto' ('max' for names with 'acc' and those that start with 'fmeasure').
+        period: epochs between two savings.
+    """
+
+    def __init__(self, filepath, monitor='val_loss', verbose=0, save_best_only=False, save_weights_only=False,
+                 mode='auto', period=1):
+        super().__init__()
+        self.filepath = filepath
+        self.monitor = monitor
+        self.verbose = verbose
+        self.save_best_only = save_best_only
+        self.save_weights_only = save_weights_only
+        self.period = period
+        self.epochs_since_last_save = 0
+        self.monitor_op, self.best = _direction('ModelCheckpoint', mode,
+                                                'acc' in monitor or monitor.startswith('fmeasure'))
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        self.epochs_since_last_save += 1
+        if self.epochs_since_last_save < self.period:
+            return
+        self.epochs_since_last_save = 0
+        filepath = self.filepath.format(epoch=epoch + 1, **logs)
+        if not self.save_best_only:
+            return self._save(epoch, filepath, f'saving model to {filepath}')
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(f'Can save best model only with {self.monitor} available, skipping.', RuntimeWarning,
+                          stacklevel=2)
+        elif self.monitor_op(current, self.best):
+            best, self.best = self.best, current
+            self._save(epoch, filepath, f'{self.monitor} improved from {best:.5f} to {current:.5f}, saving model to '
+                                        f'{filepath}')
+        else:
+            self._tell(epoch, f'{self.monitor} did not improve from {self.best:.5f}')
+
+    def _tell(self, epoch, message):
+        if self.verbose > 0:
+            print(f'\nEpoch {epoch + 1:05d}: {message}')
+
+    def _save(self, epoch, filepath, message):
+        self._tell(epoch, message)
+        save = self.model.save_weights if self.save_weights_only else self.model.save
+        save(filepath, overwrite=True)
+
+
+class EarlyStopping(Callback):
+    """Stops the training when a quantity no longer improves.
+
+    Arguments:
+        monitor: the log to watch.
+        min_delta: smallest change that counts as an improvement.
+        patience: epochs without improvement until the training stops (0 and 1 are the same).
+        verbose: 1 tells of it.
+        mode: 'min', 'max' or 'auto' ('max' for names with 'acc').
+        baseline: value that the first improvement has to beat.
+        restore_best_weights: on stopping, go back to the weights of the best epoch.
+    """
+
+    def __init__(self, monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
+                 restore_best_weights=False):
+        super().__init__()
+        self.monitor = monitor
+        self.baseline = baseline
+        self.patience = patience
+        self.verbose = verbose
+        self.restore_best_weights = restore_best_weights
+        self.best_weights = None
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.monitor_op, self._worst = _direction('EarlyStopping', mode, 'acc' in monitor)
+        self.min_delta = min_delta if self.monitor_op is np.greater else -min_delta
+
+    def on_train_begin(self, logs=None):
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best = self._worst if self.baseline is None else self.baseline
+
+    def on_epoch_end(self, epoch, logs=None):
+        current = self.get_monitor_value(logs)
+        if current is None:
+            return
+        if self.monitor_op(current - self.min_delta, self.best):
+            self.best = current
+            self.wait = 0
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            return
+        self.wait += 1
+        if self.wait >= self.patience:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+            if self.best_weights is not None:
+                if self.verbose > 0:
+                    print('Restoring model weights from the end of the best epoch')
+                self.model.set_weights(self.best_weights)
+
+    def on_train_end(self, logs=None):
+        if self.stopped_epoch > 0 and self.verbose > 0:
+            print(f'Epoch {self.stopped_epoch + 1:05d}: early stopping')
+
+    def get_monitor_value(self, logs):
+        """The watched value in `logs`; warns and gives None where there is none."""
+        logs = logs or {}
+        value = logs.get(self.monitor)
+        if value is None:
+            warnings.warn(f'Early stopping conditioned on metric `{self.monitor}` which is not available. '
+                          f'Available metrics are: {",".join(logs)}', RuntimeWarning, stacklevel=2)
+        return value
+
+
+class LearningRateScheduler(Callback):
+    """Sets the learning rate at the start of each epoch.
+
+    Arguments:
+        schedule: function of the epoch (from 0) and, if it takes a second argument, the present rate; gives a float.
+        verbose: 1 tells of each setting.
+    """
+
+    def __init__(self, schedule, verbose=0):
+        super().__init__()
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        if not hasattr(optimizer, 'lr'):
+            raise ValueError('Optimizer must have a "lr" attribute.')
+        try:
+            lr = self.schedule(epoch, float(K.get_value(optimizer.lr)))
+        except TypeError:  # a schedule of the epoch alone
+            lr = self.schedule(epoch)
+        if not isinstance(lr, (float, np.float32, np.float64)):
+            raise ValueError(f'The output of the "schedule" function should be float. Got: {lr!r}')
+        K.set_value(optimizer.lr, lr)
+        if self.verbose > 0:
+            print(f'\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {lr}.')
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs['lr'] = K.get_value(self.model.optimizer.lr)
+
+
+class ReduceLROnPlateau(Callback):
+    """Lowers the learning rate when a quantity no longer improves.
+
+    Arguments:
+        monitor: the log to watch.
+        factor: what the rate is multiplied by, below 1.
+        patience: epochs without improvement until the rate is lowered.
+        verbose: 1 tells of it.
+        mode: 'min', 'max' or 'auto' ('max' for names with 'acc').
+        min_delta: smallest change that counts as an improvement (``epsilon`` is its old name).
+        cooldown: epochs after a lowering in which patience is not counted.
+        min_lr: lowest rate.
+    """
+
+    def __init__(self, monitor='val_loss', factor=0.1, patience=10, verbose=0, mode='auto', min_delta=1e-4, cooldown=0,
+                 min_lr=0, **kwargs):
+        super().__init__()
+        if factor >= 1.0:
+            raise ValueError('ReduceLROnPlateau does not support a factor >= 1.0.')
+        if 'epsilon' in kwargs:
+            min_delta = kwargs.pop('epsilon')
+            warnings.warn('`epsilon` argument is deprecated and will be removed, use `min_delta` instead.',
+                          stacklevel=2)
+        if kwargs:
+            warnings.warn(f'ReduceLROnPlateau has no arguments {sorted(kwargs)}: they make no difference.',
+                          stacklevel=2)
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.verbose = verbose
+        self.min_delta = min_delta
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+        better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)
+        margin = min_delta if better is np.greater else -min_delta
+        self.monitor_op = lambda value, best: better(value, best + margin)
+        self._reset()
+
+    def _reset(self):
+        self.best = self._worst
+        self.cooldown_counter = 0
+        self.wait = 0
+
+    def on_train_begin(self, logs=None):
+        self._reset()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        optimizer = self.model.optimizer
+        lr = K.get_value(optimizer.lr)
+        logs['lr'] = lr
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(f'Reduce LR on plateau conditioned on metric `{self.monitor}` which is not available. '
+                          f'Available metrics are: {",".join(logs)}', RuntimeWarning, stacklevel=2)
+            return
+        if self.in_cooldown():
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self.monitor_op(current, self.best):
+            self.best = current
+            self.wait = 0
+        elif not self.in_cooldown():
+            self.wait += 1
+            rate = float(lr)
+            if self.wait >= self.patience and rate > self.min_lr:
+                lowered = max(rate * self.factor, self.min_lr)
+                K.set_value(optimizer.lr, lowered)
+                if self.verbose > 0:
+                    print(f'\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {lowered}.')
+                self.cooldown_counter = self.cooldown
+                self.wait = 0
+
+    def in_cooldown(self):
+        """Whether the last lowering is less than `cooldown` epochs ago."""
+        return self.cooldown_counter > 0

@@ -1,0 +1,465 @@
+"""`Layer`, the base of all layers: a `torch.nn.Module` that Keras scripts can call on symbols, build, save and reuse."""
+import functools
+import inspect
+import re
+
+import numpy as np
+import torch
+
+from .. import initializers
+from ..backend import session as K
+from ..backend import state
+from ..backend.state import mode
+from ..backend.symbolic import (Face, SymbolicNode, SymbolicTensor, is_symbolic, leaves, map_leaves, record, stand_in,
+                                wrap)
+from ..backend.variable import Holder, Variable
+from ..legacy import interfaces
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
+from .node import InputSpec, Node, NodeAccess
+
+__all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
+
+_KWARGS = {'input_shape', 'batch_input_shape', 'batch_size', 'dtype', 'name', 'trainable', 'weights', 'input_dtype'}
+
+
+def opaque(call):
+    """Decorator of a built-in layer's `call`: live torch code that is never recorded.
+
+    On symbols it records one call of the layer as a module, with the shape of the class' `compute_output_shape`; in a
+    compiled graph nothing stands between `torch.nn.Module.__call__` and the body.
+    """
+    parameters = list(inspect.signature(call).parameters)
+
+    @functools.wraps(call)
+    def symbolic_or_live(self, *args, **kwargs):
+        if mode.depth:
+            return call(self, *args, **kwargs)
+        if any(isinstance(x, (SymbolicTensor, Face)) for x in leaves((args, kwargs))):
+            kwargs = {**dict(zip(parameters[1:], args)), **kwargs}
+            return self._record_opaque(symbolic_or_live, kwargs.pop(parameters[1]), kwargs)
+        with state.running(self.training):
+            return call(self, *args, **kwargs)
+
+    symbolic_or_live.body = call
+    symbolic_or_live.takes_training = 'training' in parameters
+    return symbolic_or_live
+
+
+class Layer(NodeAccess, torch.nn.Module):
+    """Base of all layers.
+
+    Called on symbols (what `Input` gives) a layer builds its weights, records its computation and remembers the call as
+    a `Node`; called on a torch tensor it computes. Subclasses written for Keras define `build(input_shape)`,
+    `call(inputs)` and `compute_output_shape(input_shape)`, and make weights with `add_weight`.
+
+    Arguments: `name`; `trainable` (default True); `dtype` of the input; `input_shape` (without the batch),
+    `batch_input_shape` or `batch_size`, for the first layer of a `Sequential`; `weights`, arrays to start from.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        torch.nn.Module.__init__(self)  # here, since scripts assign sublayers before they call super().__init__()
+        self.training = False
+        self._params = Holder()
+        self._reset_graph()
+        self._trainable_weights, self._non_trainable_weights = [], []
+        self._losses, self._updates = [], []
+        self.input_spec, self.supports_masking, self.stateful, self.built = None, False, False, False
+        self.trainable, self._initial_weights = True, None
+        return self
+
+    def __init__(self, **kwargs):
+        for kwarg in kwargs:
+            if kwarg not in _KWARGS:
+                raise TypeError(f'Keyword argument not understood: {kwarg!r}. A layer takes {sorted(_KWARGS)}, and '
+                                f'{type(self).__name__} its own arguments.')
+        name = kwargs.get('name')
+        if not name:
+            prefix = type(self).__name__
+            name = f'{_to_snake_case(prefix)}_{state.get_uid(prefix)}'
+        self.name = name
+        self.trainable = kwargs.get('trainable', True)
+        if 'input_shape' in kwargs or 'batch_input_shape' in kwargs:
+            self.batch_input_shape = tuple(kwargs['batch_input_shape']) if 'batch_input_shape' in kwargs else (
+                kwargs.get('batch_size'), *kwargs['input_shape'])
+            self.dtype = kwargs.get('dtype') or kwargs.get('input_dtype') or K.config.floatx()
+        self._initial_weights = kwargs.get('weights')
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if 'call' in cls.__dict__ and 'forward' not in cls.__dict__:
+            cls.forward = getattr(cls.call, 'body', Layer.forward)
+            cls._takes_training = has_arg(cls.call, 'training')
+
+    _takes_training = False
+    _uses_phase = True  # False where training makes no difference to a layer whose call has the argument
+
+    def _reset_graph(self):
+        self._inbound_nodes, self._outbound_nodes = [], []
+        self._per_input_losses, self._per_input_updates = {}, {}
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Applies the layer to a symbol, a torch tensor, or a list of either.
+
+        Raises ValueError for anything else, for a wrong rank or shape (`input_spec`), and what `call` raises.
+        """
+        if mode.depth:
+            if not self.built:
+                self._build_live(inputs)
+            if self._takes_training and 'training' not in kwargs:
+                kwargs['training'] = mode.phase
+            return torch.nn.Module.__call__(self, inputs, *args, **kwargs)
+        flat = leaves(inputs)
+        if any(isinstance(x, (SymbolicTensor, Face)) for x in flat):
+            return self._call_symbolic(inputs, *args, **kwargs)
+        if not flat or not all(isinstance(x, torch.Tensor) for x in flat):
+            raise ValueError(f"Layer {self.name} was called with an input that isn't a symbolic tensor. Received type: "
+                             f'{type(flat[0] if flat else inputs)}. Full input: {inputs}. All inputs to the layer '
+                             'should be tensors (symbols, or torch tensors to compute with).')
+        with state.running(self.training):
+            if self.built:
+                self.assert_input_compatibility(inputs)
+            return self(inputs, *args, **kwargs)
+
+    def forward(self, inputs, *args, **kwargs):
+        return self.call(inputs, *args, **kwargs)
+
+    def _build_live(self, inputs):
+        """Builds from live tensors; weights, regularizers and names come out as from a symbolic call."""
+        with state.recording(), state.name_scope(self.name):
+            self.assert_input_compatibility(inputs)
+            self._build_from([(None, *x.shape[1:]) for x in to_list(inputs)])
+
+    def _build_from(self, input_shapes):
+        self.build(unpack_singleton(input_shapes))
+        self.built = True
+        self._adopt_weights()
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def _call_symbolic(self, inputs, **kwargs):
+        inputs = inputs[:] if isinstance(inputs, list) else inputs
+        arguments = dict(kwargs)
+        with state.name_scope(self.name):
+            if not self.built:
+                self.assert_input_compatibility(inputs)
+                self._build_from([K.int_shape(x) for x in to_list(inputs)])
+            self.assert_input_compatibility(inputs)
+            previous_mask = _collect_previous_mask(inputs)
+            if not is_all_none(previous_mask) and 'mask' not in kwargs and has_arg(self.call, 'mask'):
+                kwargs['mask'] = previous_mask
+            input_shape = unpack_singleton([K.int_shape(x) for x in to_list(inputs)])
+            output = self.call(inputs, **kwargs)
+            output_mask = self.compute_mask(inputs, previous_mask)
+            given = to_list(inputs)
+            outputs = [_identity(x) if any(x is y for y in given) else x for x in to_list(output)]
+            output = unpack_singleton(outputs)
+            self._set_shapes(outputs, input_shape)
+            if len(outputs) > 1 and not isinstance(output_mask, (list, tuple)):
+                output_mask = [output_mask] * len(outputs)
+            self._add_inbound_node(given, outputs, to_list(previous_mask), to_list(output_mask), arguments)
+            regularizer = getattr(self, 'activity_regularizer', None)
+            if regularizer is not None:
+                self.add_loss([regularizer(x) for x in outputs], given)
+        return output
+
+    def _set_shapes(self, outputs, input_shape):
+        for x in outputs:
+            if not isinstance(x, (SymbolicTensor, Face)):
+                raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
+        if type(self).compute_output_shape is Layer.compute_output_shape:
+            return  # nothing said: the recorded call knows better than "as the input"
+        shapes = self.compute_output_shape(input_shape)
+        shapes = [shapes] if len(outputs) == 1 and not isinstance(shapes, list) else shapes
+        for x, shape in zip(outputs, shapes):
+            if isinstance(x, SymbolicTensor):
+                x._keras_shape = tuple(shape)
+
+    def _record_opaque(self, call, inputs, kwargs):
+        """Records this layer's built-in `call` as one node."""
+        owner = next(c for c in type(self).__mro__ if c.__dict__.get('call') is call)
+        kwargs = {k: v for k, v in kwargs.items() if v is not None}
+        if call.takes_training and 'training' not in kwargs:
+            kwargs['training'] = K.learning_phase() if self._uses_phase else False
+        given = to_list(inputs)
+        metas = self._output_metas(owner, inputs, given)
+        whole = type(self).__dict__.get('call', type(self).call) is call or type(self).call is call
+        node = SymbolicNode(self, (inputs,), kwargs) if whole else SymbolicNode(call.body, (self, inputs), kwargs)
+        output = wrap(node, metas)
+        if hasattr(self, '_record_updates'):
+            self._record_updates(inputs, output)
+        return output
+
+    def _output_metas(self, owner, inputs, given):
+        runs = []
+        dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
+        for run in range(2):
+            shapes = [tuple(x.metas[run].shape) if isinstance(x, SymbolicTensor) else tuple(x.shape) for x in given]
+            shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+            runs.append(map_shapes(lambda s: torch.empty(s, dtype=dtype, device='meta'), shape))
+        if isinstance(runs[0], torch.Tensor) or runs[0] is not None:
+            return tuple(runs)
+        return stand_in(K.int_shape(given[0]), dtype)
+
+    def compute_output_dtype(self, input_dtypes):
+        """The torch dtype of the output, from that of the input (a list of them for several inputs)."""
+        return to_list(input_dtypes)[0]
+
+    # ------------------------------------------------------------ what subclasses define
+
+    def build(self, input_shape):
+        """Makes the weights for inputs of `input_shape`, a tuple with None for the batch (or a list of them)."""
+        self.built = True
+
+    def call(self, inputs, **kwargs):
+        """The computation, on symbols or tensors. The base returns its inputs."""
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        """The output's shape with None for the batch; the base gives the input's."""
+        return input_shape
+
+    def compute_mask(self, inputs, mask=None):
+        """The output's mask. Raises TypeError for a mask when the layer does not set `supports_masking`."""
+        if self.supports_masking:
+            return mask
+        if mask is not None and not (isinstance(mask, list) and is_all_none(mask)):
+            raise TypeError(f'Layer {self.name} does not support masking, but was passed an input_mask: {mask}')
+        return None
+
+    def get_config(self):
+        """What `from_config` needs to make the layer again, without its weights."""
+        config = {'name': self.name, 'trainable': self.trainable}
+        if hasattr(self, 'batch_input_shape'):
+            config['batch_input_shape'] = self.batch_input_shape
+        if hasattr(self, 'dtype'):
+            config['dtype'] = self.dtype
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """A new layer of this configuration."""
+        return cls(**config)
+
+    # ------------------------------------------------------------ weights
+
+    @interfaces.legacy_add_weight_support
+    def add_weight(self, name, shape, dtype=None, initializer=None, regularizer=None, trainable=True, constraint=None,
+                   layout=None):
+        """Makes a weight and returns the Variable that is its face.
+
+        Arguments:
+            name: last part of its full name. shape: in Keras' layout. dtype: default ``floatx()``.
+            initializer: a name, object or function of the shape. regularizer: function of the Variable, its result
+                joins the model's loss. trainable: False keeps it from the optimizer (and makes it a torch buffer).
+            constraint: function that each training step applies to it.
+            layout: a `Layout` where torch stores it otherwise than Keras.
+        """
+        dtype = dtype or K.config.floatx()
+        initializer = initializers.get('glorot_uniform' if initializer is None else initializer)
+        with state.running():
+            value = K.as_tensor(initializer(tuple(shape)), dtype)
+        weight = Variable(value, dtype, name, constraint, trainable, self._params, self._free_key(name), layout)
+        if regularizer is not None:
+            with state.recording(), state.name_scope('weight_regularizer'):
+                self.add_loss(regularizer(weight))
+        (self._trainable_weights if trainable else self._non_trainable_weights).append(weight)
+        return weight
+
+    def _free_key(self, name):
+        stem = key = re.sub(r'\W+', '_', (name or 'weight').split(':')[0].rpartition('/')[2]) or 'weight'
+        count = 0
+        while hasattr(self._params, key):
+            count += 1
+            key = f'{stem}_{count}'
+        return key
+
+    def _adopt_weights(self):
+        """Stores Variables that the layer lists as its weights, but which nobody stores yet, with the layer."""
+        for weight in [*self._trainable_weights, *self._non_trainable_weights]:
+            if isinstance(weight, Variable) and type(weight.owner) is Holder and weight.key == 'value':
+                weight.move(self._params, self._free_key(weight.name))
+
+    @property
+    def trainable_weights(self):
+        """Variables that training changes; none where `trainable` is False."""
+        return self._trainable_weights if getattr(self, 'trainable', True) else []
+
+    @trainable_weights.setter
+    def trainable_weights(self, weights):
+        self._trainable_weights = weights
+        self._adopt_weights()
+
+    @property
+    def non_trainable_weights(self):
+        """Variables that training leaves alone; all of them where `trainable` is False."""
+        if getattr(self, 'trainable', True):
+            return self._non_trainable_weights
+        return self._trainable_weights + self._non_trainable_weights
+
+    @non_trainable_weights.setter
+    def non_trainable_weights(self, weights):
+        self._non_trainable_weights = weights
+        self._adopt_weights()
+
+    @property
+    def weights(self):
+        """All Variables, the trainable ones first."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    def get_weights(self):
+        """The weights as a list of arrays in Keras' layout."""
+        return K.batch_get_value(self.weights)
+
+    def set_weights(self, weights):
+        """Sets the weights from a list of arrays, in the order of `get_weights`.
+
+        Raises ValueError for another number or shape of arrays, and then changes none.
+        """
+        params = self.weights
+        if len(params) != len(weights):
+            raise ValueError(f'You called `set_weights(weights)` on layer "{self.name}" with a  weight list of length '
+                             f'{len(weights)}, but the layer was expecting {len(params)} weights. '
+                             f'Provided weights: {str(weights)[:50]}...')
+        for param, weight in zip(params, weights):
+            if tuple(param.shape) != np.shape(weight):
+                raise ValueError(f'Layer weight shape {tuple(param.shape)} not compatible with provided weight shape '
+                                 f'{np.shape(weight)} (layer "{self.name}", weight {param.name}).')
+        K.batch_set_value(zip(params, weights))
+
+    def count_params(self):
+        """Number of scalars in the weights. Raises RuntimeError before the layer is built."""
+        if not self.built and not isinstance(self, _built_on_demand()):
+            raise RuntimeError(f'You tried to call `count_params` on {self.name}, but the layer isn\'t built. '
+                               f'You can build it manually via: `{self.name}.build(batch_input_shape)`.')
+        return sum(K.count_params(w) for w in {id(w): w for w in self.weights}.values())
+
+    # ------------------------------------------------------------ losses and updates
+
+    def add_loss(self, losses, inputs=None):
+        """Adds scalars to what a model with this layer minimizes.
+
+        With `inputs`, a loss counts only in models that contain the call on these inputs.
+        """
+        self._add(losses, inputs, self._losses, self._per_input_losses)
+
+    def add_update(self, updates, inputs=None):
+        """Adds updates for training to apply; see `add_loss` for `inputs`."""
+        self._add(updates, inputs, self._updates, self._per_input_updates)
+
+    @staticmethod
+    def _add(items, inputs, everything, per_input):
+        items = to_list(items) if items is not None else []
+        if not items or state.is_running():
+            return  # a live call computes; only what is recorded belongs to a model
+        everything += [x for x in items if not any(x is y for y in everything)]
+        key = object_list_uid(inputs) if inputs is not None and inputs != [] else None
+        per_input.setdefault(key, []).extend(items)
+
+    @property
+    def losses(self):
+        return self._losses
+
+    @property
+    def updates(self):
+        """Pending updates; none of a layer that is neither trainable nor stateful."""
+        return self._updates if self.trainable or self.stateful else []
+
+    def get_losses_for(self, inputs):
+        """The losses that depend on the given inputs (None: those that depend on none)."""
+        key = object_list_uid(inputs) if inputs is not None else None
+        return self._per_input_losses.get(key, [])
+
+    def get_updates_for(self, inputs):
+        """The updates that depend on the given inputs (None: those that depend on none)."""
+        if not self.trainable and not self.stateful:
+            return []
+        key = object_list_uid(inputs) if inputs is not None else None
+        return self._per_input_updates.get(key, [])
+
+    # ------------------------------------------------------------ checks
+
+    def assert_input_compatibility(self, inputs):
+        """Raises ValueError where `inputs` do not fit `input_spec`, naming what was expected and what came."""
+        inputs = to_list(inputs)
+        if self.input_spec is None:
+            return
+        specs = to_list(self.input_spec)
+        if len(inputs) != len(specs):
+            raise ValueError(f'Layer {self.name} expects {len(specs)} inputs, but it received {len(inputs)} input '
+                             f'tensors. Input received: {inputs}')
+        for i, (x, spec) in enumerate(zip(inputs, specs)):
+            if spec is not None:
+                spec.check(x, i, self.name)
+
+    # ------------------------------------------------------------ nodes
+
+    def _add_inbound_node(self, input_tensors, output_tensors, input_masks, output_masks, arguments=None):
+        history = [getattr(x, '_keras_history', (None, None, None)) for x in input_tensors]
+        layers, node_indices, tensor_indices = ([h[i] for h in history] for i in range(3))
+        Node(self, layers, node_indices, tensor_indices, input_tensors, output_tensors, input_masks, output_masks,
+             [K.int_shape(x) for x in input_tensors], [K.int_shape(x) for x in output_tensors], arguments)
+        for i, x in enumerate(output_tensors):
+            x._keras_history = (self, len(self._inbound_nodes) - 1, i)
+
+    # ------------------------------------------------------------ a good torch module
+
+    def __getattr__(self, name):
+        descriptor = getattr(type(self), name, None)
+        if isinstance(descriptor, property):
+            return descriptor.fget(self)  # it raised AttributeError: let its own message through
+        return super().__getattr__(name)
+
+    def __getstate__(self):
+        state_dict = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
+        for key in ('_inbound_nodes', '_outbound_nodes'):
+            state_dict[key] = []
+        for key in ('_per_input_losses', '_per_input_updates'):
+            state_dict[key] = {}
+        state_dict['_losses'], state_dict['_updates'] = [], []
+        return state_dict
+
+    def __repr__(self):
+        return f'<{type(self).__name__} {getattr(self, "name", "")}>'
+
+
+def map_shapes(f, shape):
+    """Applies `f` to a shape, or to each of a list (or tuple) of shapes."""
+    if isinstance(shape, list) or (shape and isinstance(shape[0], (tuple, list))):
+        return [None if s is None else f(tuple(s)) for s in shape]
+    return f(tuple(shape))
+
+
+def _identity(x):
+    return record(K.identity_of, (x,), {}, metas=x.metas if isinstance(x, SymbolicTensor) else None)
+
+
+def _built_on_demand():
+    from .network import Network
+    return Network
+
+
+def _to_snake_case(name):
+    """The stem of automatic names: ``Conv2D`` gives ``conv2d``, ``MaxPooling2D`` gives ``max_pooling2d``."""
+    snake = re.sub(r'([a-z])([A-Z])', r'\1_\2', re.sub(r'(.)([A-Z][a-z0-9]+)', r'\1_\2', name)).lower()
+    return f'private{snake}' if snake.startswith('_') else snake
+
+
+def _collect_previous_mask(input_tensors):
+    """The masks of symbols, as the layers that made them gave them."""
+    masks = []
+    for x in to_list(input_tensors):
+        if hasattr(x, '_keras_history'):
+            layer, node_index, tensor_index = x._keras_history
+            masks.append(layer._inbound_nodes[node_index].output_masks[tensor_index])
+        else:
+            masks.append(None)
+    return unpack_singleton(masks)
+
+
+def _collect_input_shape(input_tensors):
+    """The shapes that Keras knows of symbols."""
+    return unpack_singleton([K.int_shape(x) for x in to_list(input_tensors)])

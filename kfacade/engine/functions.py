@@ -1,0 +1,78 @@
+"""The train, test and predict functions of a model: `K.function`s with a fast way for the training loop."""
+import torch
+
+from ..backend import session as K
+from ..backend import state
+from ..backend.session import Function
+from ..backend.graph import PHASE, compile_graph
+
+
+class StepFunction(Function):
+    """A function that the loops may also call as ``step(fed)``: tensors in, tensors out, nothing waits for the device.
+
+    `plain` is an equivalent set of outputs for batches whose sample weights are all one; it needs no weights fed.
+    """
+
+    def __init__(self, inputs, outputs, updates, name, phase, weights=(), plain=None):
+        super().__init__(inputs, outputs, updates, name=name)
+        fixed = state.fixed_learning_phase()
+        self.phase = phase if fixed is None else bool(fixed)
+        self._weights, self._plain = list(weights), plain
+        self._tensor_graphs = {}
+
+    def tensor_graph(self, weighted):
+        """The compiled graph for batches with or without sample weights."""
+        if weighted not in self._tensor_graphs:
+            fed = [x for x in self.inputs if x is not PHASE]
+            outputs = self.outputs
+            if not weighted:
+                fed = [x for x in fed if not any(x is w for w in self._weights)]
+                outputs = self._plain
+            self._tensor_graphs[weighted] = compile_graph(fed, outputs, self.updates, self.phase)
+        return self._tensor_graphs[weighted]
+
+    @property
+    def takes_unweighted(self):
+        """Whether batches without sample weights can be fed."""
+        return self._plain is not None
+
+    def step(self, fed, weighted=True):
+        """The outputs for a list of tensors, as detached tensors; the updates are applied."""
+        return self.tensor_graph(weighted).run(*fed)
+
+    def __call__(self, inputs):
+        fed = [K.as_tensor(value).to(symbol.dtype) for symbol, value in zip(self.inputs, inputs) if symbol is not PHASE]
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}.')
+        return [K.to_numpy(value) for value in self.step(fed)]
+
+
+class TrainFunction(StepFunction):
+    """One training step: forward, backward, the optimizer's own fast step, updates.
+
+    `optimizer_step` reads the gradients of `variables` and does what the optimizer's symbolic `get_updates` says.
+    """
+
+    def __init__(self, inputs, outputs, updates, optimizer_step, variables, weights=(), plain=None):
+        super().__init__(inputs, outputs, updates, 'train_function', True, weights, plain)
+        self.variables, self._optimizer_step = list(variables), optimizer_step
+        self.prepare()
+
+    def prepare(self):
+        """Looks the parameters up anew; called before each run of steps, since modules may have replaced them."""
+        self._params = [v.param for v in self.variables]
+        getattr(self._optimizer_step, 'refresh', bool)()
+
+    def step(self, fed, weighted=True):
+        graph = self.tensor_graph(weighted)
+        with torch.enable_grad():
+            results = graph(*fed)
+        if self._params:
+            for param in self._params:
+                param.grad = None
+            if results[0].requires_grad:
+                results[0].backward(inputs=self._params)
+            self._optimizer_step()
+        results = graph.detached(results)
+        graph.apply_updates(results[graph.n_outputs:])
+        return results[:graph.n_outputs]

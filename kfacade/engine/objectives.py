@@ -1,0 +1,186 @@
+"""What `compile` makes of losses and metrics: one `Objective` a model, its symbols named as Keras names them."""
+import warnings
+
+import torch
+
+from .. import losses as losses_module
+from .. import metrics as metrics_module
+from ..backend import session as K
+from ..backend import state
+from ..backend.symbolic import placeholder, record, stand_in
+from ..utils.generic_utils import to_list
+from . import training_utils
+from .base_layer import Layer
+
+
+class TorchLoss:
+    """A `torch.nn` loss module under Keras' calling order: it takes the prediction first, the target as it came."""
+
+    def __init__(self, module):
+        self.module = module
+        self.__name__ = self.name = type(module).__name__
+        self.reduces = getattr(module, 'reduction', 'mean') != 'none'
+
+    def __call__(self, y_true, y_pred):
+        shape = () if self.reduces else tuple(y_pred.shape[:-1])
+        return record(self._apply, (y_true, y_pred), {}, metas=stand_in(shape, y_pred.dtype))
+
+    def _apply(self, y_true, y_pred):
+        return self.module(y_pred, y_true)
+
+
+def loss_function(loss):
+    """The function of a loss given by name, function, config or `torch.nn` module; None stays None."""
+    if isinstance(loss, torch.nn.Module) and not isinstance(loss, Layer):
+        return TorchLoss(loss)
+    return losses_module.get(loss)
+
+
+def prepare_losses(loss, output_names):
+    """One loss function (or None) per output, from what `compile` takes.
+
+    Raises ValueError for unknown names and for lists of another length; warns of outputs that a dict leaves out.
+    """
+    loss = loss or {}
+    if isinstance(loss, dict):
+        for name in loss:
+            if name not in output_names:
+                raise ValueError(f'Unknown entry in loss dictionary: "{name}". Only expected the following keys: '
+                                 f'{output_names}')
+        for name in output_names:
+            if name not in loss:
+                warnings.warn(f'Output "{name}" missing from loss dictionary. We assume this was done on purpose, and '
+                              f'we will not be expecting any data to be passed to "{name}" during training.',
+                              stacklevel=4)
+        return [loss_function(loss.get(name)) for name in output_names]
+    if isinstance(loss, (list, tuple)):
+        if len(loss) != len(output_names):
+            raise ValueError('When passing a list as loss, it should have one entry per model outputs. The model has '
+                             f'{len(output_names)} outputs, but you passed loss={loss}')
+        return [loss_function(item) for item in loss]
+    function = loss_function(loss)
+    return [function] * len(output_names)
+
+
+def per_output(value, output_names, what, default=None):
+    """A list with one entry per output out of None, a list, or a dict by output name. Raises ValueError, TypeError."""
+    if value is None:
+        return [default] * len(output_names)
+    if isinstance(value, dict):
+        for name in value:
+            if name not in output_names:
+                raise ValueError(f'Unknown entry in {what} dictionary: "{name}". Only expected the following keys: '
+                                 f'{output_names}')
+        return [value.get(name, default) for name in output_names]
+    if isinstance(value, (list, tuple)):
+        if len(value) != len(output_names):
+            raise ValueError(f'When passing a list as {what}, it should have one entry per model output. The model has '
+                             f'{len(output_names)} outputs, but you passed {what}={value}')
+        return list(value)
+    raise TypeError(f'Could not interpret {what} argument: {value} - expected a list of dicts.')
+
+
+def prepare_sample_weight_modes(modes, output_names, skipped):
+    """The sample weight mode of each output: None or 'temporal'."""
+    if isinstance(modes, dict):
+        for name in modes:
+            if name not in output_names:
+                raise ValueError(f'Unknown entry in sample_weight_mode dictionary: "{name}". Only expected the '
+                                 f'following keys: {output_names}')
+        for i, name in enumerate(output_names):
+            if i not in skipped and name not in modes:
+                raise ValueError(f'Output "{name}" missing from sample_weight_modes dictionary')
+        found = [modes.get(name) for name in output_names]
+    elif isinstance(modes, list):
+        found = per_output(modes, output_names, 'sample_weight_mode')
+    else:
+        found = [modes] * len(output_names)
+    return ['temporal' if mode == 'temporal' else None for mode in found]
+
+
+def target_placeholder(output, loss_fn, name):
+    """The symbol for the target of an output: Keras knows its rank alone, shape inference more."""
+    shape = tuple(output._keras_shape)
+    if loss_fn is losses_module.sparse_categorical_crossentropy:
+        shape = (*shape[:-1], 1)
+    target = placeholder(shape, output.dtype, f'{name}_target')
+    target._keras_shape = (None,) * len(shape)
+    return target
+
+
+def scores(fn, y_true, y_pred, mask):
+    """``fn(y_true, y_pred)`` under the output's mask, recorded.
+
+    A function that cannot be recorded, since it fits no target of the output's shape, is kept as one live call.
+    """
+    try:
+        return training_utils.masked(fn(y_true, y_pred), mask)
+    except ValueError:
+        if isinstance(fn, Layer):
+            raise
+        metas = stand_in(tuple(y_pred._keras_shape[:-1]), y_pred.dtype)
+        return training_utils.masked(record(_Live(fn), (y_true, y_pred), {}, metas=metas), mask)
+
+
+class _Live:
+    """A user's loss that runs on live tensors inside the compiled graph."""
+
+    def __init__(self, fn):
+        self.fn, self.__name__ = fn, getattr(fn, '__name__', 'loss')
+
+    def __call__(self, y_true, y_pred):
+        return self.fn(y_true, y_pred)
+
+
+class Metrics:
+    """Collects the metric symbols of a model and their names."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def add(self, index, metric, weights, target, output, loss_fn, mask):
+        """Adds one metric of one output; `weights` is the symbol of its sample weights, or None."""
+        metric_fn, name = self._resolve(metric, output, loss_fn)
+        with state.name_scope(name):
+            value = scores(metric_fn, target, output, mask)
+            value = training_utils.weighted_mean(value, weights)
+        name = f'weighted_{name}' if weights is not None else name
+        model = self.model
+        if len(model.output_names) > 1:
+            name = f'{model.output_names[index]}_{name}'
+        base, count = name, 1
+        while name in model.metrics_names:
+            name = f'{base}_{count}'
+            count += 1
+        model.metrics_names.append(name)
+        model.metrics_tensors.append(value)
+        if isinstance(metric_fn, Layer) and metric_fn.stateful:
+            model.stateful_metric_names.append(name)
+            model.stateful_metric_functions.append(metric_fn)
+            model.metrics_updates += metric_fn.updates
+
+    @staticmethod
+    def _resolve(metric, output, loss_fn):
+        """The function of a metric, and the name that Keras reports it under."""
+        kinds = {'accuracy': 'acc', 'acc': 'acc', 'crossentropy': 'ce', 'ce': 'ce'}
+        if isinstance(metric, str) and metric in kinds:
+            kind = 'accuracy' if kinds[metric] == 'acc' else 'crossentropy'
+            if K.int_shape(output)[-1] == 1 or loss_fn is losses_module.binary_crossentropy:
+                prefix = 'binary'
+            elif loss_fn is losses_module.sparse_categorical_crossentropy:
+                prefix = 'sparse_categorical'
+            else:
+                prefix = 'categorical'
+            return getattr(metrics_module, f'{prefix}_{kind}'), kinds[metric]
+        function = metrics_module.get(metric)
+        return function, getattr(function, 'name', None) or function.__name__
+
+
+def check_metrics(metrics, output_names):
+    """The metrics of each output as lists; names that are no output raise ValueError."""
+    if isinstance(metrics, dict):
+        for name in metrics:
+            if name not in output_names:
+                warnings.warn(f'Unknown entry in metrics dictionary: "{name}". Only expected the following keys: '
+                              f'{output_names}', stacklevel=4)
+    return [to_list(m) for m in training_utils.collect_metrics(metrics, output_names)]

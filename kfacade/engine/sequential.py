@@ -1,0 +1,169 @@
+"""`Sequential`: a stack of layers, each fed by the one before."""
+import copy
+import warnings
+
+import numpy as np
+import torch
+
+from ..utils.generic_utils import to_list
+from .base_layer import Layer
+from .input_layer import Input, InputLayer
+from .training import Model
+
+
+class Sequential(Model):
+    """A linear stack of layers.
+
+    The first layer says the shape of the input (`input_shape` or `batch_input_shape`); without it the model is built by
+    `build(input_shape)` or by the first data it sees. A plain `torch.nn.Module` may be added like a layer.
+
+    Arguments: `layers`, a list to add; `name`.
+    """
+
+    def __init__(self, layers=None, name=None):
+        super().__init__(name=name)
+        self._build_input_shape = None
+        for layer in layers or ():
+            self.add(layer)
+
+    @property
+    def layers(self):
+        # The input layer that the stack made for itself is not one of the user's layers.
+        return self._layers[1:] if self._layers and isinstance(self._layers[0], InputLayer) else self._layers[:]
+
+    @property
+    def model(self):
+        """The model itself (Keras 1 kept another one inside)."""
+        warnings.warn('`Sequential.model` is deprecated. `Sequential` is a subclass of `Model`, you can just use your '
+                      '`Sequential` instance directly.', stacklevel=2)
+        return self
+
+    def add(self, layer):
+        """Puts a layer on top of the stack.
+
+        Raises TypeError for what is no layer, or for a layer with several outputs, and ValueError for an empty model.
+        """
+        if not isinstance(layer, Layer):
+            if not isinstance(layer, torch.nn.Module):
+                raise TypeError(f'The added layer must be an instance of class Layer. Found: {layer}')
+            from ..layers.torch_module import TorchModule
+            layer = TorchModule(layer)
+        self.built = False
+        if not self._layers:
+            self._add_first(layer)
+        elif self.outputs:
+            self._append(layer, layer(self.outputs[0]))
+        else:
+            self._layers.append(layer)
+            self._register_layers()
+        if self.inputs:
+            self.build()
+
+    def _add_first(self, layer):
+        if isinstance(layer, InputLayer):
+            self._layers.append(layer)
+            self.outputs = [layer._inbound_nodes[-1].output_tensors[0]]
+            self.inputs = [layer._inbound_nodes[-1].input_tensors[0]]
+            return
+        batch_shape, dtype = _input_of(layer)
+        if batch_shape is None:
+            self._layers.append(layer)
+            self._register_layers()
+            return
+        x = Input(batch_shape=batch_shape, dtype=dtype, name=f'{layer.name}_input')
+        self._layers.append(x._keras_history[0])
+        self.inputs = [x]
+        self._append(layer, layer(x))
+
+    def _append(self, layer, output):
+        if isinstance(output, list):
+            raise TypeError('All layers in a Sequential model should have a single output tensor. For multi-output '
+                            f'layers, use the functional API. Layer "{layer.name}" has {len(output)}.')
+        self._layers.append(layer)
+        self.outputs = [output]
+
+    def pop(self):
+        """Removes the last layer. Raises TypeError where there is none."""
+        if not self.layers:
+            raise TypeError('There are no layers in the model.')
+        self._layers.pop()
+        self.built = False
+        if not self.layers:
+            self.inputs = self.outputs = None
+            self._layers.clear()
+        elif self.outputs:
+            self.layers[-1]._outbound_nodes = []
+            self.outputs = [self.layers[-1].output]
+            self.build()
+        self._register_layers()
+
+    def build(self, input_shape=None):
+        """Makes the model of the layers, for inputs of `input_shape` (with the batch) where they do not say theirs.
+
+        Raises ValueError where neither says it.
+        """
+        if input_shape and not self.inputs:
+            batch_shape = tuple(input_shape)
+            self._build_input_shape = input_shape
+            layers, self._layers = self.layers, []
+            x = Input(batch_shape=batch_shape, name=f'{self.name}_input', dtype=_input_of(layers[0])[1])
+            self.inputs = [x]
+            self._layers = [x._keras_history[0]]
+            for layer in layers:
+                x = layer(x)
+                self._append(layer, x)
+        if not self.inputs:
+            raise ValueError(f'Sequential model "{self.name}" cannot be built: fit it on some data first, call '
+                             '`build(input_shape)`, or give its first layer an `input_shape` or `batch_input_shape`.')
+        stack, compiled_shape = self._layers, self._build_input_shape
+        self._init_graph_network(self.inputs, self.outputs, name=self.name)
+        self._layers, self._build_input_shape = stack, compiled_shape
+        self._register_layers()
+
+    # ------------------------------------------------------------ classes and probabilities
+
+    def predict_proba(self, x, batch_size=32, verbose=0):
+        """`predict`, with a warning where the outputs do not look like probabilities."""
+        preds = self.predict(x, batch_size, verbose)
+        if preds.min() < 0. or preds.max() > 1.:
+            warnings.warn('Network returning invalid probability values. The last layer might not normalize '
+                          'predictions into probabilities (like softmax or sigmoid would).', stacklevel=2)
+        return preds
+
+    def predict_classes(self, x, batch_size=32, verbose=0):
+        """The class of each sample: the largest output, or for a single one whether it is above 0.5."""
+        proba = self.predict(x, batch_size=batch_size, verbose=verbose)
+        return proba.argmax(axis=-1) if proba.shape[-1] > 1 else (proba > 0.5).astype('int32')
+
+    # ------------------------------------------------------------ configuration
+
+    def get_config(self):
+        config = {'name': self.name, 'layers': [{'class_name': type(layer).__name__, 'config': layer.get_config()}
+                                                for layer in self.layers]}
+        if self._build_input_shape:
+            config['build_input_shape'] = self._build_input_shape
+        return copy.deepcopy(config)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """A new model of this configuration, as Keras 2 wrote it (a dict) or as Keras before 2.2.3 did (a list)."""
+        from ..layers import deserialize
+        config = {'layers': config} if isinstance(config, list) else config
+        model = cls(name=config.get('name'))
+        for data in config['layers']:
+            model.add(deserialize(data, custom_objects=custom_objects))
+        if not model.inputs and config.get('build_input_shape'):
+            model.build(config['build_input_shape'])
+        return model
+
+
+def _input_of(layer):
+    """The batch shape and dtype that a first layer asks for; a model in first place asks through its own first."""
+    first = layer
+    while isinstance(first, Model) and not hasattr(first, 'batch_input_shape'):
+        if not first.layers:
+            raise ValueError('Cannot add an empty model to a `Sequential` model.')
+        if first.inputs:
+            return tuple(np.atleast_1d(np.array(first.inputs[0]._keras_shape, dtype=object))), None
+        first = to_list(first.layers)[0]
+    return getattr(first, 'batch_input_shape', None), getattr(first, 'dtype', None)

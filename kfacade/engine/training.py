@@ -1,0 +1,486 @@
+"""`Model`: a network with `compile`, `fit`, `evaluate` and `predict`."""
+import copy
+import warnings
+
+import numpy as np
+import torch
+
+from .. import losses as losses_module
+from .. import optimizers
+from ..backend import session as K
+from ..backend import state
+from ..backend.graph import PHASE
+from ..backend.symbolic import SymbolicTensor
+from ..utils.generic_utils import slice_arrays, to_list, unpack_singleton
+from . import objectives, training_utils
+from .functions import StepFunction, TrainFunction
+from .network import Network
+from .training_loop import Feed, fit_loop, predict_loop, test_loop
+
+
+class Model(Network):
+    """A network that can be trained.
+
+    ``Model(inputs, outputs)`` is the graph between two (lists of) symbols. A subclass makes its layers in `__init__`
+    and defines `call(inputs)`; it is built by the first data it sees.
+    """
+
+    def _base_init(self, name=None):
+        super()._base_init(name)
+        self.stop_training, self.history = False, None
+        self._clear_compiled()
+
+    def _clear_compiled(self):
+        self.train_function = self.test_function = self.predict_function = None
+        self.total_loss = self._plain_loss = None
+        self.metrics_names, self.metrics_tensors, self.metrics_updates = ['loss'], [], []
+        self.stateful_metric_names, self.stateful_metric_functions = [], []
+
+    # ------------------------------------------------------------ compile
+
+    def compile(self, optimizer, loss=None, metrics=None, loss_weights=None, sample_weight_mode=None,
+                weighted_metrics=None, target_tensors=None, **kwargs):
+        """Sets how the model is trained.
+
+        Arguments:
+            optimizer: a name, a Keras optimizer, or a ``torch.optim`` optimizer (an instance over this model's
+                parameters, or a factory that is called with them).
+            loss: a name, a function ``(y_true, y_pred)``, a ``torch.nn`` loss module, or a list or dict (by output
+                name) of these. None for an output leaves it out.
+            metrics, weighted_metrics: list, or dict by output name, of names, functions or stateful metrics; the latter
+                see the sample weights.
+            loss_weights: list or dict of numbers. sample_weight_mode: None or 'temporal', or a list or dict of these.
+            target_tensors: symbols to take as targets in place of fed arrays.
+        The weights that are trainable now are those that will be trained, whatever `trainable` is set to later.
+        Raises ValueError, TypeError for what does not fit the outputs.
+        """
+        if kwargs:
+            raise ValueError(f'Invalid argument "{next(iter(kwargs))}" passed to K.function: the torch backend has no '
+                             'session to pass it to.')
+        self.optimizer = optimizers.get(optimizer)
+        self.loss, self.metrics = loss if loss is not None else [], metrics or []
+        self.loss_weights, self.sample_weight_mode = loss_weights, sample_weight_mode
+        self.weighted_metrics, self._target_tensors = weighted_metrics, target_tensors
+        self._clear_compiled()
+        if not self.built:
+            self._is_compiled = True  # the rest waits for the first data
+            return
+        with state.recording():
+            self._prepare_outputs(loss, loss_weights, sample_weight_mode, target_tensors)
+            self._build_objective()
+        self._is_compiled = True
+        self._collected_trainable_weights = self.trainable_weights
+        bind = getattr(self.optimizer, 'bind', None)
+        if bind is not None:
+            bind(self._collected_trainable_weights, others=self.non_trainable_weights)
+
+    def _prepare_outputs(self, loss, loss_weights, sample_weight_mode, target_tensors):
+        """Finds loss, weight, target and sample weights of every output, and which of them are fed."""
+        names = self.output_names
+        self.loss_functions = objectives.prepare_losses(loss, names)
+        self.loss_weights_list = objectives.per_output(loss_weights, names, 'loss_weights', 1.)
+        given = self._given_targets(target_tensors)
+        skipped = [i for i, fn in enumerate(self.loss_functions) if fn is None]
+        modes = objectives.prepare_sample_weight_modes(sample_weight_mode, names, skipped)
+        self.targets, self.sample_weights, self.sample_weight_modes = [], [], []
+        self._feed_targets, self._feed_outputs, self._feed_output_names, self._feed_output_shapes = [], [], [], []
+        self._feed_loss_fns, self._feed_sample_weights, self._feed_sample_weight_modes = [], [], []
+        for i, (name, output, loss_fn) in enumerate(zip(names, self.outputs, self.loss_functions)):
+            if i in skipped:
+                self.targets.append(None)
+                self.sample_weights.append(None)
+                self.sample_weight_modes.append(None)
+                continue
+            target = given[i] if given[i] is not None else objectives.target_placeholder(output, loss_fn, name)
+            temporal = modes[i] == 'temporal'
+            weights = K._placeholder((None, None) if temporal else (None,), None, f'{name}_sample_weights')
+            self.targets.append(target)
+            self.sample_weights.append(weights)
+            self.sample_weight_modes.append(modes[i])
+            if not K.is_placeholder(target):
+                continue
+            self._feed_targets.append(target)
+            self._feed_outputs.append(output)
+            self._feed_output_names.append(name)
+            self._feed_loss_fns.append(loss_fn)
+            self._feed_sample_weights.append(weights)
+            self._feed_sample_weight_modes.append(modes[i])
+            self._feed_output_shapes.append(self._target_shape(target, output, loss_fn))
+
+    @staticmethod
+    def _target_shape(target, output, loss_fn):
+        """What `fit` checks the targets against; None where only the loss can say."""
+        shape = K.int_shape(output)
+        if loss_fn is losses_module.sparse_categorical_crossentropy:
+            return (*shape[:-1], 1)
+        if isinstance(loss_fn, objectives.TorchLoss):
+            target._feed_dtype = None
+            return None
+        known = getattr(losses_module, getattr(loss_fn, '__name__', ''), None)
+        return shape if known is loss_fn else None
+
+    def _given_targets(self, target_tensors):
+        if target_tensors is None or target_tensors == []:
+            return [None] * len(self.outputs)
+        if not isinstance(target_tensors, (list, dict)):
+            target_tensors = [target_tensors]
+        return objectives.per_output(target_tensors, self.output_names, 'target_tensors')
+
+    def _build_objective(self):
+        """Calls losses and metrics, once, and adds up the total loss."""
+        metrics = objectives.check_metrics(self.metrics, self.output_names)
+        weighted = objectives.check_metrics(self.weighted_metrics, self.output_names)
+        node = self._inbound_nodes[0]
+        self.metrics_names, masks = ['loss'], to_list(node.output_masks)
+        totals, plain = [], []
+        for i, loss_fn in enumerate(self.loss_functions):
+            if loss_fn is None:
+                continue
+            name = self.output_names[i]
+            with state.name_scope(f'{name}_loss'):
+                score = objectives.scores(loss_fn, self.targets[i], self.outputs[i], masks[i])
+                value = training_utils.weighted_mean(score, self.sample_weights[i])
+                unit = training_utils.weighted_mean(score, None)
+            if len(self.outputs) > 1:
+                self.metrics_tensors.append(value)
+                self.metrics_names.append(f'{name}_loss')
+            for parts, term in ((totals, value), (plain, unit)):
+                weight = self.loss_weights_list[i]
+                parts.append(term if isinstance(weight, (int, float)) and weight == 1 else weight * term)
+        shared = self.losses
+        if not totals and not shared:
+            raise ValueError('The model cannot be compiled because it has no loss to optimize.')
+        self.total_loss, self._plain_loss = (_sum([*parts, *shared]) for parts in (totals, plain))
+        collector = objectives.Metrics(self)
+        for i, loss_fn in enumerate(self.loss_functions):
+            if loss_fn is None:
+                continue
+            for kind, weights in ((metrics[i], None), (weighted[i], self.sample_weights[i])):
+                for metric in kind:
+                    collector.add(i, metric, weights, self.targets[i], self.outputs[i], loss_fn, masks[i])
+        self._compiled_outputs = [self.total_loss, *self.metrics_tensors]
+
+    def _check_trainable_weights_consistency(self):
+        collected = getattr(self, '_collected_trainable_weights', None)
+        if collected is not None and len(self.trainable_weights) != len(collected):
+            warnings.warn('Discrepancy between trainable weights and collected trainable weights, did you set '
+                          '`model.trainable` without calling `model.compile` after ?', stacklevel=3)
+
+    # ------------------------------------------------------------ functions
+
+    def _fed_symbols(self):
+        return self._feed_inputs + self._feed_targets + self._feed_sample_weights
+
+    def _with_phase(self, symbols):
+        return symbols + [PHASE] if self._takes_phase else symbols
+
+    @property
+    def _takes_phase(self):
+        return self.uses_learning_phase and state.fixed_learning_phase() is None
+
+    def _plain_outputs(self, outputs):
+        """Outputs that equal the given ones where all sample weights are one, or None where that is not known.
+
+        It is known as long as nobody touched what `compile` made, and nothing else depends on the weights.
+        """
+        untouched = len(outputs) == len(self._compiled_outputs) and all(
+            a is b for a, b in zip(outputs, self._compiled_outputs))
+        if not untouched or len(self.outputs) > 1 or self.weighted_metrics:
+            return None
+        return [self._plain_loss, *outputs[1:]]
+
+    def _require_compiled(self):
+        if not self._is_compiled or self.optimizer is None:
+            raise RuntimeError('You must compile a model before training/testing. Use `model.compile(optimizer, '
+                               'loss)`.')
+
+    def _make_train_function(self):
+        """Makes `train_function`, from `total_loss`, `metrics_tensors`, and the updates as they are now."""
+        self._require_compiled()
+        self._check_trainable_weights_consistency()
+        if self.train_function is not None:
+            return
+        outputs = [self.total_loss, *self.metrics_tensors]
+        updates, variables = self.updates + self.metrics_updates, self._collected_trainable_weights
+        inputs = self._with_phase(self._fed_symbols())
+        with state.recording(), state.root_scope(), state.name_scope('training'), state.name_scope(
+                type(self.optimizer).__name__):
+            make_step = getattr(self.optimizer, 'make_step', None)
+            step = make_step(variables) if make_step else None
+            if step is not None:
+                self.train_function = TrainFunction(inputs, outputs, updates, step, variables,
+                                                    self._feed_sample_weights, self._plain_outputs(outputs))
+                return
+            updates = updates + self.optimizer.get_updates(params=variables, loss=self.total_loss)
+        self.train_function = StepFunction(inputs, outputs, updates, 'train_function', True,
+                                           self._feed_sample_weights)
+
+    def _make_test_function(self):
+        """Makes `test_function`, from `total_loss` and `metrics_tensors` as they are now."""
+        self._require_compiled()
+        if self.test_function is None:
+            outputs = [self.total_loss, *self.metrics_tensors]
+            self.test_function = StepFunction(self._with_phase(self._fed_symbols()), outputs,
+                                              self.state_updates + self.metrics_updates, 'test_function', False,
+                                              self._feed_sample_weights, self._plain_outputs(outputs))
+
+    def _make_predict_function(self):
+        """Makes `predict_function`."""
+        if self.predict_function is None:
+            self.predict_function = StepFunction(self._with_phase(self._feed_inputs), self.outputs, self.state_updates,
+                                                 'predict_function', False)
+
+    # ------------------------------------------------------------ data
+
+    def _set_inputs(self, inputs):
+        """Builds a model that had no input shape from the first data (arrays, or symbols)."""
+        from .input_layer import Input
+        from .sequential import Sequential
+        if isinstance(self, Sequential):
+            return self.build((None, *to_list(inputs)[0].shape[1:]))
+        if isinstance(inputs, dict):
+            raise ValueError(f'The subclassed model "{self.name}" takes its inputs as arrays, not as a dict.')
+        with state.recording():
+            symbols = [x if isinstance(x, SymbolicTensor) else Input(
+                batch_shape=(None, *(x.shape[1:] if np.ndim(x) > 1 else (1,)))) for x in to_list(inputs)]
+            names = [f'input_{i + 1}' for i in range(len(symbols))]
+            arguments = {}
+            if self._takes_training:
+                arguments['training'] = K.learning_phase()
+            outputs = to_list(self.call(unpack_singleton(symbols), **arguments))
+        self.inputs, self.input_names, self.outputs = symbols, names, outputs
+        self._feed_inputs, self._feed_input_names = symbols, names
+        self._feed_input_shapes = [K.int_shape(x) for x in symbols]
+        self.output_names = [f'output_{i + 1}' for i in range(len(outputs))]
+        masks = [None] * len(outputs)
+        self._reset_graph()
+        from .node import Node
+        Node(self, [], [], [], symbols, outputs, [None] * len(symbols), masks, self._feed_input_shapes,
+             [K.int_shape(x) for x in outputs])
+        self.built = True
+
+    def _standardize_user_data(self, x, y=None, sample_weight=None, class_weight=None, check_array_lengths=True,
+                               batch_size=None):
+        """Checks what the user passed; returns lists of inputs, targets and sample weights. Raises ValueError."""
+        if not self.built:
+            if x is None:
+                raise ValueError(f'Model "{self.name}" is not built; it needs data to know the shape of its input.')
+            self._set_inputs(_with_rank(x))
+        if y is not None:
+            self._require_compiled()
+            if self.total_loss is None:
+                self.compile(self.optimizer, self.loss or None, self.metrics, self.loss_weights,
+                             self.sample_weight_mode, self.weighted_metrics, self._target_tensors)
+        feed_shapes = self._feed_input_shapes if self._is_graph_network else None
+        x = training_utils.standardize_input_data(x, self._feed_input_names, feed_shapes, check_batch_axis=False,
+                                                  exception_prefix='input')
+        if y is None and not (self._is_compiled and getattr(self, '_feed_targets', None) == []):
+            return x, [], []
+        y, weights = self._standardize_targets(y, sample_weight, class_weight)
+        if check_array_lengths:
+            training_utils.check_array_length_consistency(x, y, weights)
+        if self._is_graph_network:
+            training_utils.check_loss_and_target_compatibility(y, self._feed_loss_fns, [
+                K.int_shape(output) for output in self._feed_outputs])
+        if self.stateful and batch_size and x and x[0].shape[0] % batch_size:
+            raise ValueError('In a stateful network, you should only pass inputs with a number of samples that can be '
+                             f'divided by the batch size. Found: {x[0].shape[0]} samples')
+        return x, y, weights
+
+    def _standardize_targets(self, y, sample_weight, class_weight):
+        names = self._feed_output_names
+        as_given = _named_arrays(y, names)
+        y = training_utils.standardize_input_data(y, names, self._feed_output_shapes, check_batch_axis=False,
+                                                  exception_prefix='target')
+        for i, loss_fn in enumerate(self._feed_loss_fns):
+            if isinstance(loss_fn, objectives.TorchLoss) and as_given is not None and np.ndim(as_given[i]) == 1:
+                y[i] = np.asarray(as_given[i])  # torch's losses mean a vector where they are given one
+        sample_weights = training_utils.standardize_sample_weights(sample_weight, names)
+        class_weights = training_utils.standardize_class_weights(class_weight, names)
+        weights = [training_utils.standardize_weights(target, sw, cw, mode) for target, sw, cw, mode in zip(
+            y, sample_weights, class_weights, self._feed_sample_weight_modes)]
+        for loss_fn, w, name in zip(self._feed_loss_fns, weights, names):
+            if getattr(loss_fn, 'reduces', False) and not training_utils.are_unit_weights(w):
+                raise ValueError(f'The loss {loss_fn.name} of output "{name}" gives one number for the whole batch, so '
+                                 'samples cannot be weighted. Make it with `reduction="none"`.')
+        return y, weights
+
+    def _feed(self, function, x, y=(), weights=()):
+        arrays = [*x, *y, *weights]
+        symbols = self._fed_symbols() if y or weights else self._feed_inputs
+        feed = Feed(arrays, symbols, len(weights), function, self._device())
+        if self._takes_phase and not feed.fast:
+            feed.phase = 1. if function is self.train_function else 0.
+        return feed
+
+    def _device(self):
+        return next((p.device for p in self.parameters()), torch.device('cpu'))
+
+    # ------------------------------------------------------------ fit, evaluate, predict
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose=1, callbacks=None, validation_split=0.,
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, **kwargs):
+        """Trains on arrays for a number of epochs.
+
+        Arguments:
+            x, y: an array, or a list or dict (by input, output name) of arrays; samples along the first axis.
+            batch_size: samples in a step (default 32). epochs: index of the last epoch, from 1.
+            verbose: 0 silent, 1 a bar, 2 a line an epoch. callbacks: list of callbacks.
+            validation_split: share of the samples, the last ones, to validate on. validation_data: ``(x, y)`` or
+                ``(x, y, sample_weight)`` to validate on instead.
+            shuffle: True, False, or 'batch' to shuffle whole batches (for HDF5 data).
+            class_weight: dict from class to weight. sample_weight: array, or list or dict of arrays.
+            initial_epoch: epoch to start at. steps_per_epoch: number of steps, each on the whole arrays.
+            validation_steps: the same for validation.
+        Returns the `History` of losses and metrics. Raises ValueError, TypeError for data that does not fit.
+        """
+        if 'nb_epoch' in kwargs:
+            warnings.warn('The `nb_epoch` argument in `fit` has been renamed `epochs`.', stacklevel=2)
+            epochs = kwargs.pop('nb_epoch')
+        if kwargs:
+            raise TypeError(f'Unrecognized keyword arguments: {kwargs}')
+        self._require_compiled()
+        if batch_size is None and steps_per_epoch is None:
+            batch_size = 32
+        if x is None and y is None and steps_per_epoch is None:
+            raise ValueError('If fitting from data tensors, you should specify the `steps_per_epoch` argument.')
+        x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
+        (x, y, weights), held_out = self._hold_out(x, y, weights, validation_split, validation_data, batch_size,
+                                                   validation_steps)
+        n = training_utils.check_num_samples(x + y, batch_size, steps_per_epoch, 'steps_per_epoch')
+        if n == 0:
+            raise ValueError(f'Cannot train model "{self.name}" on empty arrays: there are no samples in x.')
+        if validation_steps is not None and steps_per_epoch is None:
+            raise ValueError('Can only use `validation_steps` when doing step-wise training, i.e. `steps_per_epoch` '
+                             'must be set.')
+        if held_out is not None and steps_per_epoch is not None and validation_steps is None:
+            raise ValueError('Must specify `validation_steps` to perform validation when doing step-wise training.')
+        self._make_train_function()
+        validate = None
+        if held_out is not None:
+            self._make_test_function()
+            val_n = None if validation_steps else int(held_out[0][0].shape[0])
+            val_feed = self._feed(self.test_function, *held_out)
+
+            def validate():
+                return test_loop(self, val_feed, val_n, batch_size, 0, validation_steps)
+            if verbose and n is not None:
+                print(f'Train on {n} samples, validate on {val_n} samples')
+        return self._fit(x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
+                         initial_epoch, steps_per_epoch)
+
+    def _fit(self, x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
+             initial_epoch, steps_per_epoch):
+        from .. import callbacks as cbks
+        run = cbks.configure(self, callbacks, batch_size, epochs, None if n is not None else steps_per_epoch, n,
+                             verbose, validate is not None)
+        seen = getattr(self, 'callback_model', None) or self
+        run.on_train_begin()
+        seen.stop_training = self.stop_training = False
+        phase = [0.] if self._takes_phase else []
+        run.set_validation_data([a for part in held_out for a in part] + phase if held_out else [])
+        feed = self._feed(self.train_function, x, y, weights)
+        fit_loop(seen if seen is not self else self, feed, self.metrics_names, run, n, batch_size, epochs,
+                 initial_epoch, shuffle, steps_per_epoch, validate)
+        run.on_train_end()
+        return self.history
+
+    def _hold_out(self, x, y, weights, validation_split, validation_data, batch_size, validation_steps):
+        """The training arrays, and (x, y, weights) to validate on, or None."""
+        if validation_data:
+            if len(validation_data) not in (2, 3):
+                raise ValueError('When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, '
+                                 f'val_sample_weights) items, however it contains {len(validation_data)} items')
+            held_out = self._standardize_user_data(*validation_data, batch_size=batch_size)
+            return (x, y, weights), held_out
+        if validation_split and 0. < validation_split < 1.:
+            if any(isinstance(a, SymbolicTensor) for a in x) or not x:
+                raise ValueError('If your data is in the form of symbolic tensors, you cannot use `validation_split`.')
+            split = int(int(x[0].shape[0]) * (1. - validation_split))
+            kept, held_out = ([slice_arrays(part, *bounds) for part in (x, y, weights)]
+                              for bounds in ((0, split), (split, None)))
+            return kept, held_out
+        if validation_steps:
+            return (x, y, weights), ([], [], [])
+        return (x, y, weights), None
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose=1, sample_weight=None, steps=None):
+        """The loss and metrics on arrays: a number, or a list of numbers in the order of `metrics_names`."""
+        if batch_size is None and steps is None:
+            batch_size = 32
+        if x is None and y is None and steps is None:
+            raise ValueError('If evaluating from data tensors, you should specify the `steps` argument.')
+        self._require_compiled()
+        x, y, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
+        n = training_utils.check_num_samples(x + y, batch_size, steps, 'steps')
+        if n == 0:
+            raise ValueError(f'Cannot evaluate model "{self.name}" on empty arrays: there are no samples in x.')
+        self._make_test_function()
+        return unpack_singleton(test_loop(self, self._feed(self.test_function, x, y, weights), n, batch_size, verbose,
+                                          steps))
+
+    def predict(self, x, batch_size=None, verbose=0, steps=None):
+        """The outputs for arrays: one array, or a list with one for each output."""
+        if batch_size is None and steps is None:
+            batch_size = 32
+        if x is None and steps is None:
+            raise ValueError('If predicting from data tensors, you should specify the `steps` argument.')
+        x, _, _ = self._standardize_user_data(x)
+        if self.stateful and x and batch_size and x[0].shape[0] > batch_size and x[0].shape[0] % batch_size:
+            raise ValueError('In a stateful network, you should only pass inputs with a number of samples that can be '
+                             f'divided by the batch size. Found: {x[0].shape[0]} samples. Batch size: {batch_size}.')
+        n = training_utils.check_num_samples(x, batch_size, steps, 'steps')
+        if n == 0:
+            return unpack_singleton(self.predict_on_batch(x) if isinstance(x, list) else x)
+        self._make_predict_function()
+        return unpack_singleton(predict_loop(self._feed(self.predict_function, x), n, batch_size, verbose, steps))
+
+    # ------------------------------------------------------------ single batches
+
+    def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
+        """Trains on one batch; gives its loss, or a list of loss and metrics."""
+        self._require_compiled()
+        x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight)
+        self._make_train_function()
+        return self._run_batch(self.train_function, x, y, weights)
+
+    def test_on_batch(self, x, y, sample_weight=None):
+        """Evaluates one batch; gives its loss, or a list of loss and metrics."""
+        self._require_compiled()
+        x, y, weights = self._standardize_user_data(x, y, sample_weight)
+        self._make_test_function()
+        return self._run_batch(self.test_function, x, y, weights)
+
+    def predict_on_batch(self, x):
+        """The outputs for one batch."""
+        x, _, _ = self._standardize_user_data(x)
+        self._make_predict_function()
+        return self._run_batch(self.predict_function, x)
+
+    def _run_batch(self, function, x, y=(), weights=()):
+        feed = self._feed(function, x, y, weights)
+        return unpack_singleton([K.to_numpy(v) for v in feed.run(feed.all())])
+
+    def __getstate__(self):
+        return copy.copy(super().__getstate__())
+
+
+def _sum(terms):
+    total = terms[0] if terms else K.constant(0.)
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _with_rank(x):
+    if isinstance(x, dict):
+        return x
+    return [a if isinstance(a, SymbolicTensor) else training_utils.standardize_single_array(
+        a if hasattr(a, 'ndim') else np.asarray(a)) for a in to_list(x)]
+
+
+def _named_arrays(y, names):
+    if isinstance(y, dict):
+        return [y.get(name) for name in names]
+    return y if isinstance(y, (list, tuple)) and len(y) == len(names) and np.ndim(y[0]) else [y] * len(names)

@@ -1,0 +1,110 @@
+"""What the built-in layers share: settings given by name, the configuration made from them, and live activations."""
+import torch
+
+from .. import activations, constraints, initializers, regularizers
+from ..backend.random import SeedStream
+from ..engine.base_layer import Layer
+
+_KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
+          'constraint': constraints}
+
+
+def _softmax(x):
+    return torch.softmax(x, -1)
+
+
+# What a layer runs for the commonest activations; any other function is run as it is.
+_LIVE = {activations.linear: None, activations.relu: torch.relu, activations.tanh: torch.tanh,
+         activations.sigmoid: torch.sigmoid, activations.softmax: _softmax}
+
+
+def live_activation(function):
+    """What to call on a live tensor for the activation `function`; None for the identity."""
+    try:
+        return _LIVE[function]
+    except (KeyError, TypeError):
+        return getattr(function, 'body', function)
+
+
+class BuiltinLayer(Layer):
+    """A layer described by `settings`: the names of its arguments, in the order in which Keras writes them to files.
+
+    A setting whose name ends in activation, initializer, regularizer or constraint may be given as a name, an object or
+    a configuration, and is written to files as a configuration.
+    """
+
+    settings = ()
+    weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
+
+    def configure(self, **settings):
+        """Sets attributes; what stands for an activation, initializer, regularizer or constraint becomes the object."""
+        for name, value in settings.items():
+            kind = _KINDS.get(name.rpartition('_')[2])
+            setattr(self, name, kind.get(value) if kind else value)
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == 'activation':
+            self.__dict__['_activate'] = live_activation(value)
+
+    def activated(self, x):
+        """The live tensor `x` under this layer's activation."""
+        return x if self._activate is None else self._activate(x)
+
+    def get_config(self):
+        config = super().get_config()
+        for name in self.settings:
+            kind = _KINDS.get(name.rpartition('_')[2])
+            value = getattr(self, name)
+            config[name] = kind.serialize(value) if kind else value
+        return config
+
+    def add_weight(self, *args, **kwargs):
+        """As `Layer.add_weight`; the weights that `call` reads get their layout, also in a subclass' own `build`."""
+        name = kwargs.get('name') or next((x for x in args if isinstance(x, str)), None)
+        kwargs.setdefault('layout', self.weight_layouts.get(name))
+        return super().add_weight(*args, **kwargs)
+
+    def add_setting_weight(self, name, shape):
+        """A trainable weight made as the settings ``<name>_initializer``, ``_regularizer`` and ``_constraint`` say.
+
+        The settings of a ``depthwise_kernel`` are called ``depthwise_initializer`` and so on.
+        """
+        stem = name.removesuffix('_kernel')
+        return self.add_weight(name=name, shape=shape, **{
+            part: getattr(self, f'{stem}_{part}', None) for part in ('initializer', 'regularizer', 'constraint')})
+
+    def add_bias(self, shape):
+        """Makes ``self.bias``, or None for both it and the stored parameter where ``use_bias`` is False."""
+        self.bias = self.add_setting_weight('bias', shape) if self.use_bias else None
+        if not self.use_bias:
+            self._params.register_parameter('bias', None)
+
+
+class NoiseLayer(BuiltinLayer):
+    """A layer that passes masks on, keeps the shape, and draws random numbers in training (`self._stream`).
+
+    The numbers start from ``self.seed``, or from numpy's generator where that is None.
+    """
+
+    seed = None
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if self._uses_phase:
+            self._stream = SeedStream(self.seed)
+        self.built = True
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def checked_sizes(layer, shape, input_shape):
+    """`shape`, the output shape of `layer`. Raises ValueError where a dimension of it would not be positive."""
+    if any(d is not None and d <= 0 for d in shape[1:]):
+        raise ValueError(f'Layer {layer.name} cannot be applied to an input of shape {tuple(input_shape)}: its output '
+                         f'would have the shape {tuple(shape)}. Negative dimension size: the input is too small.')
+    return tuple(shape)

@@ -1,0 +1,386 @@
+"""The cells of recurrent layers: one step of SimpleRNN, GRU and LSTM, and stacks of cells."""
+import threading
+import warnings
+from contextlib import contextmanager
+
+import torch
+
+from .. import backend as K
+from .. import initializers
+from ..backend.symbolic import as_tensor, op
+from ..backend.variable import Layout
+from ..engine.base_layer import Layer
+from ..utils.generic_utils import has_arg, to_list
+from . import _recurrent_kernels as kernels
+from ._base import BuiltinLayer, live_activation
+from .core import transposed, transposed_copy
+
+
+class _Sequence(threading.local):
+    """The dropout masks that the cells of the running sequence have drawn: the same ones hold for all its steps."""
+
+    masks = None
+
+
+_sequence = _Sequence()
+
+
+@contextmanager
+def one_sequence():
+    outer, _sequence.masks = _sequence.masks, {}
+    try:
+        yield
+    finally:
+        _sequence.masks = outer
+
+
+class _GateSlice:
+    """Part of a weight that belongs to one gate, as cells written after Keras' read it (``kernel_i``)."""
+
+    def __init__(self, weight, gate):
+        self.weight, self.gate = weight, gate
+
+    def __get__(self, cell, owner=None):
+        weight = None if cell is None else getattr(cell, self.weight)
+        return None if weight is None else weight[..., self.gate * cell.units:(self.gate + 1) * cell.units]
+
+
+class Cell(BuiltinLayer):
+    """Base of the built-in cells: weights, dropout masks, one step (`call`), and a whole sequence (`over_sequence`)."""
+
+    gate_names = ''  # in Keras' order
+    recurrent_activation = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for gate, name in enumerate(cls.__dict__.get('gate_names', '')):
+            for weight in ('kernel', 'recurrent_kernel', *cls.bias_names):
+                setattr(cls, f'{weight}_{name}', _GateSlice(weight, gate))
+
+    bias_names = ('bias',)
+
+    def __init__(self, settings, kwargs):
+        super().__init__(**kwargs)
+        self.configure(**{name: settings[name] for name in self.settings})
+        if not self.units > 0:
+            raise ValueError(f'`units` of layer {self.name} must be a positive integer. Received: {self.units!r}')
+        self.dropout = min(1., max(0., self.dropout))
+        self.recurrent_dropout = min(1., max(0., self.recurrent_dropout))
+        self.state_size = self.output_size = self.units
+
+    @property
+    def kind(self):
+        """The arithmetic of the cell, a class of `_recurrent_kernels`."""
+        return kernels.Simple
+
+    def build(self, input_shape):
+        input_dim, width = input_shape[-1], self.kind.gates * self.units
+        if input_dim is None:
+            raise ValueError(f'Layer {self.name}: the last dimension of the inputs should be defined. Found `None` in '
+                             f'the shape {tuple(input_shape)}.')
+        self.kernel = self.add_setting_weight('kernel', (input_dim, width))
+        self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (self.units, width))
+        self.add_bias((width,))
+        self.built = True
+
+    def add_setting_weight(self, name, shape):
+        # The settings of the recurrent kernel are called recurrent_initializer and so on.
+        return self.add_weight(name=name, shape=shape, **{
+            part: getattr(self, f'{name.replace("_kernel", "")}_{part}')
+            for part in ('initializer', 'regularizer', 'constraint')})
+
+    def _weights(self):
+        """Input weight, its bias, recurrent weight, its bias: live, in torch's layout."""
+        params = self._params
+        return params.kernel, params.bias, params.recurrent_kernel, None
+
+    def _mask_count(self):
+        return self.kind.gates if getattr(self, 'implementation', 1) == 1 else 1
+
+    def _drop(self, like, name, training):
+        """Dropout masks (gates or 1, batch, features), or None; drawn once a sequence."""
+        rate = getattr(self, name)
+        if not training or not 0 < rate < 1:
+            return None
+        drawn = {} if _sequence.masks is None else _sequence.masks
+        if (self, name) not in drawn:
+            drawn[self, name] = K.dropout(like.new_ones(self._mask_count(), *like.shape), rate)
+        return drawn[self, name]
+
+    @property
+    def _uses_phase(self):
+        return 0 < self.dropout < 1 or 0 < self.recurrent_dropout < 1
+
+    def _functions(self):
+        return [None if f is None else live_activation(f) or torch.clone
+                for f in (self.activation, self.recurrent_activation)]
+
+    def call(self, inputs, states, training=None):
+        """One step: the output and the list of new states, from `inputs` (batch, features) and the list of states."""
+        if training is None:
+            training = K.learning_phase() if self._uses_phase else False
+        states = _step(self, inputs, list(states), training)
+        return states[0], states
+
+    def over_sequence(self, x, states, training, keep=None, last_states=False):
+        """All steps at once: the outputs (time, batch, units) and the list of last states.
+
+        Arguments:
+            x: (time, batch, features). states: those before the first step. training: whether dropout acts.
+            keep: (time, batch) bool, False where a step leaves the states alone and repeats the output.
+            last_states: whether the last states matter to the caller.
+        """
+        weights = self._weights()
+        x, weights = self._dropped_inputs(x, weights, training)
+        masks = self._drop(states[0], 'recurrent_dropout', training)
+        path = self.path(masks, weights[0] is None, keep is not None, last_states)
+        functions = self._functions() if path == 'scan' else (self.activation, self.recurrent_activation)
+        return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
+
+    def _dropped_inputs(self, x, weights, training):
+        masks = self._drop(x[0], 'dropout', training)
+        if masks is None:
+            return x, weights
+        if len(masks) == 1:
+            return x * masks[0], weights
+        return kernels.project(x, *weights[:2], masks), (None, None, *weights[2:])
+
+    def path(self, masks=None, projected=False, masked=False, last_states=False):
+        """Which of the kernels runs the cell over a sequence: 'fused', 'sequence' or 'scan'; see `choose_path`."""
+        return kernels.choose_path(self.kind, self.activation, self.recurrent_activation, masks, projected, masked,
+                                   last_states)
+
+
+def _step_shapes(cell, inputs, states, training):
+    return [(inputs.shape[0], size) for size in state_sizes(cell)]
+
+
+@op(shape=_step_shapes)
+def _step(cell, inputs, states, training):
+    """The new states of a built-in cell after one step."""
+    w_ih, b_ih, w_hh, b_hh = cell._weights()
+    projected = kernels.project(inputs, w_ih, b_ih, cell._drop(inputs, 'dropout', training))
+    masks = cell._drop(states[0], 'recurrent_dropout', training)
+    return list(cell.kind.step(projected, states, w_hh, b_hh, masks, *cell._functions()))
+
+
+def state_sizes(cell):
+    """The sizes of a cell's states, as a list."""
+    return to_list(cell.state_size, allow_tuple=True)
+
+
+def output_size_of(cell):
+    size = getattr(cell, 'output_size', None)
+    return state_sizes(cell)[0] if size is None else size
+
+
+class SimpleRNNCell(Cell):
+    """The cell of `SimpleRNN`: one step of ``h = activation(x kernel + h recurrent_kernel + bias)``."""
+
+    settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'recurrent_initializer', 'bias_initializer',
+                'kernel_regularizer', 'recurrent_regularizer', 'bias_regularizer', 'kernel_constraint',
+                'recurrent_constraint', 'bias_constraint', 'dropout', 'recurrent_dropout')
+    weight_layouts = {'kernel': Layout(transposed, transposed_copy),
+                      'recurrent_kernel': Layout(transposed, transposed_copy), 'bias': None}
+
+    def __init__(self, units, activation='tanh', use_bias=True, kernel_initializer='glorot_uniform',
+                 recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None,
+                 recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
+                 bias_constraint=None, dropout=0., recurrent_dropout=0., **kwargs):
+        super().__init__(locals(), kwargs)
+
+
+def _swapped(x, dim=-1):
+    """Three gates with the first two in each other's place: from Keras' z, r, h to torch's r, z, n, and back."""
+    z, r, h = x.chunk(3, dim)
+    return torch.cat([r, z, h], dim)
+
+
+def _gru_kernel(weight):
+    return _swapped(weight.t())
+
+
+def _gru_weight(kernel):
+    return _swapped(kernel.t(), 0)
+
+
+class GRUCell(Cell):
+    """The cell of `GRU`: one step; see there."""
+
+    settings = ('units', 'activation', 'recurrent_activation', *SimpleRNNCell.settings[2:], 'implementation',
+                'reset_after')
+    weight_layouts = {'kernel': Layout(_gru_kernel, _gru_weight), 'recurrent_kernel': Layout(_gru_kernel, _gru_weight),
+                      'bias': Layout(_swapped, _swapped)}
+    bias_names = ('input_bias', 'recurrent_bias')
+    gate_names = 'zrh'
+
+    def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None,
+                 recurrent_constraint=None, bias_constraint=None, dropout=0., recurrent_dropout=0., implementation=1,
+                 reset_after=False, **kwargs):
+        super().__init__(locals(), kwargs)
+
+    @property
+    def kind(self):
+        return kernels.GRUResetAfter if self.reset_after else kernels.GRU
+
+    def add_bias(self, shape):
+        super().add_bias((2, *shape) if self.reset_after else shape)
+
+    @property
+    def input_bias(self):
+        return self.bias[0] if self.use_bias and self.reset_after else self.bias
+
+    @property
+    def recurrent_bias(self):
+        return self.bias[1] if self.use_bias and self.reset_after else None
+
+    def _weights(self):
+        kernel, bias, recurrent_kernel, _ = super()._weights()
+        if self.reset_after and bias is not None:
+            return kernel, bias[0], recurrent_kernel, bias[1]
+        return kernel, bias, recurrent_kernel, None
+
+
+class LSTMCell(Cell):
+    """The cell of `LSTM`: one step; see there. Its states are h and c."""
+
+    settings = (*GRUCell.settings[:7], 'unit_forget_bias', *GRUCell.settings[7:-1])
+    weight_layouts = SimpleRNNCell.weight_layouts
+    gate_names = 'ifco'
+
+    def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
+                 recurrent_dropout=0., implementation=1, **kwargs):
+        super().__init__(locals(), kwargs)
+        self.state_size = (self.units, self.units)
+
+    @property
+    def kind(self):
+        return kernels.LSTM
+
+    def add_setting_weight(self, name, shape):
+        if name != 'bias' or not self.unit_forget_bias:
+            return super().add_setting_weight(name, shape)
+        return self.add_weight(name=name, shape=shape, initializer=self._forget_gate_open,
+                               regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+
+    def _forget_gate_open(self, shape, dtype=None):
+        parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)
+        return torch.cat([as_tensor(initializer((width * self.units,), dtype=dtype))
+                          for initializer, width in zip(parts, (1, 1, 2))])
+
+
+class StackedRNNCells(Layer):
+    """Several cells as one: each gets the output of the one before it. `cells` is the list of them.
+
+    The states are those of the first cell, then those of the second, and so on (the other way round for
+    ``reverse_state_order=True``).
+    Raises ValueError for a cell without a `call` method or a `state_size`.
+    """
+
+    def __init__(self, cells, **kwargs):
+        for cell in cells:
+            check_cell(cell, 'All cells', cells)
+        self.cells = cells
+        self.reverse_state_order = kwargs.pop('reverse_state_order', False)
+        if self.reverse_state_order:
+            warnings.warn('`reverse_state_order=True` in `StackedRNNCells` will soon be deprecated. Please update the '
+                          'code to work with the natural order of states if you reply on the RNN states, eg '
+                          '`RNN(return_state=True)`.', stacklevel=2)
+        super().__init__(**kwargs)
+        self._layers = torch.nn.ModuleList(self._layer_cells())
+
+    def _layer_cells(self):
+        return [cell for cell in self.cells if isinstance(cell, Layer)]
+
+    def _in_state_order(self, cells):
+        return cells[::-1] if self.reverse_state_order else cells
+
+    @property
+    def state_size(self):
+        return tuple(size for cell in self._in_state_order(self.cells) for size in state_sizes(cell))
+
+    @property
+    def output_size(self):
+        return output_size_of(self.cells[-1])
+
+    def split_states(self, states):
+        """A list with the list of states of each cell."""
+        states, nested = iter(states), []
+        for cell in self._in_state_order(self.cells):
+            nested.append([next(states) for _ in state_sizes(cell)])
+        return self._in_state_order(nested)
+
+    def join_states(self, nested):
+        """The inverse of `split_states`."""
+        return [s for states in self._in_state_order(nested) for s in states]
+
+    def call(self, inputs, states, constants=None, **kwargs):
+        """One step of all cells, the first one first: the last one's output, and the list of new states."""
+        new_states = []
+        for cell, own in zip(self.cells, self.split_states(states)):
+            extra = {'constants': constants} if has_arg(cell.call, 'constants') else {}
+            inputs, own = cell.call(inputs, own, **extra, **kwargs)
+            new_states.append(own)
+        return inputs, self.join_states(new_states)
+
+    def build(self, input_shape):
+        constants_shape = []
+        if isinstance(input_shape, list):
+            input_shape, *constants_shape = input_shape
+        for cell in self.cells:
+            if isinstance(cell, Layer):
+                cell.build([input_shape, *constants_shape] if has_arg(cell.call, 'constants') else input_shape)
+                cell.built = True
+            input_shape = (input_shape[0], output_size_of(cell))
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), 'cells': [cell_config(cell) for cell in self.cells]}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        from . import deserialize
+        config = dict(config)
+        return cls([deserialize(cell, custom_objects=custom_objects) for cell in config.pop('cells')], **config)
+
+    @property
+    def trainable_weights(self):
+        return [w for cell in self._layer_cells() for w in cell.trainable_weights] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self):
+        frozen = [] if self.trainable else [w for cell in self._layer_cells() for w in cell.trainable_weights]
+        return frozen + [w for cell in self._layer_cells() for w in cell.non_trainable_weights]
+
+    def get_weights(self):
+        return [array for cell in self._layer_cells() for array in cell.get_weights()]
+
+    def set_weights(self, weights):
+        for cell in self._layer_cells():
+            count = len(cell.weights)
+            cell.set_weights(weights[:count])
+            weights = weights[count:]
+
+    @property
+    def losses(self):
+        return [loss for cell in self._layer_cells() for loss in cell.losses]
+
+    def get_losses_for(self, inputs=None):
+        return [loss for cell in self._layer_cells() for loss in cell.get_losses_for(inputs)]
+
+
+def check_cell(cell, subject, given):
+    if not hasattr(cell, 'call'):
+        raise ValueError(f'{subject} must have a `call` method. Received: {given}')
+    if not hasattr(cell, 'state_size'):
+        raise ValueError(f'{subject} must have a `state_size` attribute (an integer, or a tuple with one integer for '
+                         f'each state). Received: {given}')
+
+
+def cell_config(cell):
+    return {'class_name': type(cell).__name__, 'config': cell.get_config()}

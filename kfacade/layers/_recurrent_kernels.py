@@ -1,0 +1,437 @@
+"""Whole-sequence kernels of the recurrent cells.
+
+Everything here is in torch's layout: time first, weights of shape (gates * units, inputs), gates in torch's order
+(LSTM i, f, g, o; GRU r, z, n). `scan` runs a cell over a sequence through autograd, one recorded step after another;
+`sequence` gives the same results with a backward written by hand, and `fused` calls torch's own kernels.
+"""
+from collections import namedtuple
+
+import torch
+import torch.nn.functional as F
+
+from .. import activations
+
+Nonlinearity = namedtuple('Nonlinearity', 'scale compute_ back bounded')
+Nonlinearity.__doc__ = """An activation as the kernels want it.
+
+``y = compute_(scale * x)``, in place; `scale` is multiplied into the weights once, before the loop.
+``back(factor, y, out)`` puts factor * dy/dx into `out` and returns it. `bounded`: y cannot grow without limit.
+"""
+_aten = torch.ops.aten
+
+NONLINEARITIES = {
+    activations.tanh: Nonlinearity(
+        1., torch.tanh_, lambda factor, y, out: _aten.tanh_backward(factor, y, grad_input=out), True),
+    activations.sigmoid: Nonlinearity(
+        1., torch.sigmoid_, lambda factor, y, out: _aten.sigmoid_backward(factor, y, grad_input=out), True),
+    # 0.2 x + 0.5 is torch's x / 6 + 0.5 of a 1.2 times larger x.
+    activations.hard_sigmoid: Nonlinearity(
+        1.2, lambda x: F.hardsigmoid(x, inplace=True),
+        lambda factor, y, out: _aten.hardtanh_backward(factor, y, 0, 1, grad_input=out).mul_(.2), True),
+    activations.softsign: Nonlinearity(
+        1., lambda x: x.div_(x.abs() + 1), lambda factor, y, out: torch.mul(factor, (1 - y.abs()).square_(), out=out),
+        True),
+    activations.relu: Nonlinearity(
+        1., torch.relu_, lambda factor, y, out: _aten.threshold_backward(factor, y, 0, grad_input=out), False),
+    activations.linear: Nonlinearity(1., lambda x: x, lambda factor, y, out: out.copy_(factor), False),
+}
+
+
+def _product_of_rows(a, b, bias=None):
+    """``a @ b.T + bias`` for large matrices. MKL takes over twice as long as oneDNN for it on processors not Intel's."""
+    if (a.device.type == 'cpu' and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+            and not torch.compiler.is_compiling()):
+        return torch.ops.mkldnn._linear_pointwise(a, b, bias, 'none', [], '')
+    return F.linear(a, b, bias)
+
+
+def project(x, weight, bias=None, masks=None):
+    """``x @ weight.T + bias`` over the last axis; (…, batch, features) to (…, batch, gates * units).
+
+    `masks`, dropout masks of shape (n, batch, features), multiply x: one for all gates, or each gate has its own.
+    """
+    if masks is None or len(masks) == 1:
+        return F.linear(x if masks is None else x * masks[0], weight, bias)
+    gates = torch.cat([F.linear(x * mask, part) for mask, part in zip(masks, weight.chunk(len(masks)))], -1)
+    return gates if bias is None else gates + bias
+
+
+class _Product:
+    """`project` inside a loop: adds in place, and has its two gradients. Covers the gates `first` to `last`."""
+
+    def __init__(self, weight, masks, first=None, last=None):
+        units = weight.shape[1]
+        self.gates = weight.view(-1, units, units)[first:last]
+        self.weight = self.gates.flatten(0, 1)
+        self.masks = None if masks is None else masks.expand(weight.shape[0] // units, -1, -1)[first:last]
+
+    def add_to(self, z, h):
+        """Adds the product of `h` to `z` of shape (batch, gates, units)."""
+        if self.masks is None:
+            z.flatten(1).addmm_(h, self.weight.t())
+        else:
+            z.transpose(0, 1).baddbmm_(h * self.masks, self.gates.transpose(1, 2))
+
+    def back(self, dz, base):
+        """`base` plus the gradient that reaches h through the product, from `dz` (batch, gates, units)."""
+        if self.masks is None:
+            return torch.addmm(base, dz.flatten(1), self.weight)
+        return base + (torch.bmm(dz.transpose(0, 1), self.gates) * self.masks).sum(0)
+
+    def weight_gradient(self, dz, h):
+        """The weight's gradient over the sequence, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
+        if self.masks is None:
+            return _product_of_rows(h.flatten(0, 1).t(), dz.flatten(2).flatten(0, 1).contiguous().t()).t()
+        dropped = (h[:, None] * self.masks).transpose(0, 1).flatten(1, 2)
+        return (dz.permute(2, 3, 0, 1).flatten(2) @ dropped).flatten(0, 1)
+
+
+def _before(first, sequence):
+    """What each step started from: `sequence` one step later, `first` at the front."""
+    return torch.cat([first[None], sequence[:-1]])
+
+
+class Simple:
+    """h = act(a + U h)."""
+
+    gates, states = 1, 1
+
+    @staticmethod
+    def step(a, states, weight, bias, masks, act, rec):
+        h = act(a + project(states[0], weight, None, masks))
+        return (h,)
+
+    @staticmethod
+    def forward(z, states, weight, bias, masks, act, rec):
+        product, h = _Product(weight, masks), states[0]
+        for z_t in z.unbind():
+            product.add_to(z_t, h)
+            h = act.compute_(z_t[:, 0])
+        return (z[:, :, 0].clone(),), ()
+
+    @staticmethod
+    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
+        product, (dout,) = _Product(weight, masks), grads
+        dz, dh = act.back(torch.ones_like(z), z, torch.empty_like(z)), dout[-1]
+        for dz_t, base in _backwards(dz, dout):
+            dz_t.mul_(dh[:, None])
+            dh = product.back(dz_t, base)
+        return dz, product.weight_gradient(dz, _before(states[0], sequences[0])), None, (dh,)
+
+
+class LSTM:
+    """i, f, o = rec(a + U h); g = act(a + U h); c = f c + i g; h = o act(c)  (Hochreiter & Schmidhuber 1997)."""
+
+    gates, states = 4, 2
+
+    @staticmethod
+    def step(a, states, weight, bias, masks, act, rec):
+        i, f, g, o = (a + project(states[0], weight, None, masks)).chunk(4, 1)
+        c = rec(f) * states[1] + rec(i) * act(g)
+        return rec(o) * act(c), c
+
+    @staticmethod
+    def forward(z, states, weight, bias, masks, act, rec):
+        product, (h, c) = _Product(weight, masks), states
+        hs, cs, act_cs = (z.new_empty(z.shape[0], *h.shape) for _ in range(3))
+        for z_t, h_t, c_t, act_c in zip(z.unbind(), hs.unbind(), cs.unbind(), act_cs.unbind()):
+            product.add_to(z_t, h)
+            rec.compute_(z_t[:, :2])
+            i, f, g, o = z_t.unbind(1)
+            act.compute_(g)
+            rec.compute_(o)
+            c = torch.addcmul(i * g, f, c, out=c_t)
+            act.compute_(torch.mul(c, act.scale, out=act_c))
+            h = torch.mul(o, act_c, out=h_t)
+        return (hs, cs), (act_cs,)
+
+    @staticmethod
+    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
+        product, (dout, dcs), (act_cs,) = _Product(weight, masks), grads, extra
+        i, f, g, o = z.unbind(2)
+        # What a gradient of c (i, f, g) or of h (o) is multiplied by on its way to a gate: the loop turns it into dz.
+        dz = torch.empty_like(z)
+        rec.back(g, i, dz[:, :, 0])
+        rec.back(_before(states[1], sequences[1]), f, dz[:, :, 1])
+        act.back(i, g, dz[:, :, 2])
+        rec.back(act_cs, o, dz[:, :, 3])
+        through_c = act.back(o, act_cs, torch.empty_like(act_cs))
+        dh, dc = dout[-1], dcs[-1]
+        for (dz_t, base), dc_t, f_t, c_t in zip(
+                _backwards(dz, dout), _earlier(dcs), reversed(f.unbind()), reversed(through_c.unbind())):
+            dc = torch.addcmul(dc, dh, c_t)
+            dz_t[:, :3].mul_(dc[:, None])
+            dz_t[:, 3].mul_(dh)
+            dc = torch.addcmul(dc_t, dc, f_t)
+            dh = product.back(dz_t, base)
+        return dz, product.weight_gradient(dz, _before(states[0], sequences[0])), None, (dh, dc)
+
+
+class GRU:
+    """r, z = rec(a + U h); n = act(a + U (r h)); h = z h + (1 - z) n  (Cho et al. 2014, arXiv:1406.1078v3)."""
+
+    gates, states = 3, 1
+
+    @staticmethod
+    def step(a, states, weight, bias, masks, act, rec):
+        h, = states
+        units = h.shape[1]
+        first = last = None
+        if masks is not None and len(masks) == 1:  # Keras' implementation 2: what is mixed with n is dropped, too
+            h = h * masks[0]
+        elif masks is not None:
+            first, last = masks[:2], masks[2:]
+        r, z = rec(a[:, :2 * units] + project(h, weight[:2 * units], None, first)).chunk(2, 1)
+        n = act(a[:, 2 * units:] + project(r * h, weight[2 * units:], None, last))
+        return (z * h + (1 - z) * n,)
+
+    @staticmethod
+    def forward(z, states, weight, bias, masks, act, rec):
+        product, candidate, h = _Product(weight, masks, 0, 2), _Product(weight, masks, 2, 3), states[0]
+        hs, rhs = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
+        for z_t, h_t, rh in zip(z.unbind(), hs.unbind(), rhs.unbind()):
+            product.add_to(z_t[:, :2], h)
+            rec.compute_(z_t[:, :2])
+            r, u, n = z_t.unbind(1)
+            candidate.add_to(z_t[:, 2:], torch.mul(r, h, out=rh))
+            h = torch.lerp(act.compute_(n), h, u, out=h_t)
+        return (hs,), (rhs,)
+
+    @staticmethod
+    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
+        product, candidate, (dout,) = _Product(weight, masks, 0, 2), _Product(weight, masks, 2, 3), grads
+        r, u, n = z.unbind(2)
+        before = _before(states[0], sequences[0])
+        dz = torch.empty_like(z)
+        rec.back(before, r, dz[:, :, 0])
+        rec.back(before - n, u, dz[:, :, 1])
+        act.back(1 - u, n, dz[:, :, 2])
+        dh, zero = dout[-1], torch.zeros_like(dout[-1])
+        for (dz_t, base), r_t, u_t in zip(_backwards(dz, dout), reversed(r.unbind()), reversed(u.unbind())):
+            dz_t[:, 1:].mul_(dh[:, None])
+            drh = candidate.back(dz_t[:, 2:], zero)
+            dz_t[:, 0].mul_(drh)
+            dh = product.back(dz_t[:, :2], torch.addcmul(base, dh, u_t).addcmul_(drh, r_t))
+        dweight = torch.cat([product.weight_gradient(dz[:, :, :2], before),
+                             candidate.weight_gradient(dz[:, :, 2:], extra[0])])
+        return dz, dweight, None, (dh,)
+
+
+class GRUResetAfter:
+    """r, z = rec(a + m), n = act(a + r m), where m = U h + b; h = z h + (1 - z) n  (arXiv:1406.1078v1, cuDNN, torch)."""
+
+    gates, states = 3, 1
+
+    @staticmethod
+    def step(a, states, weight, bias, masks, act, rec):
+        h, = states
+        if masks is not None and len(masks) == 1:
+            h, masks = h * masks[0], None
+        m = project(h, weight, None, masks)
+        m_r, m_z, m_n = (m if bias is None else m + bias).chunk(3, 1)
+        a_r, a_z, a_n = a.chunk(3, 1)
+        z, n = rec(a_z + m_z), act(a_n + rec(a_r + m_r) * m_n)
+        return (z * h + (1 - z) * n,)
+
+    @staticmethod
+    def forward(z, states, weight, bias, masks, act, rec):
+        product, h = _Product(weight, masks), states[0]
+        hs = z.new_empty(z.shape[0], *h.shape)
+        start = 0. if bias is None else bias.view(3, -1)
+        ms = torch.zeros_like(z) + start
+        for z_t, h_t, m_t in zip(z.unbind(), hs.unbind(), ms.unbind()):
+            product.add_to(m_t, h)
+            rec.compute_(z_t[:, :2].add_(m_t[:, :2]))
+            r, u, n = z_t.unbind(1)
+            h = torch.lerp(act.compute_(n.addcmul_(r, m_t[:, 2])), h, u, out=h_t)
+        return (hs,), (ms[:, :, 2] / act.scale,)
+
+    @staticmethod
+    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
+        product, (dout,) = _Product(weight, masks), grads
+        r, u, n = z.unbind(2)
+        before = _before(states[0], sequences[0])
+        dm = torch.empty_like(z)
+        to_n = act.back(1 - u, n, torch.empty_like(before))
+        rec.back(to_n * extra[0], r, dm[:, :, 0])
+        rec.back(before - n, u, dm[:, :, 1])
+        torch.mul(to_n, r, out=dm[:, :, 2])
+        dh, dhs = dout[-1], []
+        for (dm_t, base), u_t in zip(_backwards(dm, dout), reversed(u.unbind())):
+            dhs.append(dh)
+            dm_t.mul_(dh[:, None])
+            dh = product.back(dm_t, torch.addcmul(base, dh, u_t))
+        dz = torch.stack([dm[:, :, 0], dm[:, :, 1], to_n * torch.stack(dhs[::-1])], 2)
+        return dz, product.weight_gradient(dm, before), dm.sum((0, 1)).flatten(), (dh,)
+
+
+def _earlier(sequence):
+    """The steps before the last, from the end, and zeros for what came before the first."""
+    return [*reversed(sequence[:-1].unbind()), torch.zeros_like(sequence[0])]
+
+
+def _backwards(dz, dout):
+    """Pairs, from the last step to the first: its `dz`, and the gradient of the output of the step before it."""
+    return zip(reversed(dz.unbind()), _earlier(dout))
+
+
+def scan(kind, x, states, weights, masks, act, rec, keep=None):
+    """Runs a cell over `x` (time, batch, features) one step after another; autograd sees every step.
+
+    `weights`: (input weight, input bias, recurrent weight, recurrent bias), None where there is none. `masks`: dropout
+    masks of the recurrent product, (gates, batch, units), or None. `act`, `rec`: any functions of a tensor. `keep`:
+    (time, batch) bool, False where a step leaves the states alone. Returns the states after each step, each
+    (time, batch, units).
+    """
+    w_ih, b_ih, w_hh, b_hh = weights
+    steps = []
+    for t, a in enumerate((x if w_ih is None else project(x, w_ih, b_ih)).unbind()):
+        new = kind.step(a, states, w_hh, b_hh, masks, act, rec)
+        if keep is not None:
+            new = [torch.where(keep[t][:, None], *pair) for pair in zip(new, states)]
+        steps.append(new)
+        states = new
+    return tuple(torch.stack(s) for s in zip(*steps))
+
+
+class _Sequence(torch.autograd.Function):
+    """`scan` over a whole sequence with a backward of its own; a backward that is differentiated again goes by `scan`."""
+
+    @staticmethod
+    def forward(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states):
+        nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
+        scale = _gate_scale(kind, *nonlinearities, w_hh)
+        if w_ih is None:
+            z = x.clone() if scale is None else x * scale
+        else:
+            z = _product_of_rows(x.flatten(0, 1), *_scaled(scale, w_ih, b_ih)).unflatten(0, x.shape[:2])
+        z = z.unflatten(-1, (kind.gates, -1))
+        sequences, extra = kind.forward(z, states, *_scaled(scale, w_hh, b_hh), masks, *nonlinearities)
+        return (*sequences, z, *extra)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        kind, ctx.act, ctx.rec = inputs[:3]
+        ctx.kind = kind
+        ctx.mark_non_differentiable(*output[kind.states:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[3:], *output)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        kind, saved = ctx.kind, ctx.saved_tensors
+        masks, x, w_ih, b_ih, w_hh, b_hh = saved[:6]
+        states, results = saved[6:6 + kind.states], saved[6 + kind.states:]
+        sequences, z, extra = results[:kind.states], results[kind.states], results[kind.states + 1:]
+        grads = [torch.zeros_like(s) if g is None else g for g, s in zip(grads, sequences)]
+        if torch.is_grad_enabled():
+            wanted = _differentiable(ctx, masks, saved[1:6 + kind.states], grads)
+            return None, None, None, None, *wanted
+        dz, dw_hh, db_hh, dstates = kind.backward(
+            grads, z, sequences, states, extra, w_hh, masks, NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
+        dz, need = dz.flatten(2), ctx.needs_input_grad[4:]
+        if w_ih is None:
+            dx, dw_ih, db_ih = dz, None, None
+        else:
+            dz, x = dz.flatten(0, 1), x.flatten(0, 1)
+            dx = _product_of_rows(dz, w_ih.t()).view(*z.shape[:2], -1) if need[0] else None
+            dw_ih = _product_of_rows(x.t(), dz.t()).t() if need[1] else None
+            db_ih = dz.sum(0) if need[2] else None
+        return None, None, None, None, dx, dw_ih, db_ih, dw_hh, db_hh if need[4] else None, *dstates
+
+
+def _differentiable(ctx, masks, inputs, grads):
+    """The gradients of `inputs` as expressions of them. Works on aliases, since one input may depend on another."""
+    x, w_ih, b_ih, w_hh, b_hh, *states = aliases = [None if t is None else t.view_as(t) for t in inputs]
+    outputs = scan(ctx.kind, x, states, (w_ih, b_ih, w_hh, b_hh), masks, ctx.act, ctx.rec)
+    wanted = [t for t, need in zip(aliases, ctx.needs_input_grad[4:]) if need]
+    found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
+    return [next(found) if need else None for need in ctx.needs_input_grad[4:]]
+
+
+def _gate_scale(kind, act, rec, weight):
+    """What each row of the weights is multiplied by beforehand: None where nothing is."""
+    rec_scale = 1. if rec is None else rec.scale
+    if act.scale == rec_scale == 1.:
+        return None
+    scales = {1: [act], 3: [rec, rec, act], 4: [rec, rec, act, rec]}[kind.gates]
+    units = weight.shape[1]
+    return torch.cat([weight.new_full((units,), nonlinearity.scale) for nonlinearity in scales])
+
+
+def _scaled(scale, weight, bias):
+    if scale is None:
+        return weight, bias
+    return weight * scale[:, None], None if bias is None else bias * scale
+
+
+def sequence(kind, x, states, weights, masks, act, rec):
+    """`scan` without `keep`, by the whole-sequence kernel. `act` and `rec` must be keys of `NONLINEARITIES`."""
+    w_ih, b_ih, w_hh, b_hh = weights
+    return _Sequence.apply(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states)[:kind.states]
+
+
+# torch's own kernels, by what they compute.
+FUSED = {(LSTM, activations.tanh, activations.sigmoid): torch.lstm,
+         (GRUResetAfter, activations.tanh, activations.sigmoid): torch.gru,
+         (Simple, activations.tanh, None): torch.rnn_tanh,
+         (Simple, activations.relu, None): torch.rnn_relu}
+
+
+def fused(kind, x, states, weights, act, rec):
+    """`scan` by torch's own kernel (cuDNN's on a GPU): the outputs (time, batch, units), and the last states."""
+    w_ih, b_ih, w_hh, b_hh = weights
+    params = [w_ih, w_hh]
+    if b_ih is not None:
+        params += [b_ih, torch.zeros_like(b_ih) if b_hh is None else b_hh]
+    first = [s[None].contiguous() for s in states]
+    # `train` is asked of cuDNN wherever there is a backward; there is no dropout for it to decide on.
+    outputs, *last = FUSED[kind, act, rec](x, first if len(first) > 1 else first[0], params, len(params) > 2, 1, 0.,
+                                           torch.is_grad_enabled(), False, False)
+    return outputs, [s[0] for s in last]
+
+
+def choose_path(kind, act, rec, masks=None, projected=False, masked=False, last_states=False):
+    """The fastest path that computes the same as `scan`.
+
+    Arguments:
+        masks: dropout masks of the recurrent product. projected: whether x holds the input projections already.
+        masked: whether there are steps that leave the states alone. last_states: whether these are wanted.
+    """
+    nonlinearities = [NONLINEARITIES.get(f) for f in (act, rec) if f is not None]
+    if None in nonlinearities:
+        return 'scan'
+    if masked and not all(f.bounded for f in nonlinearities):
+        return 'scan'  # the states of the steps that do not count could overflow, and 0 times infinity is no gradient
+    if masks is not None and len(masks) == 1 and kind in (GRU, GRUResetAfter):
+        return 'scan'
+    if (kind, act, rec) not in FUSED or masks is not None or projected or (masked and last_states and kind is LSTM):
+        return 'sequence'
+    return 'fused'
+
+
+def run(path, kind, x, states, weights, masks, act, rec, keep=None):
+    """Runs a cell over a sequence by one of the paths 'fused', 'sequence' and 'scan'; arguments as of `scan`.
+
+    Returns the outputs (time, batch, units), which repeat where `keep` is False, and the list of last states (LSTM on
+    the path 'fused' under `keep`: without c).
+    """
+    if path == 'scan':
+        sequences = scan(kind, x, states, weights, masks, act, rec, keep)
+        return sequences[0], [s[-1] for s in sequences]
+    if keep is not None:
+        # A step that leaves the states alone might as well not be there: with the other steps moved to the front, what
+        # comes after step t is what comes after as many steps as were kept up to t.
+        count = keep.cumsum(0)
+        x = torch.take_along_dim(x, torch.argsort(keep, 0, descending=True, stable=True)[:, :, None], 0)
+    if path == 'fused':
+        outputs, last = fused(kind, x, states, weights, act, rec)
+        sequences = [outputs]
+    else:
+        sequences = sequence(kind, x, states, weights, masks, act, rec)
+        last = [s[-1] for s in sequences]
+    if keep is not None:
+        sequences = [torch.take_along_dim(torch.cat([first[None], s]), count[:, :, None], 0)
+                     for first, s in zip(states, sequences)]
+        last = [s[-1] for s in sequences]
+    return sequences[0], last

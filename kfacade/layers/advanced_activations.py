@@ -1,0 +1,143 @@
+"""Activations that have arguments or weights of their own."""
+import torch
+import torch.nn.functional as F
+
+from .. import activations
+from .. import backend as K
+from ..engine.base_layer import InputSpec, Layer, opaque
+from ..legacy import interfaces
+from ..utils.generic_utils import to_list
+from ._base import BuiltinLayer
+
+__all__ = ['ELU', 'InputSpec', 'Layer', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU', 'to_list']
+
+
+def as_floatx(number):
+    """A number rounded to ``floatx()``, as Keras keeps it and writes it to files."""
+    return float(K.cast_to_floatx(number))
+
+
+class _Elementwise(BuiltinLayer):
+    """A layer that passes masks on and keeps the shape."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class LeakyReLU(_Elementwise):
+    """``x`` where x > 0, else ``alpha * x``."""
+
+    settings = ('alpha',)
+
+    def __init__(self, alpha=0.3, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(alpha=as_floatx(alpha))
+
+    @opaque
+    def call(self, inputs):
+        return F.leaky_relu(inputs, self.alpha)
+
+
+class PReLU(_Elementwise):
+    """``x`` where x > 0, else ``alpha * x``, with a trainable alpha for each element of a sample.
+
+    `shared_axes`: axes, counted from 1, along which all elements share one alpha.
+    """
+
+    settings = ('alpha_initializer', 'alpha_regularizer', 'alpha_constraint', 'shared_axes')
+    weight_layouts = {'alpha': None}
+
+    @interfaces.legacy_prelu_support
+    def __init__(self, alpha_initializer='zeros', alpha_regularizer=None, alpha_constraint=None, shared_axes=None,
+                 **kwargs):
+        super().__init__(**kwargs)
+        self.configure(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer,
+                       alpha_constraint=alpha_constraint,
+                       shared_axes=None if shared_axes is None else to_list(shared_axes, allow_tuple=True))
+
+    def build(self, input_shape):
+        shared = self.shared_axes or ()
+        shape = [1 if i in shared else size for i, size in enumerate(input_shape)][1:]
+        if None in shape:
+            raise ValueError(f'Layer {self.name} needs one weight for each element of a sample, but the input shape '
+                             f'{tuple(input_shape)} is not fully defined. Use `shared_axes` for the unknown ones.')
+        self.param_broadcast = [i in shared for i in range(1, len(input_shape))]
+        self.alpha = self.add_setting_weight('alpha', shape)
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={
+            i: size for i, size in enumerate(input_shape) if shared and i and i not in shared})
+        self.built = True
+
+    @opaque
+    def call(self, inputs, mask=None):
+        return torch.relu(inputs) - self._params.alpha * torch.relu(-inputs)
+
+
+class ELU(_Elementwise):
+    """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
+
+    settings = ('alpha',)
+
+    def __init__(self, alpha=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(alpha=as_floatx(alpha))
+
+    @opaque
+    def call(self, inputs):
+        return F.elu(inputs, self.alpha)
+
+
+class ThresholdedReLU(_Elementwise):
+    """``x`` where x > theta, else 0."""
+
+    settings = ('theta',)
+
+    def __init__(self, theta=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(theta=as_floatx(theta))
+
+    @opaque
+    def call(self, inputs, mask=None):
+        return F.threshold(inputs, self.theta, 0.)
+
+
+class Softmax(_Elementwise):
+    """Softmax along `axis`."""
+
+    settings = ('axis',)
+
+    def __init__(self, axis=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(axis=axis)
+
+    @opaque
+    def call(self, inputs):
+        return activations.softmax(inputs, axis=self.axis)
+
+
+class ReLU(_Elementwise):
+    """``min(x, max_value)`` where x >= threshold, else ``negative_slope * (x - threshold)``.
+
+    Raises ValueError for a negative `max_value` or `negative_slope`.
+    """
+
+    settings = ('max_value', 'negative_slope', 'threshold')
+
+    def __init__(self, max_value=None, negative_slope=0., threshold=0., **kwargs):
+        super().__init__(**kwargs)
+        if max_value is not None and max_value < 0.:
+            raise ValueError(f'max_value of ReLU layer cannot be negative value: {max_value}')
+        if negative_slope < 0.:
+            raise ValueError(f'negative_slope of ReLU layer cannot be negative value: {negative_slope}')
+        self.configure(max_value=None if max_value is None else as_floatx(max_value),
+                       negative_slope=as_floatx(negative_slope), threshold=as_floatx(threshold))
+        self._plain = max_value is None and not negative_slope and not threshold
+
+    @opaque
+    def call(self, inputs):
+        if self._plain:
+            return torch.relu(inputs)
+        return K.relu(inputs, alpha=self.negative_slope, max_value=self.max_value, threshold=self.threshold)

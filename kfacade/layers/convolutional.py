@@ -1,0 +1,409 @@
+"""Convolutions in one, two and three dimensions, and the layers that pad, crop and enlarge images.
+
+Weights are stored in torch's order, with the channels innermost in memory (``torch.channels_last``), so that nothing is
+copied on the way through a stack of layers.
+"""
+import functools
+import warnings
+
+from .. import backend as K
+from ..backend.spatial import conv_nd, conv_transpose_nd
+from ..backend.variable import Layout
+from ..engine.base_layer import InputSpec, Layer, opaque
+from ..legacy import interfaces
+from ..utils import conv_utils
+from ..utils.generic_utils import transpose_shape
+from ._base import BuiltinLayer, checked_sizes
+from ._padding import (Cropping1D, Cropping2D, Cropping3D, UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D,
+                       ZeroPadding2D, ZeroPadding3D, _Cropping, _UpSampling, _ZeroPadding)
+from .pooling import (AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D)
+
+__all__ = ['AtrousConv1D', 'AtrousConv2D', 'AtrousConvolution1D', 'AtrousConvolution2D', 'AveragePooling1D',
+           'AveragePooling2D', 'AveragePooling3D', 'Conv1D', 'Conv2D', 'Conv2DTranspose', 'Conv3D', 'Conv3DTranspose',
+           'Convolution1D', 'Convolution2D', 'Convolution2DTranspose', 'Convolution3D', 'Cropping1D', 'Cropping2D',
+           'Cropping3D', 'Deconv2D', 'Deconv3D', 'Deconvolution2D', 'Deconvolution3D', 'DepthwiseConv2D', 'InputSpec',
+           'Layer', 'MaxPooling1D', 'MaxPooling2D', 'MaxPooling3D', 'SeparableConv1D', 'SeparableConv2D',
+           'SeparableConvolution1D', 'SeparableConvolution2D', 'UpSampling1D', 'UpSampling2D', 'UpSampling3D',
+           'ZeroPadding1D', 'ZeroPadding2D', 'ZeroPadding3D', '_Cropping', '_UpSampling', '_ZeroPadding',
+           'transpose_shape']
+
+# ---------------------------------------------------------------- how torch stores kernels
+
+def _kernel_to_keras(weight):
+    """(a, b, spatial...) as (spatial..., b, a), a view."""
+    return weight.permute(*range(2, weight.dim()), 1, 0)
+
+
+def _kernel_from_keras(kernel):
+    """(spatial..., b, a) as (a, b, spatial...), with b innermost in memory."""
+    rank = kernel.dim() - 2
+    return kernel.permute(-1, *range(rank), -2).contiguous().movedim(-1, 1)
+
+
+def _depthwise_to_keras(depth_multiplier, weight):
+    """(channels * multiplier, 1, spatial...) as (spatial..., channels, multiplier), a view."""
+    return weight.view(-1, depth_multiplier, *weight.shape[2:]).permute(*range(2, weight.dim()), 0, 1)
+
+
+def _depthwise_from_keras(kernel):
+    """(spatial..., channels, multiplier) as (channels * multiplier, 1, spatial...)."""
+    rank = kernel.dim() - 2
+    return kernel.permute(rank, rank + 1, *range(rank)).reshape(-1, 1, *kernel.shape[:rank]).contiguous()
+
+
+KERNEL_LAYOUT = Layout(_kernel_to_keras, _kernel_from_keras)
+
+
+def depthwise_layout(depth_multiplier):
+    """How torch stores a kernel that takes each channel to `depth_multiplier` channels of its own."""
+    return Layout(functools.partial(_depthwise_to_keras, depth_multiplier), _depthwise_from_keras)
+
+
+# ---------------------------------------------------------------- convolution
+
+_BEGINNING = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate', 'activation', 'use_bias')
+_WEIGHT_SETTINGS = ('kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
+                    'activity_regularizer', 'kernel_constraint', 'bias_constraint')
+
+
+class _Conv(BuiltinLayer):
+    """Base of convolutions in `rank` dimensions.
+
+    Arguments:
+        filters: number of output channels. kernel_size, strides, dilation_rate: int, or one int a dimension.
+        padding: 'valid', 'same' (as TensorFlow pads: the odd zero at the end) or, in one dimension, 'causal'.
+        data_format: 'channels_last', (batch, spatial..., channels), or 'channels_first', (batch, channels, spatial...).
+    The kernel has the shape (spatial..., input channels, filters) in Keras.
+    """
+
+    settings = _BEGINNING + _WEIGHT_SETTINGS
+    weight_layouts = {'kernel': KERNEL_LAYOUT, 'bias': None}
+
+    def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
+                 activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 bias_constraint=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rank = rank
+        self.configure(
+            filters=filters, kernel_size=conv_utils.normalize_tuple(kernel_size, rank, 'kernel_size'),
+            strides=conv_utils.normalize_tuple(strides, rank, 'strides'),
+            padding=conv_utils.normalize_padding(padding), data_format=K.normalize_data_format(data_format),
+            dilation_rate=conv_utils.normalize_tuple(dilation_rate, rank, 'dilation_rate'), activation=activation,
+            use_bias=use_bias, kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint)
+        if self.padding == 'causal' and (rank != 1 or self.data_format != 'channels_last'):
+            raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
+                             '"channels_last" (temporal data), and only `Conv1D` and `SeparableConv1D` know it.')
+        self.input_spec = InputSpec(ndim=rank + 2)
+
+    def _input_channels(self, input_shape):
+        """The size of the channel axis, which later inputs must share. Raises ValueError where it is unknown."""
+        if len(input_shape) != self.rank + 2:
+            raise ValueError(f'Inputs to layer {self.name} should have rank {self.rank + 2}. Received input shape: '
+                             f'{tuple(input_shape)}')
+        axis = 1 if self.data_format == 'channels_first' else -1
+        if input_shape[axis] is None:
+            raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
+                             f'{self.name}, input shape {tuple(input_shape)})')
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: input_shape[axis]})
+        return input_shape[axis]
+
+    def build(self, input_shape):
+        channels = self._input_channels(input_shape)
+        self.kernel = self.add_setting_weight('kernel', (*self.kernel_size, channels, self.filters))
+        self.add_bias((self.filters,))
+        self.built = True
+
+    @opaque
+    def call(self, inputs):
+        params = self._params
+        return self.activated(conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding,
+                                      self.dilation_rate, self.data_format))
+
+    def _output_channels(self, channels):
+        return self.filters
+
+    def _output_sizes(self, sizes):
+        return [conv_utils.conv_output_length(size, kernel, self.padding, stride, dilation)
+                for size, kernel, stride, dilation in zip(sizes, self.kernel_size, self.strides, self.dilation_rate)]
+
+    def compute_output_shape(self, input_shape):
+        first = self.data_format == 'channels_first'
+        channels = self._output_channels(input_shape[1 if first else -1])
+        sizes = self._output_sizes(input_shape[2:] if first else input_shape[1:-1])
+        shape = (input_shape[0], channels, *sizes) if first else (input_shape[0], *sizes, channels)
+        return checked_sizes(self, shape, input_shape)
+
+
+class Conv1D(_Conv):
+    """Convolution over the steps of (batch, steps, channels). See `_Conv` for the arguments."""
+
+    @interfaces.legacy_conv1d_support
+    def __init__(self, filters, kernel_size, strides=1, padding='valid', data_format='channels_last', dilation_rate=1,
+                 activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 bias_constraint=None, **kwargs):
+        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+
+
+class Conv2D(_Conv):
+    """Convolution over images: (batch, rows, columns, channels), or channels first. See `_Conv` for the arguments."""
+
+    @interfaces.legacy_conv2d_support
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
+                 activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 bias_constraint=None, **kwargs):
+        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+
+
+class Conv3D(_Conv):
+    """Convolution over volumes: (batch, depth, rows, columns, channels), or channels first. See `_Conv`."""
+
+    @interfaces.legacy_conv3d_support
+    def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding='valid', data_format=None,
+                 dilation_rate=(1, 1, 1), activation=None, use_bias=True, kernel_initializer='glorot_uniform',
+                 bias_initializer='zeros', kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(3, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
+                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+
+
+# ---------------------------------------------------------------- transposed convolution
+
+class _Transposed:
+    """What makes a convolution go the other way: from its output's size to its input's.
+
+    `output_padding` decides between the input sizes that give the same output size: None for the largest, else how many
+    positions to add at the end of the smallest. It must be smaller than the strides.
+    The kernel has the shape (spatial..., filters, input channels) in Keras.
+    """
+
+    def _set_output_padding(self, output_padding):
+        if output_padding is not None:
+            output_padding = conv_utils.normalize_tuple(output_padding, self.rank, 'output_padding')
+            if any(pad >= stride for pad, stride in zip(output_padding, self.strides)):
+                raise ValueError(f'Stride {self.strides} must be greater than output padding {output_padding}')
+        self.output_padding = output_padding
+
+    def build(self, input_shape):
+        channels = self._input_channels(input_shape)
+        self.kernel = self.add_setting_weight('kernel', (*self.kernel_size, self.filters, channels))
+        self.add_bias((self.filters,))
+        self.built = True
+
+    @opaque
+    def call(self, inputs):
+        params = self._params
+        sizes = inputs.shape[2:] if self.data_format == 'channels_first' else inputs.shape[1:-1]
+        return self.activated(conv_transpose_nd(inputs, params.kernel, self._output_sizes(sizes), params.bias,
+                                                self.strides, self.padding, self.dilation_rate, self.data_format))
+
+    def _output_sizes(self, sizes):
+        paddings = self.output_padding or (None,) * self.rank
+        return [conv_utils.deconv_length(size, stride, kernel, self.padding, padding, dilation)
+                for size, stride, kernel, padding, dilation in zip(sizes, self.strides, self.kernel_size, paddings,
+                                                                   self.dilation_rate)]
+
+    def compute_output_shape(self, input_shape):
+        return super().compute_output_shape(input_shape)
+
+
+class Conv2DTranspose(_Transposed, Conv2D):
+    """Transposed convolution ("deconvolution") of images. See `_Conv` and `_Transposed` for the arguments."""
+
+    settings = Conv2D.settings + ('output_padding',)
+
+    @interfaces.legacy_deconv2d_support
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', output_padding=None, data_format=None,
+                 dilation_rate=(1, 1), activation=None, use_bias=True, kernel_initializer='glorot_uniform',
+                 bias_initializer='zeros', kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(
+            filters, kernel_size, strides=strides, padding=padding, data_format=data_format,
+            dilation_rate=dilation_rate, activation=activation, use_bias=use_bias,
+            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint, **kwargs)
+        self._set_output_padding(output_padding)
+
+
+class Conv3DTranspose(_Transposed, Conv3D):
+    """Transposed convolution ("deconvolution") of volumes. See `_Conv` and `_Transposed` for the arguments."""
+
+    settings = tuple(name for name in Conv3D.settings if name != 'dilation_rate') + ('output_padding',)
+
+    def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding='valid', output_padding=None, data_format=None,
+                 activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 bias_constraint=None, **kwargs):
+        super().__init__(
+            filters, kernel_size, strides=strides, padding=padding, data_format=data_format, activation=activation,
+            use_bias=use_bias, kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
+            bias_constraint=bias_constraint, **kwargs)
+        self._set_output_padding(output_padding)
+
+
+# ---------------------------------------------------------------- separable convolution
+
+class _Depthwise:
+    """What makes a convolution take each channel, by itself, to `depth_multiplier` channels."""
+
+    @property
+    def weight_layouts(self):
+        return {'depthwise_kernel': depthwise_layout(self.depth_multiplier), 'pointwise_kernel': KERNEL_LAYOUT,
+                'bias': None}
+
+    def _depthwise(self, inputs, bias=None):
+        weight = self._params.depthwise_kernel
+        return conv_nd(inputs, weight, bias, self.strides, self.padding, self.dilation_rate, self.data_format,
+                       weight.shape[0] // self.depth_multiplier)
+
+
+class _SeparableConv(_Depthwise, _Conv):
+    """Base of depthwise convolutions with a 1x1 convolution after them, which mixes the channels.
+
+    The kernels have the shapes (spatial..., input channels, depth_multiplier) and (1..., input channels *
+    depth_multiplier, filters) in Keras.
+    """
+
+    settings = _BEGINNING + (
+        'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
+        'depthwise_initializer', 'pointwise_initializer', 'depthwise_regularizer', 'pointwise_regularizer',
+        'depthwise_constraint', 'pointwise_constraint')
+
+    def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
+                 depth_multiplier=1, activation=None, use_bias=True, depthwise_initializer='glorot_uniform',
+                 pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
+                 pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(
+            rank, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
+            bias_initializer=bias_initializer, bias_regularizer=bias_regularizer,
+            activity_regularizer=activity_regularizer, bias_constraint=bias_constraint, **kwargs)
+        self.configure(
+            depth_multiplier=depth_multiplier, depthwise_initializer=depthwise_initializer,
+            pointwise_initializer=pointwise_initializer, depthwise_regularizer=depthwise_regularizer,
+            pointwise_regularizer=pointwise_regularizer, depthwise_constraint=depthwise_constraint,
+            pointwise_constraint=pointwise_constraint)
+
+    def build(self, input_shape):
+        channels = self._input_channels(input_shape)
+        ones = (1,) * self.rank
+        self.depthwise_kernel = self.add_setting_weight(
+            'depthwise_kernel', (*self.kernel_size, channels, self.depth_multiplier))
+        self.pointwise_kernel = self.add_setting_weight(
+            'pointwise_kernel', (*ones, channels * self.depth_multiplier, self.filters))
+        self.add_bias((self.filters,))
+        self.built = True
+
+    @opaque
+    def call(self, inputs):
+        params = self._params
+        return self.activated(conv_nd(self._depthwise(inputs), params.pointwise_kernel, params.bias,
+                                      data_format=self.data_format))
+
+
+class SeparableConv1D(_SeparableConv):
+    """Separable convolution over the steps of (batch, steps, channels). See `_SeparableConv` and `_Conv`."""
+
+    def __init__(self, filters, kernel_size, strides=1, padding='valid', data_format='channels_last', dilation_rate=1,
+                 depth_multiplier=1, activation=None, use_bias=True, depthwise_initializer='glorot_uniform',
+                 pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
+                 pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+                         activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer,
+                         depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer,
+                         depthwise_constraint, pointwise_constraint, bias_constraint, **kwargs)
+
+
+class SeparableConv2D(_SeparableConv):
+    """Separable convolution over images. See `_SeparableConv` and `_Conv` for the arguments."""
+
+    @interfaces.legacy_separable_conv2d_support
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
+                 depth_multiplier=1, activation=None, use_bias=True, depthwise_initializer='glorot_uniform',
+                 pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
+                 pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+                         activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer,
+                         depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer,
+                         depthwise_constraint, pointwise_constraint, bias_constraint, **kwargs)
+
+
+class DepthwiseConv2D(_Depthwise, Conv2D):
+    """Convolution of each channel of images by itself, to `depth_multiplier` channels. See `_Conv`.
+
+    The kernel has the shape (rows, columns, input channels, depth_multiplier) in Keras.
+    """
+
+    settings = _BEGINNING[1:] + (
+        'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
+        'depthwise_initializer', 'depthwise_regularizer', 'depthwise_constraint')
+
+    def __init__(self, kernel_size, strides=(1, 1), padding='valid', depth_multiplier=1, data_format=None,
+                 activation=None, use_bias=True, depthwise_initializer='glorot_uniform', bias_initializer='zeros',
+                 depthwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 depthwise_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(
+            filters=None, kernel_size=kernel_size, strides=strides, padding=padding, data_format=data_format,
+            activation=activation, use_bias=use_bias, bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
+            bias_constraint=bias_constraint, **kwargs)
+        self.configure(depth_multiplier=depth_multiplier, depthwise_initializer=depthwise_initializer,
+                       depthwise_regularizer=depthwise_regularizer, depthwise_constraint=depthwise_constraint)
+
+    def build(self, input_shape):
+        channels = self._input_channels(input_shape)
+        self.depthwise_kernel = self.add_setting_weight(
+            'depthwise_kernel', (*self.kernel_size, channels, self.depth_multiplier))
+        self.add_bias((channels * self.depth_multiplier,))
+        self.built = True
+
+    @opaque
+    def call(self, inputs, training=None):
+        return self.activated(self._depthwise(inputs, self._params.bias))
+
+    _uses_phase = False
+
+    def _output_channels(self, channels):
+        return channels * self.depth_multiplier
+
+
+# ---------------------------------------------------------------- other names
+
+def _atrous(layer, args, kwargs):
+    name = layer.__name__
+    warnings.warn(f'The `{name.replace("Conv", "AtrousConvolution")}` layer has been deprecated. Use instead the `{name}` '
+                  'layer with the `dilation_rate` argument.', stacklevel=3)
+    return layer(*args, dilation_rate=kwargs.pop('atrous_rate', 1), **kwargs)
+
+
+def AtrousConvolution1D(*args, **kwargs):
+    """A `Conv1D` whose dilation rate is given as `atrous_rate`, as in Keras 1."""
+    return _atrous(Conv1D, args, kwargs)
+
+
+def AtrousConvolution2D(*args, **kwargs):
+    """A `Conv2D` whose dilation rate is given as `atrous_rate`, as in Keras 1."""
+    return _atrous(Conv2D, args, kwargs)
+
+
+Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
+Convolution2DTranspose = Deconvolution2D = Deconv2D = Conv2DTranspose
+Deconvolution3D = Deconv3D = Conv3DTranspose
+AtrousConv1D, AtrousConv2D = AtrousConvolution1D, AtrousConvolution2D

@@ -1,0 +1,429 @@
+"""Dense, Dropout, Lambda, and the layers that change shapes."""
+import base64
+import math
+import re
+import types
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .. import backend as K
+from .. import regularizers
+from ..backend import state
+from ..backend.random import keep_mask
+from ..backend.variable import Layout
+from ..engine.base_layer import InputSpec, Layer, opaque
+from ..legacy import interfaces
+from ..utils.generic_utils import deserialize_keras_object, func_dump, func_load, get_custom_objects, has_arg
+from ._base import BuiltinLayer, NoiseLayer
+
+__all__ = ['Activation', 'ActivityRegularization', 'Dense', 'Dropout', 'Flatten', 'InputSpec', 'Lambda', 'Layer',
+           'Masking', 'Permute', 'RepeatVector', 'Reshape', 'SpatialDropout1D', 'SpatialDropout2D', 'SpatialDropout3D',
+           'deserialize_keras_object', 'func_dump', 'func_load', 'has_arg', 'unsafe_deserialization']
+
+
+def transposed(kernel):
+    """A matrix the other way round, a view."""
+    return kernel.t()
+
+
+def transposed_copy(kernel):
+    """A matrix the other way round, stored row by row."""
+    return kernel.t().contiguous()
+
+
+class Dense(BuiltinLayer):
+    """``activation(inputs · kernel + bias)`` over the last axis: shape (..., input_dim) to (..., `units`).
+
+    The kernel has the shape (input_dim, units) in Keras; torch stores it as ``nn.Linear`` does.
+    """
+
+    settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'bias_initializer', 'kernel_regularizer',
+                'bias_regularizer', 'activity_regularizer', 'kernel_constraint', 'bias_constraint')
+    weight_layouts = {'kernel': Layout(transposed, transposed_copy), 'bias': None}
+
+    @interfaces.legacy_dense_support
+    def __init__(self, units, activation=None, use_bias=True, kernel_initializer='glorot_uniform',
+                 bias_initializer='zeros', kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        if 'input_shape' not in kwargs and 'input_dim' in kwargs:
+            kwargs['input_shape'] = (kwargs.pop('input_dim'),)
+        super().__init__(**kwargs)
+        self.configure(units=units, activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
+                       bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,
+                       bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
+                       kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        input_dim = input_shape[-1]
+        if input_dim is None:
+            raise ValueError(f'Layer {self.name}: the last dimension of the inputs to `Dense` should be defined. Found '
+                             f'`None` in the shape {tuple(input_shape)}.')
+        self.kernel = self.add_setting_weight('kernel', (input_dim, self.units))
+        self.add_bias((self.units,))
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: input_dim})
+        self.built = True
+
+    @opaque
+    def call(self, inputs):
+        params = self._params
+        return self.activated(F.linear(inputs, params.kernel, params.bias))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+
+class Activation(BuiltinLayer):
+    """Applies `activation`, a name or a function."""
+
+    settings = ('activation',)
+
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(activation=activation)
+        self.supports_masking = True
+
+    @opaque
+    def call(self, inputs):
+        return self.activated(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class ActivityRegularization(BuiltinLayer):
+    """Passes its input on, and adds ``l1 * sum(|x|) + l2 * sum(x²)`` of it to the loss."""
+
+    settings = ('l1', 'l2')
+
+    def __init__(self, l1=0., l2=0., **kwargs):
+        super().__init__(**kwargs)
+        self.configure(l1=l1, l2=l2)
+        self.activity_regularizer = regularizers.L1L2(l1=l1, l2=l2)
+        self.supports_masking = True
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+class Masking(BuiltinLayer):
+    """Masks, and sets to zero, the time steps of which every feature equals `mask_value`."""
+
+    settings = ('mask_value',)
+
+    def __init__(self, mask_value=0., **kwargs):
+        super().__init__(**kwargs)
+        self.configure(mask_value=mask_value)
+        self.supports_masking = True
+
+    @opaque
+    def call(self, inputs):
+        return inputs * (inputs != self.mask_value).any(-1, keepdim=True)
+
+    def compute_mask(self, inputs, mask=None):
+        return K.any(K.not_equal(inputs, self.mask_value), axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+# ---------------------------------------------------------------- dropout
+
+class Dropout(NoiseLayer):
+    """In training, sets a fraction `rate` of the elements to zero and divides the others by ``1 - rate``.
+
+    Arguments: `rate`, clipped to [0, 1]; 0 and 1 do nothing. `noise_shape`, the shape of the mask, where dimensions of
+    size 1 are dropped as a whole and None stands for the input's size. `seed`; without one, numpy's generator seeds it.
+    """
+
+    settings = ('rate', 'noise_shape', 'seed')
+
+    @interfaces.legacy_dropout_support
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(rate=min(1., max(0., rate)), noise_shape=noise_shape, seed=seed)
+
+    @property
+    def _uses_phase(self):
+        return 0. < self.rate < 1.
+
+    def _mask_shape(self, inputs):
+        if self.noise_shape is None:
+            return inputs.shape
+        return [actual if size is None else size for size, actual in zip(self.noise_shape, inputs.shape)]
+
+    @opaque
+    def call(self, inputs, training=None):
+        if training and 0. < self.rate < 1.:
+            return inputs * keep_mask(self._mask_shape(inputs), 1. - self.rate, self._stream, inputs)
+        return inputs
+
+
+class SpatialDropout1D(Dropout):
+    """Dropout of whole channels of (batch, steps, channels)."""
+
+    @interfaces.legacy_spatialdropout1d_support
+    def __init__(self, rate, **kwargs):
+        super().__init__(rate, **kwargs)
+        self.data_format = 'channels_last'
+        self.input_spec = InputSpec(ndim=3)
+
+    def _mask_shape(self, inputs):
+        ones = (1,) * (inputs.dim() - 2)
+        batch, *_, last = inputs.shape
+        return (batch, *ones, last) if self.data_format == 'channels_last' else (batch, inputs.shape[1], *ones)
+
+
+class SpatialDropout2D(SpatialDropout1D):
+    """Dropout of whole channels of images: (batch, rows, columns, channels), or channels first."""
+
+    @interfaces.legacy_spatialdropoutNd_support
+    def __init__(self, rate, data_format=None, **kwargs):
+        super().__init__(rate, **kwargs)
+        self.data_format = K.normalize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=4)
+
+
+class SpatialDropout3D(SpatialDropout1D):
+    """Dropout of whole channels of volumes: (batch, depth, rows, columns, channels), or channels first."""
+
+    @interfaces.legacy_spatialdropoutNd_support
+    def __init__(self, rate, data_format=None, **kwargs):
+        super().__init__(rate, **kwargs)
+        self.data_format = K.normalize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=5)
+
+
+# ---------------------------------------------------------------- shapes
+
+class Reshape(BuiltinLayer):
+    """Reshapes each sample to `target_shape`, in which one dimension may be -1: whatever is left."""
+
+    settings = ('target_shape',)
+
+    def __init__(self, target_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(target_shape=tuple(target_shape))
+
+    @opaque
+    def call(self, inputs):
+        return inputs.reshape(inputs.shape[0], *self.target_shape)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sizes = input_shape
+        if self.target_shape.count(-1) > 1:
+            raise ValueError(f'Layer {self.name}: Can only specify one unknown dimension. Got {self.target_shape}.')
+        if None in sizes:
+            return (batch, *(None if d == -1 else d for d in self.target_shape))
+        total, known = math.prod(sizes), math.prod(d for d in self.target_shape if d != -1)
+        if (total != known) if -1 not in self.target_shape else (not known or total % known):
+            raise ValueError(f'Layer {self.name}: total size of new array must be unchanged. Cannot reshape '
+                             f'{tuple(sizes)} to {self.target_shape}.')
+        return (batch, *(total // known if d == -1 else d for d in self.target_shape))
+
+
+class Permute(BuiltinLayer):
+    """Reorders the axes of each sample: output axis i is input axis ``dims[i - 1]``, counted from 1."""
+
+    settings = ('dims',)
+
+    def __init__(self, dims, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(dims=tuple(dims))
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    @opaque
+    def call(self, inputs):
+        return inputs.permute(0, *self.dims)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *(input_shape[d] for d in self.dims))
+
+
+class Flatten(BuiltinLayer):
+    """Flattens each sample to a vector, in channels-last order whatever `data_format` the input has.
+
+    Raises ValueError while the graph is built where a dimension of the samples is unknown.
+    """
+
+    settings = ('data_format',)
+
+    def __init__(self, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(data_format=K.normalize_data_format(data_format))
+        self.input_spec = InputSpec(min_ndim=3)
+
+    @opaque
+    def call(self, inputs):
+        if self.data_format == 'channels_first':
+            inputs = inputs.movedim(1, -1)
+        return inputs.flatten(1)
+
+    def compute_output_shape(self, input_shape):
+        if None in input_shape[1:]:
+            raise ValueError(f'The shape of the input to "Flatten" is not fully defined (got {tuple(input_shape[1:])}). '
+                             'Make sure to pass a complete "input_shape" or "batch_input_shape" argument to the first '
+                             f'layer in your model. (Layer {self.name})')
+        return (input_shape[0], math.prod(input_shape[1:]))
+
+
+class RepeatVector(BuiltinLayer):
+    """Repeats each vector `n` times: (batch, features) to (batch, n, features)."""
+
+    settings = ('n',)
+
+    def __init__(self, n, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(n=n)
+        self.input_spec = InputSpec(ndim=2)
+
+    @opaque
+    def call(self, inputs):
+        return inputs.unsqueeze(1).expand(-1, self.n, -1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.n, input_shape[1])
+
+
+# ---------------------------------------------------------------- Lambda
+
+_bytecode_allowed = ContextVar('bytecode_allowed', default=False)
+
+
+@contextmanager
+def unsafe_deserialization(allowed=True):
+    """Inside, `Lambda.from_config` runs the bytecode that a configuration holds. Only for files that you trust."""
+    token = _bytecode_allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _bytecode_allowed.reset(token)
+
+
+class Lambda(Layer):
+    """A function as a layer: called on symbols once per call of the layer, and recorded.
+
+    Arguments:
+        function: of the input (and of `mask`, if it has such an argument).
+        output_shape: what Keras is told of the output's shape: a tuple without the batch, or a function of the input
+            shape. Worked out when absent.
+        mask: the output mask, or a function of (inputs, mask); without it the layer supports no masking.
+        arguments: dict of further keyword arguments of the function.
+    """
+
+    @interfaces.legacy_lambda_support
+    def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
+        super().__init__(**kwargs)
+        self.function, self.mask, self.arguments = function, mask, arguments or {}
+        self.supports_masking = mask is not None
+        if isinstance(output_shape, (tuple, list)):
+            output_shape = tuple(output_shape)
+        elif output_shape is not None and not callable(output_shape):
+            raise TypeError('In Lambda, `output_shape` must be a list, a tuple, or a function. '
+                            f'Layer {self.name} got {output_shape!r}.')
+        self._output_shape = output_shape
+
+    def call(self, inputs, mask=None):
+        arguments = {**self.arguments, 'mask': mask} if has_arg(self.function, 'mask') else self.arguments
+        return self.function(inputs, **arguments)
+
+    def compute_mask(self, inputs, mask=None):
+        return self.mask(inputs, mask) if callable(self.mask) else self.mask
+
+    def _set_shapes(self, outputs, input_shape):
+        if self._output_shape is not None:  # otherwise the recorded call has said it all
+            super()._set_shapes(outputs, input_shape)
+
+    def compute_output_shape(self, input_shape):
+        several = isinstance(input_shape, list)
+        if self._output_shape is None:
+            with state.recording():
+                xs = [K.placeholder(shape=s) for s in input_shape] if several else K.placeholder(shape=input_shape)
+                y = self.call(xs)
+            return [K.int_shape(part) for part in y] if isinstance(y, list) else K.int_shape(y)
+        if isinstance(self._output_shape, tuple):
+            return (input_shape[0][0] if several else input_shape[0], *self._output_shape)
+        shape = self._output_shape(input_shape)
+        if not isinstance(shape, (list, tuple)):
+            raise ValueError('`output_shape` function must return a tuple or a list of tuples. That of layer '
+                             f'{self.name} returned {shape!r}.')
+        return tuple(shape) if isinstance(shape[0], (int, type(None))) else shape
+
+    def get_config(self):
+        function, function_type = _dump(self.function)
+        shape, shape_type = _dump(self._output_shape) if callable(self._output_shape) else (self._output_shape, 'raw')
+        return {**super().get_config(), 'function': function, 'function_type': function_type, 'output_shape': shape,
+                'output_shape_type': shape_type, 'arguments': self.arguments}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """A new layer of this configuration.
+
+        Raises ValueError where the function is stored as bytecode, unless `custom_objects` holds it under the layer's
+        or the function's name, or the call is inside ``unsafe_deserialization()``.
+        """
+        config = dict(config)
+        given = {**get_custom_objects(), **(custom_objects or {})}
+        name, shape_type = config.get('name'), config.pop('output_shape_type', 'raw')
+        config['function'] = _load(config['function'], config.pop('function_type'), given, name)
+        if config['function'] is None:
+            raise ValueError(_REFUSAL.format(name=name))
+        if shape_type != 'raw':
+            config['output_shape'] = _load(config['output_shape'], shape_type, given)
+        config['arguments'] = {key: np.array(value['value']) if isinstance(value, dict) and value.get('type') == 'ndarray'
+                               else value for key, value in (config.get('arguments') or {}).items()}
+        return cls(**config)
+
+
+_REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytecode, which could do anything when it is '
+            'run, so it was not loaded. Either pass the function itself, custom_objects={{"{name}": function}}, under '
+            'the name of the layer or of the function; or, if you trust where the file comes from, pass '
+            'safe_mode=False.')
+
+
+def _dump(function):
+    """What a file holds of a function: its name where it is ours or not Python's, else Keras' dump of its bytecode."""
+    name = getattr(function, '__name__', type(function).__name__)
+    if isinstance(function, types.FunctionType) and getattr(K, name, None) is not function:
+        return func_dump(function), 'lambda'
+    return name, 'function'
+
+
+def _load(stored, kind, given, layer_name=None):
+    """The function that a file describes; None where that is bytecode which may not be run."""
+    if kind not in ('function', 'lambda'):
+        raise TypeError(f'Unknown function type: {kind}. Expected "function" or "lambda".')
+    function_name = stored if kind == 'function' else _name_in_bytecode(stored)
+    for name in (layer_name, function_name):
+        if callable(given.get(name)):
+            return given[name]
+    if kind == 'function':
+        if hasattr(getattr(K, str(stored), None), 'body'):
+            return getattr(K, stored)
+        return deserialize_keras_object(stored, custom_objects=given, printable_module_name='function in Lambda layer')
+    return func_load(stored, globs={**globals(), **given}) if _bytecode_allowed.get() else None
+
+
+def _name_in_bytecode(stored):
+    """The name of a marshalled function, found without unmarshalling anything; None where it does not stand out.
+
+    In the bytes the name is a short string, followed by the number of the first line (from Python 3.11 on with the
+    qualified name in between) and the table of lines. The outermost function comes last.
+    """
+    try:
+        raw = base64.b64decode(stored[0] if isinstance(stored, (list, tuple)) else stored)
+    except (ValueError, TypeError, IndexError):
+        return None
+    found = None
+    for match in re.finditer(rb'[zZ\xfa\xda](.)', raw, re.DOTALL):
+        end = match.end() + match[1][0]
+        name = raw[match.end():end]
+        if re.fullmatch(rb'[A-Za-z_]\w*', name) and re.match(rb'(r....|[zZ\xfa\xda].[^\0]*?)?....[s\xf3r]', raw[end:],
+                                                             re.DOTALL):
+            found = name.decode()
+    return found

@@ -1,0 +1,86 @@
+"""Layers that disturb their input, in training only."""
+import torch
+
+from ..backend.random import keep_mask
+from ..engine.base_layer import Layer, opaque
+from ..legacy import interfaces
+from ._base import NoiseLayer
+
+__all__ = ['AlphaDropout', 'GaussianDropout', 'GaussianNoise', 'Layer']
+
+# The negative saturation value of selu, -alpha * scale (Klambauer et al. 2017, arXiv:1706.02515).
+_SELU_FLOOR = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
+
+
+class GaussianNoise(NoiseLayer):
+    """In training, adds normally distributed noise of standard deviation `stddev`."""
+
+    settings = ('stddev',)
+
+    @interfaces.legacy_gaussiannoise_support
+    def __init__(self, stddev, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(stddev=stddev)
+
+    @opaque
+    def call(self, inputs, training=None):
+        if not training:
+            return inputs
+        noise = torch.empty_like(inputs).normal_(generator=self._stream.generator(inputs.device))
+        return inputs + noise * self.stddev
+
+
+class GaussianDropout(NoiseLayer):
+    """In training, multiplies by noise of mean 1 and standard deviation ``sqrt(rate / (1 - rate))``.
+
+    `rate` is that of a `Dropout` of the same effect; outside (0, 1) nothing happens.
+    """
+
+    settings = ('rate',)
+
+    @interfaces.legacy_gaussiandropout_support
+    def __init__(self, rate, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(rate=rate)
+
+    @property
+    def _uses_phase(self):
+        return 0. < self.rate < 1.
+
+    @opaque
+    def call(self, inputs, training=None):
+        if not (training and 0. < self.rate < 1.):
+            return inputs
+        noise = torch.empty_like(inputs).normal_(1., (self.rate / (1. - self.rate)) ** .5,
+                                                 generator=self._stream.generator(inputs.device))
+        return inputs * noise
+
+
+class AlphaDropout(NoiseLayer):
+    """Dropout for `selu` networks: dropped elements get selu's lowest value, and mean and variance stay as they were.
+
+    Arguments: `rate`, outside (0, 1) nothing happens; `noise_shape`, the shape of the mask; `seed`.
+    """
+
+    settings = ('rate',)
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(rate=rate, noise_shape=noise_shape, seed=seed)
+
+    @property
+    def _uses_phase(self):
+        return 0. < self.rate < 1.
+
+    @opaque
+    def call(self, inputs, training=None):
+        if not (training and 0. < self.rate < 1.):
+            return inputs
+        keep = 1. - self.rate
+        kept = keep_mask(self.noise_shape or inputs.shape, keep, self._stream, inputs) > 0
+        scale = (keep * (1. + self.rate * _SELU_FLOOR ** 2)) ** -.5
+        return torch.where(kept, inputs, _SELU_FLOOR) * scale - scale * _SELU_FLOOR * self.rate
+
+    def get_config(self):
+        return {**super().get_config(), **{
+            name: value for name in ('noise_shape', 'seed') if (value := getattr(self, name)) is not None}}

@@ -1,0 +1,131 @@
+"""Batch normalization."""
+import math
+
+import torch
+
+from ..backend import state
+from ..backend.symbolic import record
+from ..backend.variable import MovingAverageUpdate
+from ..engine.base_layer import InputSpec, Layer, opaque
+from ..legacy import interfaces
+from ._base import BuiltinLayer
+
+__all__ = ['BatchNormalization', 'InputSpec', 'Layer']
+
+
+class BatchNormalization(BuiltinLayer):
+    """Normalizes each channel along `axis`: ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``.
+
+    In training, mean and variance are those of the batch, and training moves the averages towards them; in test the
+    averages take their place. A frozen layer (``trainable = False``) keeps its averages, but still normalizes with the
+    batch in training. All this is as in Keras 2.2.4 on TensorFlow, and so are the averages:
+
+    - they are corrected for their start from zero: the first update after construction (or loading of the model) stores
+      the batch's own statistics. ``zero_debias=False`` gives the plain averages of later versions;
+    - the variance goes in times N/(N - (1 + epsilon)), for N values a channel, and once more times N/(N - 1) for input
+      of 4 dimensions with the channels last.
+
+    Raises ValueError where the size of `axis` is unknown.
+    """
+
+    settings = ('axis', 'momentum', 'epsilon', 'center', 'scale', 'beta_initializer', 'gamma_initializer',
+                'moving_mean_initializer', 'moving_variance_initializer', 'beta_regularizer', 'gamma_regularizer',
+                'beta_constraint', 'gamma_constraint')
+    weight_layouts = dict.fromkeys(('gamma', 'beta', 'moving_mean', 'moving_variance'))
+
+    @interfaces.legacy_batchnorm_support
+    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True, beta_initializer='zeros',
+                 gamma_initializer='ones', moving_mean_initializer='zeros', moving_variance_initializer='ones',
+                 beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
+                 zero_debias=True, **kwargs):
+        super().__init__(**kwargs)
+        self.configure(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale,
+                       beta_initializer=beta_initializer, gamma_initializer=gamma_initializer,
+                       moving_mean_initializer=moving_mean_initializer,
+                       moving_variance_initializer=moving_variance_initializer, beta_regularizer=beta_regularizer,
+                       gamma_regularizer=gamma_regularizer, beta_constraint=beta_constraint,
+                       gamma_constraint=gamma_constraint, zero_debias=zero_debias)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        dim = input_shape[self.axis]
+        if dim is None:
+            raise ValueError(f'Axis {self.axis} of input tensor should have a defined dimension but the layer '
+                             f'{self.name} received an input with shape {tuple(input_shape)}.')
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: dim})
+        for name, wanted in (('gamma', self.scale), ('beta', self.center)):
+            setattr(self, name, self.add_setting_weight(name, (dim,)) if wanted else None)
+            if not wanted:
+                self._params.register_parameter(name, None)
+        for name in ('moving_mean', 'moving_variance'):
+            setattr(self, name, self.add_weight(name=name, shape=(dim,), trainable=False,
+                                                initializer=getattr(self, f'{name}_initializer')))
+        self.built = True
+
+    @opaque
+    def call(self, inputs, training=None, update=False):
+        params = self._params
+        axis = self.axis % inputs.dim()
+        last = axis == inputs.dim() - 1  # then one row a position: no copy, and the fastest layout to normalize
+        x = inputs.reshape(-1, inputs.shape[-1]) if last else inputs.movedim(axis, 1)
+        mean = variance = None
+        fused = training and update and x.numel() > x.shape[1]
+        if fused or not training:
+            mean, variance = params.moving_mean, params.moving_variance
+        if fused:  # torch moves the averages itself, with its own idea of the variance; `.data`, as autograd keeps both
+            correction = self._variance_correction(inputs)
+            variance.data.div_(correction)
+        y = torch.batch_norm(x, params.gamma, params.beta, mean, variance, bool(training), self._rate(), self.epsilon,
+                             True)
+        if fused:
+            variance.data.mul_(correction)
+        elif update:
+            for average, value in zip((params.moving_mean, params.moving_variance), self._batch_statistics(inputs)):
+                average.lerp_(value, self._rate())
+        return y.view(inputs.shape) if last else y.movedim(1, axis)
+
+    def _rate(self):
+        """How far the next update moves the averages."""
+        if not self.zero_debias:
+            return 1. - self.momentum
+        return (1. - self.momentum) / (1. - self.momentum ** (self.moving_mean.debias_steps + 1))
+
+    def _variance_correction(self, inputs):
+        """Keras' variance over the unbiased one that torch averages; see the class."""
+        n = inputs.numel() // inputs.shape[self.axis]
+        fused = inputs.dim() == 4 and self.axis in (-1, 3)
+        return (n if fused else n - 1) / (n - (1. + self.epsilon))
+
+    def _batch_statistics(self, inputs):
+        """Mean and corrected variance of a live batch, which the moving averages move towards."""
+        axes = [i for i in range(inputs.dim()) if i != self.axis % inputs.dim()]
+        variance, mean = torch.var_mean(inputs.detach(), axes, correction=0)
+        n = math.prod(inputs.shape[i] for i in axes)
+        return mean, variance * (self._variance_correction(inputs) * n / max(n - 1, 1))
+
+    def _record_updates(self, inputs, output):
+        training = output.kwargs['training']
+        if training is False or (training == 0 and state.fixed_learning_phase() is None):
+            return  # `training=False` in the call; a learning phase fixed at 0 is another thing, and Keras updates then
+        statistics = record(self._batch_statistics, (inputs,), {})
+        self.add_update([MovingAverageUpdate(average, value, self.momentum, self.zero_debias, output)
+                         for average, value in zip((self.moving_mean, self.moving_variance), statistics)], inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        config = super().get_config()
+        if not self.zero_debias:  # Keras does not know the argument, so the default is not written
+            config['zero_debias'] = False
+        return config
+
+    # How many updates the averages have had decides on the next one, so a resumed run must know it.
+
+    def get_extra_state(self):
+        return torch.tensor([getattr(self, name).debias_steps for name in ('moving_mean', 'moving_variance')]
+                            if self.built else [0, 0])
+
+    def set_extra_state(self, state):
+        if self.built:
+            self.moving_mean.debias_steps, self.moving_variance.debias_steps = state.tolist()

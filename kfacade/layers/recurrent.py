@@ -1,0 +1,481 @@
+"""Recurrent layers: `RNN` over any cell, and SimpleRNN, GRU and LSTM."""
+import warnings
+
+import torch
+
+from .. import backend as K
+from ..backend import state
+from ..backend.symbolic import Face, SymbolicNode, SymbolicTensor, as_tensor, leaves, live, op, wrap
+from ..backend.variable import Variable
+from ..engine.base_layer import InputSpec, Layer
+from ..legacy import interfaces
+from ..utils.generic_utils import has_arg, to_list
+from ._base import BuiltinLayer
+from ._recurrent_cells import (Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_config, check_cell,
+                               one_sequence, output_size_of, state_sizes)
+
+__all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'SimpleRNN', 'SimpleRNNCell',
+           'StackedRNNCells', 'has_arg', 'to_list']
+
+
+class RNN(BuiltinLayer):
+    """Runs a cell over the time steps of a sequence.
+
+    Input: (batch, time, features). Output: (batch, units), that of the last step; with `return_sequences`, (batch, time,
+    units), that of every step; with `return_state`, a list of this and of the last states, each (batch, size). A mask
+    (batch, time) says which steps count: at the others the states stay and the output repeats.
+
+    Arguments:
+        cell: an object with ``call(inputs, states) -> output, new states`` and `state_size` (an integer, or a tuple of
+            them), perhaps `output_size`; or a list of such, which are stacked. Its `call` may take `constants` and
+            `training`.
+        go_backwards: run from the last step to the first; a sequence comes out in that order.
+        stateful: start each batch with the states in which the last one ended; needs a fixed batch size. They go back
+            to zero with `reset_states`.
+        unroll: as in Keras, masked steps before the first one that counts then give zeros instead of the initial state;
+            the speed is the same. Needs a known number of steps.
+
+    Called with `initial_state` (a tensor or a list) and `constants` (a tensor or a list, handed to each step), which
+    may also follow the input in a list.
+
+    Raises ValueError for a cell that is none, a wrong number of states, `unroll` without a number of steps, and
+    `stateful` without a batch size.
+    """
+
+    settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
+
+    def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
+                 unroll=False, **kwargs):
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell)
+        check_cell(cell, 'The RNN cell', cell)
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.configure(return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,
+                       stateful=stateful, unroll=unroll)
+        self.supports_masking = True
+        self.input_spec = [InputSpec(ndim=3)]
+        self.state_spec = self.constants_spec = self._states = self._num_constants = None
+
+    def __init_subclass__(cls, **kwargs):
+        own = 'forward' in cls.__dict__
+        super().__init_subclass__(**kwargs)
+        if 'forward' in cls.__dict__ and not own:
+            del cls.forward  # that of RNN knows recorded calls from live ones, whoever defines `call`
+
+    # ------------------------------------------------------------ shapes and weights
+
+    def _all_shapes(self, input_shape):
+        """The shapes of the output and of each state."""
+        batch, time = input_shape[:2]
+        output = (batch, time) if self.return_sequences else (batch,)
+        return [(*output, output_size_of(self.cell)), *((batch, size) for size in state_sizes(self.cell))]
+
+    def compute_output_shape(self, input_shape):
+        shapes = self._all_shapes(input_shape[0] if isinstance(input_shape, list) else input_shape)
+        return shapes if self.return_state else shapes[0]
+
+    def compute_mask(self, inputs, mask):
+        mask = mask[0] if isinstance(mask, list) else mask
+        mask = mask if self.return_sequences else None
+        return [mask, *(None for _ in self.states)] if self.return_state else mask
+
+    def build(self, input_shape):
+        constants_shape = None if self._num_constants is None else input_shape[-self._num_constants:]
+        if isinstance(input_shape, list):
+            input_shape = input_shape[0]
+        self.input_spec[0] = InputSpec(shape=(input_shape[0] if self.stateful else None, None, *input_shape[2:]))
+        if isinstance(self.cell, Layer):
+            step_shape = (input_shape[0], *input_shape[2:])
+            self.cell.build(step_shape if constants_shape is None else [step_shape, *constants_shape])
+            self.cell.built = True
+        sizes = state_sizes(self.cell)
+        if self.state_spec is None:
+            self.state_spec = [InputSpec(shape=(None, size)) for size in sizes]
+        elif [spec.shape[-1] for spec in self.state_spec] != sizes:
+            raise ValueError(f'An `initial_state` was passed that is not compatible with `cell.state_size`. Received '
+                             f'`state_spec`={self.state_spec}; however `cell.state_size` is {self.cell.state_size} '
+                             f'(layer {self.name})')
+        if self.stateful:
+            self.reset_states()
+        self.built = True
+
+    @property
+    def _uses_phase(self):
+        cells = getattr(self.cell, 'cells', [self.cell])
+        return any(getattr(cell, '_uses_phase', True) for cell in cells)
+
+    @property
+    def trainable_weights(self):
+        return self.cell.trainable_weights if self.trainable and isinstance(self.cell, Layer) else []
+
+    @property
+    def non_trainable_weights(self):
+        if not isinstance(self.cell, Layer):
+            return []
+        return self.cell.non_trainable_weights if self.trainable else self.cell.weights
+
+    @property
+    def losses(self):
+        return (self.cell.losses if isinstance(self.cell, Layer) else []) + super().losses
+
+    def get_losses_for(self, inputs=None):
+        return (self.cell.get_losses_for(inputs) if isinstance(self.cell, Layer) else []) + super().get_losses_for(inputs)
+
+    # ------------------------------------------------------------ calling
+
+    def __call__(self, inputs, initial_state=None, constants=None, recorded=False, **kwargs):
+        if recorded:
+            return super().__call__(inputs, initial_state=initial_state, constants=constants, recorded=True, **kwargs)
+        inputs, initial_state, constants = _standardize_args(inputs, initial_state, constants, self._num_constants)
+        if constants is not None:
+            self._num_constants = len(constants)
+        return call_with_states(super().__call__, self, inputs, initial_state, constants, kwargs, {
+            'state_spec': initial_state, 'constants_spec': constants})
+
+    def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
+        if isinstance(inputs, (list, tuple)):  # so it comes where the states are inputs of the model, or copies of them
+            whole, (inputs, initial_state, constants) = inputs, _standardize_args(
+                list(inputs), None, None, self._num_constants)
+        else:
+            whole = inputs
+        mask = mask[0] if isinstance(mask, list) else mask
+        if self.unroll and K.int_shape(inputs)[1] in (None, 1):
+            raise ValueError(f'Cannot unroll a RNN (layer {self.name}) if the time dimension is undefined or equal to 1. '
+                             'Specify the number of time steps: by `input_shape` or `batch_input_shape` of the first '
+                             'layer of a Sequential model (or `input_length` of an Embedding), or by `shape` or '
+                             '`batch_shape` of the Input.')
+        states = self._first_states(inputs, initial_state)
+        if training is None:
+            training = K.learning_phase() if self._uses_phase else False
+        if state.is_running() or not any(isinstance(x, (SymbolicTensor, Face)) for x in leaves((inputs, states))):
+            with state.running():
+                results = self._run(*live((inputs, states, constants, mask)), training)
+        else:
+            results = self._record(inputs, states, constants, mask, training)
+        if not self._gives_states():
+            return results
+        output, *last = results
+        if self.stateful:
+            self._keep_states(last, whole)
+        return [output, *last] if self.return_state else output
+
+    def forward(self, inputs, *args, recorded=False, **kwargs):
+        if recorded:
+            return self._run(inputs, kwargs.get('initial_state'), kwargs.get('constants'), kwargs.get('mask'),
+                             kwargs['training'])
+        return self.call(inputs, *args, **kwargs)
+
+    def _first_states(self, inputs, initial_state):
+        """The states to start with; None for the zeros that `_run` makes itself."""
+        if initial_state is None and self.stateful:
+            initial_state = self.states
+        elif initial_state is None and type(self).get_initial_state is not RNN.get_initial_state:
+            initial_state = self.get_initial_state(inputs)
+        if initial_state is not None and len(initial_state) != len(self.states):
+            raise ValueError(f'Layer {self.name} has {len(self.states)} states but was passed {len(initial_state)} '
+                             'initial states.')
+        return initial_state
+
+    def get_initial_state(self, inputs):
+        """The states that a sequence starts with when none are given: zeros, a list of (batch, size)."""
+        return _zero_states(inputs, state_sizes(self.cell))
+
+    def _gives_states(self):
+        """Whether `_run` returns the last states, too."""
+        return self.return_state or self.stateful
+
+    def _record(self, inputs, states, constants, mask, training):
+        """The symbol, or list of symbols, of a run of this layer as a module of the graph."""
+        kwargs = {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training, 'recorded': True}
+        if not self._is_plain(constants):
+            return _run_custom(self, inputs, states, constants, mask, training)
+        metas = inputs.metas if isinstance(inputs, SymbolicTensor) else (as_tensor(inputs),) * 2
+        shapes = [self._all_shapes(m.shape) for m in metas]
+        results = [[torch.empty(s, dtype=inputs.dtype, device='meta') for s in run] for run in shapes]
+        node = SymbolicNode(self, (inputs,), {k: v for k, v in kwargs.items() if v is not None})
+        return wrap(node, results if self._gives_states() else [run[0] for run in results])
+
+    def _is_plain(self, constants=None):
+        """Whether whole-sequence kernels may run the cell: built-in cells, whose step nobody has overridden."""
+        cells = getattr(self.cell, 'cells', [self.cell])
+        return not constants and type(self.cell).call in (StackedRNNCells.call, Cell.call) and all(
+            isinstance(cell, Cell) and type(cell).call is Cell.call for cell in cells)
+
+    def _run(self, inputs, states, constants, mask, training):
+        """The live computation: the output, or a list of it and the last states."""
+        if states is None:
+            states = [inputs.new_zeros(inputs.shape[0], size) for size in state_sizes(self.cell)]
+        with one_sequence():
+            # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
+            if self._is_plain(constants) and (mask is None or isinstance(self.cell, Cell)):
+                outputs, states = self._run_plain(inputs, states, mask, training)
+            else:
+                outputs, states = self._run_steps(inputs, states, constants, mask, training)
+        output = outputs if self.return_sequences else outputs[:, -1]
+        return [output, *states] if self._gives_states() else output
+
+    def _run_plain(self, inputs, states, mask, training):
+        x = inputs.transpose(0, 1)
+        keep = None if mask is None else mask.reshape(mask.shape[:2]).t().bool()
+        if self.go_backwards:
+            x, keep = x.flip(0), None if keep is None else keep.flip(0)
+        stacked = self.cell if isinstance(self.cell, StackedRNNCells) else None
+        nested = stacked.split_states(states) if stacked else [states]
+        for i, cell in enumerate(stacked.cells if stacked else [self.cell]):
+            x, nested[i] = cell.over_sequence(x, nested[i], training, keep, self._gives_states())
+        if self.unroll and keep is not None:
+            x = torch.where(keep.cumsum(0)[:, :, None] > 0, x, 0.)
+        return x.transpose(0, 1), stacked.join_states(nested) if stacked else nested[0]
+
+    def _run_steps(self, inputs, states, constants, mask, training):
+        kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
+        if constants:
+            kwargs['constants'] = constants
+        _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards, mask,
+                                   unroll=self.unroll)
+        return outputs, list(states)
+
+    # ------------------------------------------------------------ kept states
+
+    @property
+    def states(self):
+        """The Variables that hold the states between batches; None for each where there are none."""
+        return [None] * len(state_sizes(self.cell)) if self._states is None else self._states
+
+    @states.setter
+    def states(self, states):
+        self._states = states
+
+    def _state_shapes(self):
+        """The shapes of the kept states. Raises ValueError where the batch size is not known."""
+        batch = self.input_spec[0].shape[0]
+        if not batch:
+            raise ValueError(f'If a RNN is stateful, it needs to know its batch size (layer {self.name}). Specify it by '
+                             '`batch_input_shape` of the first layer of a Sequential model, or by `batch_shape` of the '
+                             'Input.')
+        return self._all_shapes((batch, *self.input_spec[0].shape[1:]))[1:]
+
+    def reset_states(self, states=None):
+        """Sets the kept states to zero, or to an array or list of arrays, each (batch, size).
+
+        Raises AttributeError where the layer is not stateful, ValueError for a wrong number or shape of arrays.
+        """
+        if not self.stateful:
+            raise AttributeError('Layer must be stateful.')
+        shapes = self._state_shapes()
+        if self.states[0] is None:
+            self.states = [self._kept_state(f'state_{i}', shape) for i, shape in enumerate(shapes)]
+        values = to_list(states, allow_tuple=True) if states is not None else [torch.zeros(shape) for shape in shapes]
+        if len(values) != len(shapes):
+            raise ValueError(f'Layer {self.name} expects {len(shapes)} states, but it received {len(values)} state '
+                             f'values. Input received: {states}')
+        for i, (value, shape) in enumerate(zip(values, shapes)):
+            if tuple(value.shape) != shape:
+                raise ValueError(f'State {i} is incompatible with layer {self.name}: expected shape={shape}, found '
+                                 f'shape={tuple(value.shape)}')
+        K.batch_set_value(zip(self.states, values))
+
+    def _kept_state(self, key, shape):
+        kept = Variable(torch.zeros(shape), name=key, trainable=False, owner=self._params, key=key)
+        # It goes along to another device, but belongs to a batch, not to what was learned: no part of the state_dict.
+        self._params.register_buffer(key, kept.param, persistent=False)
+        return kept
+
+    def _keep_states(self, last, inputs):
+        """Records the update of the kept states; a live call makes it at once."""
+        if isinstance(last[0], SymbolicTensor):
+            self.add_update([K.update(*pair) for pair in zip(self.states, last)], inputs)
+        elif not last[0].is_meta:
+            for kept, value in zip(self.states, last):
+                kept.assign(value.detach())
+
+    # ------------------------------------------------------------ configuration
+
+    def get_config(self):
+        config = super().get_config()
+        if self._num_constants is not None:
+            config['num_constants'] = self._num_constants
+        return {**config, 'cell': cell_config(self.cell)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        from . import deserialize
+        config = dict(config)
+        cell = deserialize(config.pop('cell'), custom_objects=custom_objects)
+        num_constants = config.pop('num_constants', None)
+        layer = cls(cell, **config)
+        layer._num_constants = num_constants
+        return layer
+
+
+def _zero_state_shapes(inputs, sizes):
+    return [(inputs.shape[0], size) for size in sizes]
+
+
+@op(shape=_zero_state_shapes)
+def _zero_states(inputs, sizes):
+    """Zeros of shape (batch, size), for each size."""
+    return [inputs.new_zeros(inputs.shape[0], size) for size in sizes]
+
+
+@op(callbacks=True)
+def _run_custom(layer, inputs, states, constants, mask, training):
+    """A run of a layer whose cell is a user's own: symbols that the cell closes over become arguments of the node."""
+    return layer(inputs, initial_state=states, constants=constants, mask=mask, training=training, recorded=True)
+
+
+def _standardize_args(inputs, initial_state, constants, num_constants):
+    """`inputs`, and lists (or None) of initial states and constants, which may also follow the input in a list."""
+    if isinstance(inputs, list):
+        assert initial_state is None and constants is None, 'states were given twice: after the input and by keyword'
+        if num_constants is not None:
+            inputs, constants = inputs[:-num_constants], inputs[-num_constants:]
+        inputs, *states = inputs
+        initial_state = states or None
+    return inputs, *(None if x is None else to_list(x, allow_tuple=True) for x in (initial_state, constants))
+
+
+def call_with_states(call, layer, inputs, initial_state, constants, kwargs, specs):
+    """Calls a layer that takes states: those that Keras layers made become inputs of the call.
+
+    `specs`: attribute of the layer -> tensors that it then describes.
+    Raises ValueError for a mix of tensors that Keras layers made and others.
+    """
+    extra = [*(initial_state or ()), *(constants or ())]
+    if not extra:
+        return call(inputs, **kwargs)
+    for attribute, tensors in specs.items():
+        if tensors is not None:
+            setattr(layer, attribute, [InputSpec(shape=K.int_shape(x)) for x in tensors])
+    given = {'initial_state': initial_state, 'constants': constants}
+    kwargs = {**kwargs, **{k: v for k, v in given.items() if v is not None}}
+    from_layers = [K.is_keras_tensor(x) for x in extra]
+    if not any(from_layers):
+        return call(inputs, **kwargs)
+    if not all(from_layers):
+        raise ValueError(f'The initial state or constants of the RNN layer {layer.name} cannot be specified with a mix of '
+                         'Keras tensors and non-Keras tensors (a "Keras tensor" is a tensor that was returned by a '
+                         'Keras layer, or by `Input`)')
+    plain_spec = layer.input_spec
+    layer.input_spec = [*plain_spec, *(InputSpec(shape=K.int_shape(x)) for x in extra)]
+    try:
+        return call([inputs, *extra], **kwargs)
+    finally:
+        layer.input_spec = plain_spec
+
+
+class _CellLayer(RNN):
+    """Base of the layers over a cell of their own, which has most of their settings."""
+
+    cell_class = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if 'cell_class' not in cls.__dict__:
+            return
+        names = cls.cell_class.settings
+        for name in names:
+            setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
+        last = names.index('bias_regularizer') + 1
+        cls.settings = (*RNN.settings, *names[:last], 'activity_regularizer', *names[last:])
+
+    def __init__(self, settings, kwargs):
+        if settings.get('implementation') == 0:
+            warnings.warn('`implementation=0` has been deprecated, and now defaults to `implementation=1`. Please update '
+                          'your layer call.', stacklevel=4)
+        super().__init__(self.cell_class(**{name: settings[name] for name in self.cell_class.settings}),
+                         **{name: settings[name] for name in RNN.settings}, **kwargs)
+        self.configure(activity_regularizer=settings['activity_regularizer'])
+
+    def call(self, inputs, mask=None, training=None, initial_state=None):
+        return super().call(inputs, mask=mask, training=training, initial_state=initial_state)
+
+    def get_config(self):
+        config = super().get_config()
+        del config['cell']
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{k: 1 if (k, v) == ('implementation', 0) else v for k, v in config.items()})
+
+
+class SimpleRNN(_CellLayer):
+    """Fully connected RNN, whose output goes back in: ``h = activation(x kernel + h recurrent_kernel + bias)``.
+
+    Shapes, masks, states and the arguments from `return_sequences` on are those of `RNN`.
+
+    Arguments:
+        units: size of the output. activation: name, function or None (default ``'tanh'``). use_bias: whether to add one.
+        dropout, recurrent_dropout: the rates at which features of the input, and of the state, are dropped in training;
+            what is dropped is drawn once a sequence. A rate of 1 or more drops nothing, as in Keras 2.2.4.
+        activity_regularizer: function of the output. The initializers, regularizers and constraints are those of the
+            kernel (features, units), the recurrent kernel (units, units) and the bias (units).
+    """
+
+    cell_class = SimpleRNNCell
+
+    @interfaces.legacy_recurrent_support
+    def __init__(self, units, activation='tanh', use_bias=True, kernel_initializer='glorot_uniform',
+                 recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None,
+                 recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 recurrent_constraint=None, bias_constraint=None, dropout=0., recurrent_dropout=0.,
+                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False, **kwargs):
+        if kwargs.pop('implementation', None) is not None:
+            warnings.warn('The `implementation` argument in `SimpleRNN` has been deprecated. Please remove it from your '
+                          'layer call.', stacklevel=3)
+        super().__init__(locals(), kwargs)
+
+
+class GRU(_CellLayer):
+    """Gated recurrent unit (Cho et al. 2014): shapes, masks and states as of `RNN`; further arguments as of `SimpleRNN`.
+
+    Keras' default applies the reset gate before the recurrent product (arXiv:1406.1078v3); ``reset_after=True`` after it
+    (arXiv:1406.1078v1), which with ``recurrent_activation='sigmoid'`` is cuDNN's and torch's GRU, and runs by their
+    kernel.
+
+    Arguments:
+        recurrent_activation: that of the gates (default ``'hard_sigmoid'``).
+        implementation: 1: each gate has dropout masks of its own; 2: one mask for all gates. The speed is the same.
+        reset_after: see above; the bias then has the shape (2, 3 * units).
+
+    The gates are in the order z, r, h along the last axis of the weights.
+    """
+
+    cell_class = GRUCell
+
+    @interfaces.legacy_recurrent_support
+    def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
+                 recurrent_dropout=0., implementation=1, return_sequences=False, return_state=False, go_backwards=False,
+                 stateful=False, unroll=False, reset_after=False, **kwargs):
+        super().__init__(locals(), kwargs)
+
+
+class LSTM(_CellLayer):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997): shapes, masks and states (h and c) as of `RNN`.
+
+    With ``recurrent_activation='sigmoid'`` it is torch's LSTM, and runs by its kernel. Further arguments as of
+    `SimpleRNN`.
+
+    Arguments:
+        recurrent_activation: that of the gates (default ``'hard_sigmoid'``).
+        unit_forget_bias: start with a bias of 1 for the forget gate (Jozefowicz et al. 2015).
+        implementation: 1: each gate has dropout masks of its own; 2: one mask for all gates. The speed is the same.
+
+    The gates are in the order i, f, c, o along the last axis of the weights.
+    """
+
+    cell_class = LSTMCell
+
+    @interfaces.legacy_recurrent_support
+    def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0., recurrent_dropout=0., implementation=1, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, unroll=False, **kwargs):
+        super().__init__(locals(), kwargs)

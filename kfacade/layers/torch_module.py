@@ -1,0 +1,69 @@
+"""`TorchModule`: any `torch.nn.Module` as a layer."""
+import torch
+
+from ..backend import state
+from ..backend.symbolic import SymbolicTensor, stand_in
+from ..backend.variable import Variable
+from ..engine.base_layer import Layer, opaque
+from ..utils.generic_utils import to_list
+
+
+class TorchModule(Layer):
+    """Makes a layer of a plain torch module, which stays as it is: weights, hooks, its own layout of the data.
+
+    Arguments: `module`, already constructed (lazy modules must have seen data); `name` and Keras' other keywords.
+    Its parameters are the layer's trainable weights and its buffers the others, in torch's layouts. The module follows
+    the learning phase (``module.train(...)``). A Keras file can hold its weights but not the module itself:
+    `get_config` raises NotImplementedError.
+    """
+
+    def __init__(self, module, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f'TorchModule wraps a torch.nn.Module; got {module!r}.')
+        self.module = module
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        for path, param in self.module.named_parameters():
+            self._trainable_weights.append(self._face(path, param))
+        for path, buffer in self.module.named_buffers():
+            self._non_trainable_weights.append(self._face(path, buffer))
+        self.built = True
+
+    def _face(self, path, tensor):
+        """The Variable over a tensor that the module stores."""
+        owner, _, key = path.rpartition('.')
+        face = Variable.__new__(Variable)
+        face.owner, face.key, face.layout = self.module.get_submodule(owner), key, None
+        face.name = f'{state.unique_scope(path.replace(".", "/"))}:0'
+        face.constraint, face.debias_steps = None, 0
+        return face
+
+    @opaque
+    def call(self, inputs, training=None):
+        if self.module.training != training:
+            self.module.train(training)
+        return self.module(*inputs) if isinstance(inputs, (list, tuple)) else self.module(inputs)
+
+    def _meta_call(self, inputs):
+        tensors = {name: torch.empty_like(t, device='meta') for name, t in (
+            *self.module.named_parameters(), *self.module.named_buffers())}
+        with torch.no_grad(), state.running():
+            return torch.func.functional_call(self.module, tensors, tuple(inputs))
+
+    def _output_metas(self, owner, inputs, given):
+        return tuple(self._meta_call([x.metas[run] if isinstance(x, SymbolicTensor) else x.value.to('meta')
+                                      for x in given]) for run in range(2))
+
+    def compute_output_shape(self, input_shape):
+        shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+        pairs = [stand_in(shape, torch.get_default_dtype()) for shape in shapes]
+        first, second = (to_list(self._meta_call([pair[run] for pair in pairs]), allow_tuple=True) for run in range(2))
+        found = [tuple(a if a == b else None for a, b in zip(x.shape, y.shape)) for x, y in zip(first, second)]
+        return found if len(found) > 1 else found[0]
+
+    def get_config(self):
+        raise NotImplementedError(f'Layer {self.name} wraps the torch module {type(self.module).__name__}, which a Keras '
+                                  'configuration cannot hold. Save the weights (`save_weights`, or `state_dict`) and '
+                                  'make the model again in code.')

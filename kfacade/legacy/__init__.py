@@ -1,0 +1,1 @@
+"""What Keras 1 called things, and Keras 2 still took."""

@@ -1,0 +1,257 @@
+"""Decorators that let Keras-2 constructors and methods take the arguments of Keras 1, with a warning.
+
+``legacy_<name>_support`` exists for each row of `legacy.tables.INTERFACES`; one decorator does the work for them all.
+Preprocessors do what renaming cannot: they take and return ``(args, kwargs)``, the object itself being ``args[0]``, and
+tell which arguments they converted, as pairs of names.
+"""
+import functools
+import warnings
+
+import numpy as np
+
+from .tables import INTERFACES, SAMPLE_COUNTS, VALUES
+
+
+def generate_legacy_interface(allowed_positional_args=None, conversions=None, preprocessor=None,
+                              value_conversions=None, object_type='class'):
+    """A decorator that converts the arguments of a Keras-1 call and warns with the call as Keras 2 writes it.
+
+    Arguments:
+        allowed_positional_args: names of the arguments that may be given by position (None: any number).
+        conversions: pairs of old and new keyword.
+        preprocessor: function of ``(args, kwargs)`` that is called first; gives both and the list of what it converted.
+        value_conversions: old keyword -> {old value: new value}.
+        object_type: ``'class'`` to name the class of the object in messages, ``'method'`` for the method.
+
+    The decorated function raises TypeError for too many positional arguments, and for an argument that is given under
+    both its names.
+    """
+    positional, values = allowed_positional_args, value_conversions or {}
+
+    def legacy_support(func):
+        @functools.wraps(func)
+        def wrapper(*args, **kwargs):
+            name = type(args[0]).__name__ if object_type == 'class' else func.__name__
+            converted = []
+            if preprocessor:
+                args, kwargs, converted = preprocessor(args, kwargs)
+            if positional is not None and len(args) > len(positional) + 1:
+                raise TypeError(f'`{name}` can accept only {len(positional)} positional arguments {tuple(positional)}, '
+                                f'but you passed the following positional arguments: {list(args[1:])}')
+            for old in kwargs.keys() & values.keys():
+                if kwargs[old] in values[old]:
+                    kwargs[old] = values[old][kwargs[old]]
+            for old, new in conversions or ():
+                if old in kwargs:
+                    value = kwargs.pop(old)
+                    if new in kwargs:
+                        raise_duplicate_arg_error(old, new)
+                    kwargs[new] = value
+                    converted.append((new, old))
+            if converted:
+                shown = [_shown(value) for value in args[1:]] + [f'{k}={_shown(v)}' for k, v in kwargs.items()]
+                warnings.warn(f'Update your `{name}` call to the Keras 2 API: `{name}({", ".join(shown)})`',
+                              stacklevel=2)
+            return func(*args, **kwargs)
+        wrapper._original_function = func
+        return wrapper
+    return legacy_support
+
+
+generate_legacy_method_interface = functools.partial(generate_legacy_interface, object_type='method')
+
+
+def _shown(value):
+    if isinstance(value, str):
+        return f'"{value}"'
+    text = 'array' if isinstance(value, np.ndarray) else str(value)
+    return text if len(text) <= 10 else f'{text[:10]}...'
+
+
+def raise_duplicate_arg_error(old_arg, new_arg):
+    """Raises the TypeError for an argument that was given under both its names."""
+    raise TypeError(f'For the `{new_arg}` argument, the layer received both the legacy keyword argument `{old_arg}` '
+                    f'and the Keras 2 keyword argument `{new_arg}`. Stick to the latter!')
+
+
+def _warn(message):
+    warnings.warn(message, stacklevel=4)  # past the preprocessor and the wrapper, to the call itself
+
+
+# ---------------------------------------------------------------- preprocessors of layers
+
+def _kernel_size_preprocessor(*sizes):
+    """A preprocessor that gathers Keras-1 kernel sizes: integers by position after `filters`, or keywords `sizes`."""
+    def args_preprocessor(args, kwargs):
+        given = args[2:]
+        if len(given) > len(sizes):
+            raise TypeError(f'Layer can receive at most {len(sizes) + 1} positional arguments.')
+        if not all(isinstance(size, int) for size in given):
+            return args, kwargs, []
+        if len(given) == 2 and kwargs.keys() & {'padding', 'strides', 'data_format'}:
+            raise ValueError('It seems that you are using the Keras 2 and you are passing both `kernel_size` and '
+                             '`strides` as integer positional arguments. For safety reasons, this is disallowed. '
+                             'Pass `strides` as a keyword argument instead.')
+        by_keyword = sizes[len(given):]
+        if not all(name in kwargs for name in by_keyword):
+            return args, kwargs, []
+        kernel_size = (*given, *(kwargs.pop(name) for name in by_keyword))
+        if len(args) > 1:
+            args = (*args[:2], kernel_size)
+        else:
+            kwargs['kernel_size'] = kernel_size
+        return args, kwargs, [('kernel_size', '/'.join(sizes))]
+    return args_preprocessor
+
+
+conv2d_args_preprocessor = _kernel_size_preprocessor('nb_row', 'nb_col')
+conv3d_args_preprocessor = _kernel_size_preprocessor('kernel_dim1', 'kernel_dim2', 'kernel_dim3')
+
+
+def separable_conv2d_args_preprocessor(args, kwargs):
+    """`init` becomes the initializer of both kernels; then as for a convolution."""
+    converted = []
+    if 'init' in kwargs:
+        kwargs['depthwise_initializer'] = kwargs['pointwise_initializer'] = kwargs.pop('init')
+        converted = [('init', 'depthwise_initializer/pointwise_initializer')]
+    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
+    return args, kwargs, converted + more
+
+
+def deconv2d_args_preprocessor(args, kwargs):
+    """`output_shape`, by keyword or in fourth place, is dropped, as it is computed now; then as for a convolution."""
+    converted = []
+    if len(args) == 5 and isinstance(args[4], tuple):
+        args, converted = args[:4], [('output_shape', None)]
+    if 'output_shape' in kwargs:
+        del kwargs['output_shape']
+        converted = [('output_shape', None)]
+    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
+    return args, kwargs, converted + more
+
+
+def _convert_forget_bias(kwargs):
+    if 'forget_bias_init' not in kwargs:
+        return []
+    if kwargs.pop('forget_bias_init') == 'one':
+        kwargs['unit_forget_bias'] = True
+        return [('forget_bias_init', 'unit_forget_bias')]
+    warnings.warn('The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize '
+                  'with ones.', stacklevel=4)
+    return []
+
+
+def convlstm2d_args_preprocessor(args, kwargs):
+    """``forget_bias_init='one'`` becomes ``unit_forget_bias=True``; then as for a convolution."""
+    converted = _convert_forget_bias(kwargs)
+    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
+    return args, kwargs, converted + more
+
+
+def conv1d_args_preprocessor(args, kwargs):
+    """`input_dim` (and `input_length`) become `input_shape`."""
+    if 'input_dim' not in kwargs:
+        return args, kwargs, []
+    kwargs['input_shape'] = kwargs.pop('input_length', None), kwargs.pop('input_dim')
+    return args, kwargs, [('input_shape', 'input_dim')]
+
+
+def recurrent_args_preprocessor(args, kwargs):
+    """``forget_bias_init='one'`` becomes ``unit_forget_bias=True``; `input_dim` (and `input_length`) `input_shape`."""
+    converted = _convert_forget_bias(kwargs)
+    args, kwargs, more = conv1d_args_preprocessor(args, kwargs)
+    if more:
+        _warn('The `input_dim` and `input_length` arguments in recurrent layers are deprecated. '
+              'Use `input_shape` instead.')
+    return args, kwargs, converted + more
+
+
+def embedding_kwargs_preprocessor(args, kwargs):
+    """`dropout` is dropped, with a warning that says what to use."""
+    if 'dropout' in kwargs:
+        del kwargs['dropout']
+        _warn('The `dropout` argument is no longer support in `Embedding`. You can apply a '
+              '`keras.layers.SpatialDropout1D` layer right after the `Embedding` layer to get the same behavior.')
+    return args, kwargs, []
+
+
+def batchnorm_args_preprocessor(args, kwargs):
+    """``mode=0`` is dropped. Raises TypeError for other modes and for positional arguments."""
+    if len(args) > 1:
+        raise TypeError('The `BatchNormalization` layer does not accept positional arguments. '
+                        'Use keyword arguments instead.')
+    if 'mode' not in kwargs:
+        return args, kwargs, []
+    if kwargs.pop('mode') != 0:
+        raise TypeError('The `mode` argument of `BatchNormalization` no longer exists. '
+                        '`mode=1` and `mode=2` are no longer supported.')
+    return args, kwargs, [('mode', None)]
+
+
+_PAD_SIDES = ('top_pad', 'bottom_pad', 'left_pad', 'right_pad')
+
+
+def zeropadding2d_args_preprocessor(args, kwargs):
+    """A dict of the padding of each side becomes ``((top, bottom), (left, right))``."""
+    padding = args[1] if len(args) > 1 else kwargs.get('padding')
+    if len(args) > 2 or not isinstance(padding, dict) or not padding.keys() <= set(_PAD_SIDES):
+        return args, kwargs, []
+    top, bottom, left, right = (padding.get(side, 0) for side in _PAD_SIDES)
+    padding = (top, bottom), (left, right)
+    _warn('The `padding` argument in the Keras 2 API no longer accepts dict types. You can now input argument as: '
+          '`padding=((top_pad, bottom_pad), (left_pad, right_pad))`.')
+    if len(args) > 1:
+        return (args[0], padding), kwargs, []
+    return args, {**kwargs, 'padding': padding}, []
+
+
+# ---------------------------------------------------------------- preprocessors of methods
+
+def generator_methods_args_preprocessor(args, kwargs):
+    """`samples_per_epoch` becomes `steps_per_epoch`: divided by the batch size where the generator tells it."""
+    converted = []
+    if len(args) < 3 and 'samples_per_epoch' in kwargs:
+        samples = kwargs.pop('samples_per_epoch')
+        generator = args[1] if len(args) > 1 else kwargs['generator']
+        kwargs['steps_per_epoch'] = samples // generator.batch_size if hasattr(generator, 'batch_size') else samples
+        converted = [('samples_per_epoch', 'steps_per_epoch')]
+    if not kwargs.keys().isdisjoint(SAMPLE_COUNTS):
+        _warn('The semantics of the Keras 2 argument `steps_per_epoch` is not the same as the Keras 1 argument '
+              '`samples_per_epoch`. `steps_per_epoch` is the number of batches to draw from the generator at each '
+              'epoch. Basically steps_per_epoch = samples_per_epoch/batch_size. Similarly '
+              '`nb_val_samples`->`validation_steps` and `val_samples`->`steps` arguments have changed. '
+              'Update your method calls accordingly.')
+    return args, kwargs, converted
+
+
+def add_weight_args_preprocessing(args, kwargs):
+    """The old order ``add_weight(shape, name)`` becomes keywords."""
+    if len(args) > 1 and isinstance(args[1], (tuple, list)):
+        kwargs['shape'] = args[1]
+        args = (args[0], *args[2:])
+        if len(args) > 1 and isinstance(args[1], str):
+            kwargs['name'] = args[1]
+            args = (args[0], *args[2:])
+    return args, kwargs, []
+
+
+def get_updates_arg_preprocessing(args, kwargs):
+    """The old order ``get_updates(params, constraints, loss)`` becomes keywords; constraints belong to weights now."""
+    given = args[1:]
+    if len(given) > 3:
+        raise TypeError('`get_update` call received more arguments than expected.')
+    if len(given) == 3:
+        kwargs['params'], _, kwargs['loss'] = given
+        args = args[:1]
+    elif len(given) == 2 and isinstance(given[0], (list, tuple)):
+        kwargs['params'] = given[0]
+        args = args[:1]
+    return args, kwargs, []
+
+
+# ---------------------------------------------------------------- one decorator for each row of the table
+
+for _name, _row in INTERFACES.items():
+    globals()[f'legacy_{_name}_support'] = generate_legacy_interface(
+        _row.positional, list(_row.renames.items()), globals().get(_row.preprocessor),
+        {old: VALUES[old] for old in _row.renames if old in VALUES}, _row.object_type)

@@ -1,0 +1,86 @@
+"""Models as things to save, load, rebuild and clone."""
+from . import backend as K
+from .engine.input_layer import Input, InputLayer
+from .engine.sequential import Sequential
+from .engine.training import Model
+from .saving import load_model, model_from_config, model_from_json, model_from_yaml, save_model
+from .utils.generic_utils import has_arg, to_list
+
+__all__ = ['Input', 'InputLayer', 'Model', 'Sequential', 'clone_model', 'has_arg', 'load_model', 'model_from_config',
+           'model_from_json', 'model_from_yaml', 'save_model', 'to_list']
+
+
+def clone_model(model, input_tensors=None):
+    """A model of the same architecture and layer names, with new layers and freshly initialised weights.
+
+    # Arguments
+        model: a functional or ``Sequential`` model. Layers that it uses several times stay shared in the clone.
+        input_tensors: symbols to build the clone on (for a ``Sequential``, one); None for new inputs.
+
+    # Raises
+        ValueError: if ``model`` is no model, or the input tensors do not fit it.
+    """
+    clone = _clone_sequential_model if isinstance(model, Sequential) else _clone_functional_model
+    return clone(model, input_tensors)
+
+
+def _clone_functional_model(model, input_tensors=None):
+    if not isinstance(model, Model):
+        raise ValueError(f'Expected `model` argument to be a `Model` instance, got {model!r}')
+    if isinstance(model, Sequential):
+        raise ValueError('Expected `model` argument to be a functional `Model` instance, got a `Sequential` instance '
+                         f'instead: {model!r}')
+    inputs = _clone_inputs(model, input_tensors)
+    clones = {layer: x._keras_history[0] for layer, x in zip(model._input_layers, inputs)}
+    symbols = dict(zip(model.inputs, inputs))
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if any(x not in symbols for x in node.input_tensors):
+                continue
+            layer = node.outbound_layer
+            if layer not in clones:
+                clones[layer] = _clone_layer(layer)
+            if isinstance(layer, InputLayer):
+                continue
+            arguments = {key: symbols.get(value, value) if K.is_tensor(value) else value
+                         for key, value in (node.arguments or {}).items()}
+            fed = [symbols[x] for x in node.input_tensors]
+            symbols.update(zip(node.output_tensors, to_list(clones[layer](fed[0] if len(fed) == 1 else fed,
+                                                                          **arguments))))
+    return Model(inputs, [symbols[x] for x in model.outputs], name=model.name)
+
+
+def _clone_inputs(model, tensors):
+    """The symbols that the clone of ``model`` starts from: new ones, or ``tensors``, made Keras tensors."""
+    layers = model._input_layers
+    if tensors is None:
+        return [Input(batch_shape=layer.batch_input_shape, dtype=layer.dtype, name=layer.name) for layer in layers]
+    tensors = to_list(tensors)
+    if len(tensors) != len(layers):
+        raise ValueError(f'Expected {len(layers)} `input_tensors`, one for each of {model.input_names}, '
+                         f'got {len(tensors)}.')
+    return [x if K.is_keras_tensor(x) else Input(tensor=x, name=f'input_wrapper_for_{layer.name}')
+            for x, layer in zip(tensors, layers)]
+
+
+def _clone_sequential_model(model, input_tensors=None):
+    if not isinstance(model, Sequential):
+        raise ValueError(f'Expected `model` argument to be a `Sequential` model instance, but got: {model!r}')
+    layers = [_clone_layer(layer) for layer in model.layers]
+    if input_tensors is not None:
+        tensors = to_list(input_tensors)
+        if len(tensors) != 1:
+            raise ValueError('To clone a `Sequential` model, we expect at most one tensor as part of `input_tensors`.')
+        x = tensors[0]
+        if not K.is_keras_tensor(x):
+            x = Input(tensor=x, name=f'input_wrapper_for_{x.name}')
+        origin = x._keras_history[0]
+        if not isinstance(origin, InputLayer):
+            raise ValueError('Cannot clone a `Sequential` model on top of a tensor that comes from a Keras layer other '
+                             'than an `InputLayer`. Use the functional API instead.')
+        layers = [origin, *layers]
+    return Sequential(layers=layers, name=model.name)
+
+
+def _clone_layer(layer):
+    return type(layer).from_config(layer.get_config())

@@ -1,0 +1,189 @@
+"""Weights of old files, made to fit today's layers.
+
+Arrays come in the order of ``layer.weights`` of the layer that wrote them. What may differ: Keras 1 kept the gates of its
+recurrent layers apart and some kernels in another order; Theano convolves where everybody else correlates; cuDNN's
+recurrent layers keep their matrices transposed and two biases. Every rule is about one plain layer; what wrappers and
+nested models hold is dealt out to the layers inside and put back in place.
+"""
+import numpy as np
+
+from ..utils.conv_utils import convert_kernel
+from .trust import InvalidModelFile
+
+# Keras-1 gate order -> ours, as indices into [W, U, b] of each gate. LSTM: i, c, f, o -> i, f, c, o. GRU: z, r, h.
+_OLD_GATES = {'LSTM': (0, 6, 3, 9), 'ConvLSTM2D': (0, 6, 3, 9), 'GRU': (0, 3, 6)}
+
+# (class, data_format) -> how a Keras-1 kernel is transposed
+_OLD_KERNELS = {
+    ('Conv2D', 'channels_first'): (2, 3, 1, 0),
+    ('Conv2DTranspose', 'channels_last'): (0, 1, 3, 2),
+    ('Conv2DTranspose', 'channels_first'): (2, 3, 0, 1),
+    ('Conv3D', 'channels_first'): (2, 3, 4, 1, 0),
+}
+
+# how many leading weights of a convolution are kernels
+_CONV_KERNELS = {'Conv1D': 1, 'Conv2D': 1, 'Conv3D': 1, 'Conv2DTranspose': 1, 'ConvLSTM2D': 2}
+
+
+def preprocess_weights_for_loading(layer, weights, original_keras_version=None, original_backend=None, reshape=False):
+    """The arrays ``weights``, as a file of another version or backend holds them, in the form that ``layer`` takes.
+
+    # Arguments
+        layer: the built layer that is to take the weights.
+        weights: list of numpy arrays, in the file's order.
+        original_keras_version: version that wrote them; only ``'1'`` matters.
+        original_backend: backend that wrote them; ``'theano'`` kernels are flipped.
+        reshape: give a convolution's kernel the layer's shape wherever the sizes agree.
+
+    # Returns
+        List of numpy arrays, views where possible. Their number and shapes are the caller's to check.
+
+    # Raises
+        ValueError: for a reshape between different sizes and for recurrent weights that cannot be converted.
+    """
+    weights = list(weights)
+    if original_keras_version == '1' and len(weights) != len(layer.weights):
+        weights = _merge_gates(layer, weights)
+    return _convert(layer, weights, original_keras_version, original_backend, reshape)
+
+
+def _convert(layer, weights, version, backend, reshape):
+    inner = _inner_layers(layer)
+    if not inner:
+        return _convert_plain(layer, weights, version, backend, reshape)
+    slots = {id(variable): i for i, variable in enumerate(layer.weights)}
+    if len(weights) != len(slots):
+        return weights  # nothing to pair the arrays with: the caller reports the count
+    for sublayer in inner:
+        mine = [slots[id(variable)] for variable in sublayer.weights]
+        for i, array in zip(mine, _convert(sublayer, [weights[i] for i in mine], version, backend, False)):
+            weights[i] = array
+    return weights
+
+
+def _inner_layers(layer):
+    """The layers whose weights make up those of a wrapper or a nested model; ``[]`` for a plain layer."""
+    from ..engine.network import Network
+    if isinstance(layer, Network):
+        return layer.layers
+    kind = type(layer).__name__
+    if kind == 'Bidirectional':
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer.layer] if kind == 'TimeDistributed' else []
+
+
+def _leaves(layer):
+    inner = _inner_layers(layer)
+    return [leaf for sublayer in inner for leaf in _leaves(sublayer)] if inner else [layer]
+
+
+def _merge_gates(layer, arrays):
+    """Joins the 9 or 12 arrays that Keras 1 kept for each GRU or LSTM in ``layer`` (or anywhere inside) to our three."""
+    owner = {id(variable): leaf for leaf in _leaves(layer) for variable in leaf.weights}
+    merged, rest = [], list(arrays)
+    variables = [owner[id(variable)] for variable in layer.weights]
+    while variables:
+        leaf = variables[0]
+        gates = _OLD_GATES.get(type(leaf).__name__)
+        size = 3 if gates else 1
+        count = size * len(gates) if gates else 1
+        if len(rest) < count:
+            return arrays
+        part, rest, variables = rest[:count], rest[count:], variables[size:]
+        merged += [_join(leaf, [part[gate + i] for gate in gates]) for i in range(3)] if gates else part
+    return arrays if rest else merged
+
+
+def _join(leaf, blocks):
+    if blocks[0].ndim == 4 and leaf.data_format == 'channels_first':
+        blocks = [np.transpose(block, (2, 3, 1, 0)) for block in blocks]
+    return np.concatenate(blocks, axis=-1)
+
+
+def _convert_plain(layer, weights, version, backend, reshape):
+    kind = type(layer).__name__
+    if not weights:
+        return weights
+    if version == '1':
+        axes = _OLD_KERNELS.get((kind, getattr(layer, 'data_format', None)))
+        if axes and weights[0].ndim == len(axes):
+            weights[0] = np.transpose(weights[0], axes)
+        elif kind == 'Conv1D' and weights[0].ndim == 4:
+            weights[0] = _old_conv1d_kernel(layer, weights[0])
+    for i in range(min(_CONV_KERNELS.get(kind, 0), len(weights))):
+        if backend == 'theano':
+            weights[i] = convert_kernel(weights[i])
+        weights[i] = _fit_kernel(layer, weights[i], tuple(layer.weights[i].shape), reshape and i == 0)
+    if kind in _RECURRENT and len(weights) == 3:
+        return _convert_recurrent(layer, weights)
+    return weights
+
+
+def _old_conv1d_kernel(layer, kernel):
+    """A Keras-1 kernel (length, 1, channels, filters), or 1.1's (filters, channels, length, 1), without its 1."""
+    length = layer.kernel_size[0]
+    if kernel.shape[:2] != (length, 1) or kernel.shape[3] != layer.filters:
+        if kernel.shape[0] != layer.filters or kernel.shape[2:] != (length, 1):
+            raise InvalidModelFile(f'A kernel of shape {kernel.shape} is none that Keras 1 wrote for layer '
+                                   f'"{layer.name}" ({layer.filters} filters of length {length}).')
+        kernel = np.transpose(kernel, (2, 3, 1, 0))
+    return kernel[:, 0]
+
+
+def _fit_kernel(layer, kernel, shape, reshape):
+    if kernel.shape == shape:
+        return kernel
+    if reshape:
+        if kernel.size != np.prod(shape):
+            raise ValueError(f'Weights must be of equal size to apply a reshape operation. Layer {layer.name}\'s weights '
+                             f'have shape {shape} and size {np.prod(shape)}. The weights for loading have shape '
+                             f'{kernel.shape} and size {kernel.size}. ')
+        return np.reshape(kernel, shape)
+    # Keras also takes (channels, filters, columns, rows), whoever wrote it
+    if kernel.ndim == 4 and np.transpose(kernel, (3, 2, 0, 1)).shape == shape:
+        return np.transpose(kernel, (3, 2, 0, 1))
+    return kernel
+
+
+# class -> number of gates
+_RECURRENT = {'LSTM': 4, 'CuDNNLSTM': 4, 'GRU': 3, 'CuDNNGRU': 3}
+
+
+def _convert_recurrent(layer, weights):
+    """[kernel, recurrent kernel, bias] between the plain and the cuDNN form; the bias' shape tells the form.
+
+    cuDNN keeps each gate's matrices transposed (the input one without changing its claimed shape) and separate biases
+    for the input and the recurrent product.
+    """
+    kernel, recurrent, bias = weights
+    if kernel.ndim != 2 or recurrent.ndim != 2:
+        return weights  # no recurrent layer's arrays: the caller reports the shapes
+    kind, gates = type(layer).__name__, _RECURRENT[type(layer).__name__]
+    width = gates * recurrent.shape[0]
+    lstm = gates == 4
+    forms = {(2 * width,): 'CuDNNLSTM' if lstm else 'CuDNNGRU',
+             (width,): 'LSTM' if lstm else 'GRU(reset_after=False)'}
+    if not lstm:
+        forms[2, width] = 'GRU(reset_after=True)'
+    if bias.shape not in forms:
+        raise ValueError(f'Invalid bias shape: {bias.shape}')
+    source, target = forms[bias.shape], kind
+    if kind == 'GRU':
+        target = f'GRU(reset_after={bool(layer.reset_after)})'
+    if source == target:
+        return weights
+    if 'GRU(reset_after=False)' in (source, target):
+        raise ValueError(f'{source} is not compatible with {target}')
+
+    from_cudnn = source.startswith('CuDNN')
+    if lstm:
+        bias = bias[:width] + bias[width:] if from_cudnn else np.tile(0.5 * bias, 2)
+    else:
+        bias = bias.reshape((2, -1) if from_cudnn else -1)
+    order = 'F' if from_cudnn else 'C'
+    return [_by_gate(kernel, gates, lambda block: block.T.reshape(block.shape, order=order)),
+            _by_gate(recurrent, gates, np.transpose), bias]
+
+
+def _by_gate(matrix, gates, function):
+    return np.concatenate([function(block) for block in np.split(matrix, gates, axis=1)], axis=1)

@@ -1,0 +1,169 @@
+"""Models as text: the JSON and YAML that Keras writes, and models built from them.
+
+A text may come from anywhere, so reading one gives plain data only: of YAML's tags for Python objects, those that Keras
+itself wrote for tuples and numbers are read as such and all others refused, as is what is nested or repeated beyond
+reason, with :class:`InvalidModelFile`.
+"""
+import json
+import re
+
+import numpy as np
+import yaml
+
+from .hdf5 import BACKEND, KERAS_VERSION
+from .trust import InvalidModelFile
+
+_PYTHON = 'tag:yaml.org,2002:python/'
+
+
+def to_json(model, **kwargs):
+    """The architecture of ``model`` as JSON; ``kwargs`` go to ``json.dumps``."""
+    return json.dumps(_stamped(model), **{'default': plain, **kwargs})
+
+
+def to_yaml(model, **kwargs):
+    """The architecture of ``model`` as YAML, laid out as Keras' own; ``kwargs`` go to ``yaml.dump``."""
+    return yaml.dump(_stamped(model), **{'Dumper': _Dumper, 'default_flow_style': None, **kwargs})
+
+
+def model_from_config(config, custom_objects=None):
+    """A new, uncompiled model from ``{'class_name': ..., 'config': ...}``.
+
+    # Arguments
+        config: dict, as ``to_json`` writes it.
+        custom_objects: dict from names in the config to the classes and functions they stand for.
+
+    # Raises
+        TypeError: if ``config`` is a list.
+        ValueError: for classes that nobody knows.
+    """
+    if isinstance(config, list):
+        raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
+                        '`Sequential.from_config(config)`?')
+    from ..layers import deserialize
+    return deserialize(config, custom_objects=custom_objects)
+
+
+def model_from_json(json_string, custom_objects=None):
+    """A new, uncompiled model from what ``to_json`` wrote. See :func:`model_from_config`."""
+    return model_from_config(parse_json(json_string, 'the JSON text'), custom_objects)
+
+
+def model_from_yaml(yaml_string, custom_objects=None):
+    """A new, uncompiled model from what ``to_yaml`` wrote. See :func:`model_from_config`."""
+    return model_from_config(_parse_yaml(yaml_string), custom_objects)
+
+
+def model_config(model):
+    """``{'class_name': ..., 'config': ...}`` of ``model``."""
+    return {'class_name': type(model).__name__, 'config': model.get_config()}
+
+
+def plain(value):
+    """``value``, which JSON has no form for, as something that it has: for ``json.dumps(default=plain)``.
+
+    Numbers and arrays of numpy become Python's, functions and classes their names, and objects with a ``get_config``
+    what ``deserialize`` takes. Raises TypeError for anything else.
+    """
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if hasattr(value, 'get_config') and not isinstance(value, type):
+        return {'class_name': type(value).__name__, 'config': value.get_config()}
+    if callable(value) and hasattr(value, '__name__'):
+        return value.__name__
+    raise TypeError(f'Not JSON Serializable: {value}')
+
+
+def parse_json(text, where):
+    """The dict that ``text`` holds. Raises InvalidModelFile, which names ``where``, for anything else."""
+    try:
+        return _as_dict(json.loads(text), where)
+    except RecursionError:
+        raise InvalidModelFile(f'{where} is nested too deeply to be a model.') from None
+    except ValueError as error:
+        raise InvalidModelFile(f'{where} is no JSON: {error}') from error
+
+
+def _parse_yaml(text):
+    where = 'the YAML text'
+    try:
+        found = yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise InvalidModelFile(f'{where} is nested too deeply to be a model.') from None
+    except (yaml.YAMLError, ValueError, TypeError, LookupError) as error:
+        raise InvalidModelFile(f'{where} cannot be read: {error}') from error
+    _check_size(found, where)
+    return _as_dict(found, where)
+
+
+def _as_dict(found, where):
+    if isinstance(found, list):
+        return model_from_config(found)  # raises what Keras raises for a list
+    if not isinstance(found, dict):
+        raise InvalidModelFile(f'Expected a dictionary in {where}, found {type(found).__name__}.')
+    return found
+
+
+def _check_size(root, where, limit=10_000_000):
+    """Refuses YAML whose aliases, written out, make more than ``limit`` items, or which contains itself."""
+    sizes = {}
+
+    def size(item):
+        if not isinstance(item, (dict, list, tuple)):
+            return 1
+        if id(item) not in sizes:
+            sizes[id(item)] = limit  # what an item that contains itself counts for
+            parts = [*item, *item.values()] if isinstance(item, dict) else item
+            sizes[id(item)] = 1 + sum(size(part) for part in parts)
+        return sizes[id(item)]
+
+    if size(root) >= limit:
+        raise InvalidModelFile(f'{where} repeats itself into more than {limit} items.')
+
+
+def _stamped(model):
+    return {**model_config(model), 'keras_version': KERAS_VERSION, 'backend': BACKEND}
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML, plus what Keras' own files hold: tuples, and numbers that numpy pickled (read as data)."""
+
+    def tuple(self, node):
+        return tuple(self.construct_sequence(node, deep=True))
+
+    def dtype(self, node):
+        name = self.construct_mapping(node, deep=True)['args'][0]
+        if not re.fullmatch('[biuf][1248]', name):
+            raise ValueError(f'{name} is no type of plain numbers')
+        return np.dtype(name)
+
+    def array(self, node):
+        _, shape, dtype, _, data = self.construct_mapping(node, deep=True)['state']
+        return np.frombuffer(data, dtype).reshape(shape).tolist()
+
+    def scalar(self, node):
+        dtype, data = self.construct_sequence(node, deep=True)
+        return np.frombuffer(data, dtype).item()
+
+
+for _tag, _constructor in (('tuple', _Loader.tuple),
+                           ('name:numpy.ndarray', yaml.SafeLoader.construct_yaml_null),
+                           ('object/apply:numpy.dtype', _Loader.dtype),
+                           ('object/apply:numpy.core.multiarray._reconstruct', _Loader.array),
+                           ('object/apply:numpy.core.multiarray.scalar', _Loader.scalar)):
+    _Loader.add_constructor(_PYTHON + _tag, _constructor)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Plain YAML, plus tuples and what :func:`plain` knows."""
+
+    def tuple(self, value):
+        return self.represent_sequence(_PYTHON + 'tuple', value)
+
+    def other(self, value):
+        return self.represent_data(plain(value))
+
+
+_Dumper.add_representer(tuple, _Dumper.tuple)
+_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
+_Dumper.add_multi_representer(object, _Dumper.other)

@@ -1,0 +1,193 @@
+"""Reading HDF5 files that may be hostile: only plain data that the file really holds comes out of here.
+
+HDF5 can point out of itself (links, external storage, virtual datasets) and can claim more than it has (shapes, chunk
+sizes, repeated objects). Keras never writes any of that, so a :class:`Reader` refuses all of it with
+:class:`InvalidModelFile`, naming the place.
+"""
+import itertools
+import os
+from contextlib import contextmanager
+
+import h5py
+import numpy as np
+
+# deflate, the strongest of HDF5's standard filters, cannot shrink data further than this
+_BEST_COMPRESSION = 1032
+
+
+class InvalidModelFile(ValueError):
+    """A model file that is broken, holds something other than a model, or reaches for what it must not."""
+
+
+class Reader:
+    """A view of one HDF5 group that gives names, texts and arrays, each checked before it is read.
+
+    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the file holds, so a small
+    file that names the same dataset again and again is refused.
+    """
+
+    def __init__(self, group, _allowance=None):
+        self.group = group
+        self._allowance = _allowance if _allowance is not None else _Allowance(group.file.id.get_filesize())
+
+    def where(self, name=None):
+        """Words for messages that say where in the file something is."""
+        place = self.group.name if name is None else f'{self.group.name.rstrip("/")}/{name}'
+        return f'"{_shorten(place)}" of {self.group.file.filename!r}'
+
+    def __contains__(self, name):
+        """Whether the group holds the object ``name`` (refused links count: they are reported when followed)."""
+        try:
+            self._follow(name)
+        except KeyError:
+            return False
+        return True
+
+    def child(self, name):
+        """A Reader of the group ``name``, which may be a path. Raises InvalidModelFile if there is none."""
+        found = self._find(name)
+        if not isinstance(found, h5py.Group):
+            raise InvalidModelFile(f'Expected a group at {self.where(name)}, found {type(found).__name__}.')
+        return Reader(found, self._allowance)
+
+    def array(self, name):
+        """The dataset ``name`` as a numpy array. Raises InvalidModelFile where it is not plain numbers in this file."""
+        dataset = self._find(name)
+        if not isinstance(dataset, h5py.Dataset):
+            raise InvalidModelFile(f'Expected a dataset at {self.where(name)}, found {type(dataset).__name__}.')
+        self._check(dataset, self.where(name))
+        with self._reading(name):
+            return dataset[()] if dataset.shape else np.asarray(dataset[()])
+
+    def text(self, name):
+        """The text attribute ``name``, or None. HDF5 holds it as ``str`` or ``bytes``, depending on who wrote it."""
+        value = self._attribute(name)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
+        return None if value is None else self._decode(value, name)
+
+    def names(self, name):
+        """The list of names in the attribute ``name``, which may be split into ``name0``, ``name1``, ...
+
+        An absent attribute and an empty one (which HDF5 holds as an array of no numbers) both give ``[]``.
+        """
+        if name in self.group.attrs:
+            pieces = [self._attribute(name)]
+        else:
+            chunks = (f'{name}{i}' for i in itertools.count())
+            pieces = [self._attribute(chunk) for chunk in itertools.takewhile(self.group.attrs.__contains__, chunks)]
+        names = [self._decode(item, name) for piece in pieces for item in np.asarray(piece).ravel().tolist()]
+        if len(set(names)) < len(names) or any('\0' in item for item in names):
+            raise InvalidModelFile(f'The attribute {name} of {self.where()} holds a broken or repeated name.')
+        return names
+
+    def _attribute(self, name):
+        """The attribute ``name`` as h5py gives it (None if absent), unless it claims more than the file has."""
+        if name not in self.group.attrs:
+            return None
+        with self._reading(f'@{name}'):
+            stored = self.group.attrs.get_id(name)
+            space = stored.get_space()
+            if space.get_simple_extent_type() == h5py.h5s.NULL:
+                raise InvalidModelFile(f'The attribute {name} of {self.where()} holds nothing.')
+            if not space.get_simple_extent_npoints():
+                return []
+            if stored.get_storage_size() > self._allowance.file_size:
+                raise InvalidModelFile(f'The attribute {name} of {self.where()} claims more than its file holds.')
+            return self.group.attrs[name]
+
+    def _decode(self, value, name):
+        if isinstance(value, str):
+            value = value.encode('utf-8', 'surrogateescape')
+        if isinstance(value, bytes):
+            try:
+                return value.decode('utf-8')
+            except UnicodeDecodeError:
+                raise InvalidModelFile(f'The attribute {name} of {self.where()} is not UTF-8 text.') from None
+        raise InvalidModelFile(f'Expected text in the attribute {name} of {self.where()}, '
+                               f'found {type(value).__name__}.')
+
+    def _find(self, name):
+        try:
+            return self._follow(name)
+        except KeyError:
+            raise InvalidModelFile(f'The file names {self.where(name)}, but holds no such object.') from None
+
+    def _follow(self, name):
+        """The object at the path ``name``, reached through hard links only. Raises KeyError if there is none."""
+        found = self.group
+        with self._reading(name):
+            for part in name.split('/'):
+                if not part:
+                    continue
+                if not isinstance(found, h5py.Group) or '\0' in part:
+                    raise KeyError(name)
+                link = found.get(part, getlink=True)
+                if link is None:
+                    raise KeyError(name)
+                if not isinstance(link, h5py.HardLink):
+                    raise InvalidModelFile(f'{self.where(name)} is a link to another place ({type(link).__name__}), '
+                                           'which a model file may not hold.')
+                found = found[part]
+        return found
+
+    def _check(self, dataset, where):
+        """Refuses a dataset that is no plain array of numbers, lies elsewhere, or claims more than its file holds."""
+        if dataset.external or dataset.is_virtual:
+            raise InvalidModelFile(f'The data of {where} lie in other files, which a model file may not ask for.')
+        if dataset.dtype.kind not in 'fiub' or dataset.shape is None:
+            raise InvalidModelFile(f'Expected numbers at {where}, found {dataset.dtype} of shape {dataset.shape}.')
+        stored = dataset.id.get_storage_size()
+        claimed = dataset.size * dataset.dtype.itemsize
+        if dataset.chunks:
+            claimed = max(claimed, int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize)
+        filtered = dataset.id.get_create_plist().get_nfilters() > 0
+        if claimed > stored * (_BEST_COMPRESSION if filtered else 1):
+            raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
+        self._allowance.take(stored, where)
+
+    @contextmanager
+    def _reading(self, name):
+        """Turns what h5py raises about a damaged file into InvalidModelFile."""
+        try:
+            yield
+        except InvalidModelFile:
+            raise
+        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
+
+
+class _Allowance:
+    """How many bytes of a file are still unread: no honest reader takes the same bytes twice."""
+
+    def __init__(self, file_size):
+        self.file_size = self.left = file_size
+
+    def take(self, count, where):
+        self.left -= count
+        if self.left < 0:
+            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
+
+
+@contextmanager
+def opened(filepath):
+    """A :class:`Reader` of the HDF5 file at ``filepath``, or of an open ``h5py.Group`` (which stays open).
+
+    Raises FileNotFoundError (and other OSErrors of the file system) as ``open`` does, InvalidModelFile for what is no
+    HDF5 file.
+    """
+    if isinstance(filepath, h5py.Group):
+        yield Reader(filepath)
+        return
+    path = os.fspath(filepath)
+    with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
+        try:
+            file = h5py.File(path, 'r')
+        except OSError as error:
+            raise InvalidModelFile(f'{path!r} is not a readable HDF5 file: {error}') from error
+    with file:
+        yield Reader(file)
+
+
+def _shorten(text, limit=200):
+    return text if len(text) <= limit else f'{text[:limit // 2]}...{text[-limit // 2:]}'

@@ -1,0 +1,238 @@
+"""Names to objects and back (custom objects, configs, stored functions), and small helpers for lists and shapes."""
+import codecs
+import difflib
+import inspect
+import marshal
+import types
+
+import numpy as np
+
+from .progbar import Progbar
+
+__all__ = ['CustomObjectScope', 'Progbar', 'check_for_unexpected_keys', 'custom_object_scope',
+           'deserialize_keras_object', 'func_dump', 'func_load', 'get_custom_objects', 'has_arg', 'interpret',
+           'is_all_none', 'object_list_uid', 'public_objects', 'serialize_keras_object', 'slice_arrays', 'to_list',
+           'transpose_shape', 'unpack_singleton']
+
+_GLOBAL_CUSTOM_OBJECTS = {}
+
+# Functions that share a namespace with the losses, initializers, ... there, but that no config may name.
+_PLUMBING = frozenset({'deserialize', 'deserialize_keras_object', 'get', 'interpret', 'op', 'public_objects',
+                       'serialize', 'serialize_keras_object'})
+
+
+# ---------------------------------------------------------------- custom objects
+
+class CustomObjectScope:
+    """Context in which configs may name the objects of the given dicts; on exit the global dict is as before."""
+
+    def __init__(self, *args):
+        self.custom_objects = args
+        self.backup = None
+
+    def __enter__(self):
+        self.backup = _GLOBAL_CUSTOM_OBJECTS.copy()
+        for objects in self.custom_objects:
+            _GLOBAL_CUSTOM_OBJECTS.update(objects)
+        return self
+
+    def __exit__(self, *args, **kwargs):
+        _GLOBAL_CUSTOM_OBJECTS.clear()
+        _GLOBAL_CUSTOM_OBJECTS.update(self.backup)
+
+
+def custom_object_scope(*args):
+    """A `CustomObjectScope` over dicts of name to class or function."""
+    return CustomObjectScope(*args)
+
+
+def get_custom_objects():
+    """The global dict of custom objects itself: what is put in there, configs may name."""
+    return _GLOBAL_CUSTOM_OBJECTS
+
+
+# ---------------------------------------------------------------- configs
+
+def public_objects(namespace):
+    """What a config may name in a module: of its ``globals()``, the public classes and functions, its helpers left out.
+
+    It is read at each look-up, so that ``keras.losses.mine = mine`` makes a name known, as scripts expect.
+    """
+    return {name: value for name, value in namespace.items()
+            if callable(value) and not name.startswith('_') and name not in _PLUMBING}
+
+
+def interpret(identifier, deserialize, kind, instantiate=False):
+    """The object that a user means by a name, a config dict or the object itself: the common part of every ``get``.
+
+    A name stands for a function, or with `instantiate` for a class to be called without arguments. Raises ValueError
+    for anything else.
+    """
+    if isinstance(identifier, str):
+        return deserialize({'class_name': str(identifier), 'config': {}} if instantiate else str(identifier))
+    if isinstance(identifier, dict):
+        return deserialize(identifier)
+    if callable(identifier):
+        return identifier
+    raise ValueError(f'Could not interpret {kind} identifier: {identifier}. Expected a name, a config '
+                     '({"class_name": ..., "config": {...}}) or a callable.')
+
+
+def serialize_keras_object(instance):
+    """``{'class_name', 'config'}`` of an object with ``get_config``, the name of a function, None for None.
+
+    Raises ValueError for what has neither.
+    """
+    if instance is None:
+        return None
+    if hasattr(instance, 'get_config'):
+        return {'class_name': type(instance).__name__, 'config': instance.get_config()}
+    if hasattr(instance, '__name__'):
+        return instance.__name__
+    raise ValueError(f'Cannot serialize {instance!r}: it has neither a `get_config` method nor a `__name__`.')
+
+
+def deserialize_keras_object(identifier, module_objects=None, custom_objects=None, printable_module_name='object'):
+    """The object of a config, or the function of a name; the inverse of `serialize_keras_object`.
+
+    Names are looked up in `custom_objects`, then in the global custom objects, then in `module_objects`, and nowhere
+    else. A class is made with its ``from_config`` (which gets `custom_objects`, or runs in their scope); a class or
+    function without one is called with the config as keywords. Raises ValueError for an unknown name or an improper
+    config; `printable_module_name` says in the message what was looked for.
+    """
+    custom_objects = custom_objects or {}
+    if isinstance(identifier, str):
+        return _look_up(identifier, custom_objects, module_objects, f'{printable_module_name}:')
+    if not isinstance(identifier, dict):
+        raise ValueError(f'Could not interpret serialized {printable_module_name}: {identifier}')
+    if not isinstance(identifier.get('class_name'), str) or 'config' not in identifier:
+        raise ValueError(f'Improper config format: {identifier}')
+    config = identifier['config']
+    cls = _look_up(identifier['class_name'], custom_objects, module_objects, f'{printable_module_name}: ')
+    if not hasattr(cls, 'from_config'):
+        with CustomObjectScope(custom_objects):
+            return cls(**config)
+    if has_arg(cls.from_config, 'custom_objects'):
+        return cls.from_config(config, custom_objects={**_GLOBAL_CUSTOM_OBJECTS, **custom_objects})
+    with CustomObjectScope(custom_objects):
+        return cls.from_config(config)
+
+
+def _look_up(name, custom_objects, module_objects, kind):
+    for objects in (custom_objects, _GLOBAL_CUSTOM_OBJECTS, module_objects or {}):
+        if objects.get(name) is not None:
+            return objects[name]
+    close = difflib.get_close_matches(name, {**_GLOBAL_CUSTOM_OBJECTS, **(module_objects or {})}, n=1)
+    hint = f'Did you mean {close[0]!r}?' if close else 'If it is your own, pass it in `custom_objects`.'
+    raise ValueError(f'Unknown {kind}{name}. {hint}')
+
+
+# ---------------------------------------------------------------- stored functions
+
+def func_dump(func):
+    """A function as ``(code, defaults, closure)``, its bytecode marshalled and written in base64."""
+    code = codecs.encode(marshal.dumps(func.__code__), 'base64').decode('ascii')
+    closure = tuple(cell.cell_contents for cell in func.__closure__) if func.__closure__ else None
+    return code, func.__defaults__, closure
+
+
+def func_load(code, defaults=None, closure=None, globs=None):
+    """The function that `func_dump` stored. **It is code, and will do whatever its author wanted**: trust it first.
+
+    Arguments:
+        code: the marshalled bytecode, or all that `func_dump` gave.
+        defaults: values of the last arguments.
+        closure: values (or cells) of the variables that it closes over.
+        globs: the globals it will see (default: those of this module).
+
+    Raises ValueError for bytecode that this version of Python cannot read.
+    """
+    if isinstance(code, (tuple, list)):
+        code, defaults, closure = code
+    if closure is not None:
+        closure = tuple(c if isinstance(c, types.CellType) else types.CellType(c) for c in closure)
+    code = _unmarshal(code)
+    return types.FunctionType(code, globals() if globs is None else globs, name=code.co_name,
+                              argdefs=None if defaults is None else tuple(defaults), closure=closure)
+
+
+def _unmarshal(text):
+    # Keras before 2.1.2 wrote raw bytes as text; what is not base64 of bytecode is tried as that.
+    for to_bytes in (lambda: codecs.decode(text.encode('ascii'), 'base64'),
+                     lambda: text.encode('raw_unicode_escape')):
+        try:
+            code = marshal.loads(to_bytes())
+        except (ValueError, EOFError, TypeError):
+            continue
+        if isinstance(code, types.CodeType):
+            return code
+    raise ValueError('The stored function cannot be read: its bytecode was written by another version of Python. '
+                     'Define the function again, and pass it in `custom_objects`.')
+
+
+def has_arg(fn, name, accept_all=False):
+    """Whether `fn` can be called with the keyword `name`; with `accept_all`, ``**kwargs`` counts too."""
+    parameters = inspect.signature(fn).parameters
+    if name in parameters:
+        return parameters[name].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return accept_all and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+# ---------------------------------------------------------------- lists and shapes
+
+def to_list(x, allow_tuple=False):
+    """`x` if it is a list, else a list of `x`; a tuple counts as one thing unless `allow_tuple`."""
+    if isinstance(x, list):
+        return x
+    return list(x) if allow_tuple and isinstance(x, tuple) else [x]
+
+
+def unpack_singleton(x):
+    """The one element of a list or tuple of one, else the list or tuple."""
+    return x[0] if len(x) == 1 else x
+
+
+def object_list_uid(object_list):
+    """A string that identifies an object or a list of objects by their ids."""
+    return ', '.join(str(id(x)) for x in to_list(object_list))
+
+
+def is_all_none(iterable_or_element):
+    """Whether an element, or every element of a list or tuple, is None."""
+    return all(x is None for x in to_list(iterable_or_element, allow_tuple=True))
+
+
+def slice_arrays(arrays, start=None, stop=None):
+    """``x[start:stop]``, or ``x[start]`` if `start` lists indices, of an array or of each in a list (None is kept)."""
+    if arrays is None:
+        return [None]
+    if hasattr(start, '__len__'):
+        index = start.tolist() if isinstance(start, np.ndarray) else start  # HDF5 data sets take lists only
+    else:
+        index = slice(start, stop)
+    if isinstance(arrays, list):
+        return [None if x is None else x[index] for x in arrays]
+    return arrays[index]
+
+
+def transpose_shape(shape, target_format, spatial_axes):
+    """A channels-last shape (tuple or list) in the layout `target_format`.
+
+    `spatial_axes` are the positions of the spatial dimensions; for ``'channels_first'`` the last dimension moves in
+    front of them: ``transpose_shape((16, 8, 8, 3), 'channels_first', (1, 2))`` is ``(16, 3, 8, 8)``. Raises ValueError
+    for another `target_format`.
+    """
+    if target_format == 'channels_last':
+        return shape
+    if target_format != 'channels_first':
+        raise ValueError('The `data_format` argument must be one of "channels_first", "channels_last". '
+                         f'Received: {target_format}')
+    return type(shape)([*shape[:spatial_axes[0]], shape[-1], *(shape[axis] for axis in spatial_axes)])
+
+
+def check_for_unexpected_keys(name, input_dict, expected_values):
+    """Raises ValueError if the dict given for the argument `name` has keys beyond `expected_values`."""
+    for key in input_dict:
+        if key not in expected_values:
+            raise ValueError(f'Unknown entry in {name} dictionary: "{key}". '
+                             f'Only expected the following keys: {list(expected_values)}')

@@ -1,0 +1,192 @@
+"""Functions, updates, gradients and the learning phase, as Keras has them."""
+import numpy as np
+import pytest
+import torch
+
+from kfacade import backend as K
+from kfacade.backend.graph import compile_graph
+
+
+def test_a_variable_expression_follows_set_value():
+    v = K.variable([1., 2.])
+    doubled = v * 2
+    np.testing.assert_array_equal(K.eval(doubled), [2, 4])
+    K.set_value(v, [5., 6.])
+    np.testing.assert_array_equal(K.eval(doubled), [10, 12])
+
+
+def test_a_random_op_draws_anew_and_repeats_after_the_same_numpy_seed():
+    def draws():
+        np.random.seed(3)
+        f = K.function([], [K.random_uniform((4,))])
+        return f([])[0], f([])[0]
+    first, second = draws()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(draws(), [first, second])
+
+
+def test_updates_run_only_in_a_function_that_has_them():
+    v = K.variable(1.)
+    add = K.update_add(v, 2.)
+    assert K.eval(v) == 1
+    x = K.placeholder(())
+    assert K.function([x], [x * v])([3.]) == [3.]
+    assert K.eval(v) == 1
+    assert K.function([x], [x * v], updates=[add])([3.]) == [3.]  # outputs first
+    assert K.eval(v) == 3
+
+
+def test_all_new_values_come_from_the_old_ones():
+    a, b = K.variable([1., 2.]), K.variable([3., 4.])
+    K.function([], [], updates=[K.update(a, b), (b, a)])([])
+    np.testing.assert_array_equal(K.eval(a), [3, 4])
+    np.testing.assert_array_equal(K.eval(b), [1, 2])
+
+
+def test_outputs_are_not_changed_by_later_updates():
+    v = K.variable([1., 2.])
+    f = K.function([], [v, v[:1]], updates=[K.update_add(v, 1.)])
+    first = f([])
+    f([])
+    np.testing.assert_array_equal(first[0], [1, 2])
+    np.testing.assert_array_equal(first[1], [1])
+
+
+def test_moving_average_is_corrected_for_its_start():
+    v = K.variable([100.])
+    x = K.placeholder((1,))
+    f = K.function([x], [], updates=[K.moving_average_update(v, x, 0.9)])
+    f([[4.]])
+    np.testing.assert_allclose(K.eval(v), [4.])
+    f([[10.]])
+    np.testing.assert_allclose(K.eval(v), [(0.09 * 4 + 0.1 * 10) / 0.19], rtol=1e-6)
+
+
+def test_gradients_of_variables_symbols_and_gradients():
+    x, w = K.placeholder((None, 2)), K.variable([[1.], [2.]])
+    loss = K.sum(K.square(K.dot(x, w)))
+    gx, gw, unused = K.gradients(loss, [x, w, K.variable(0.)])
+    assert unused is None
+    array = np.array([[1., 1.], [0., 3.]], 'float32')
+    outputs = K.function([x], [gx, gw])([array])
+    y = array @ [[1.], [2.]]
+    np.testing.assert_allclose(outputs[0], 2 * y * [[1., 2.]])
+    np.testing.assert_allclose(outputs[1], 2 * array.T @ y)
+    second = K.gradients(K.sum(K.square(gx)), [w])[0]  # d/dw of sum (2 (x·w) w)² = 4 (x·w)² w·w
+    s, ww = float((y ** 2).sum()), 5.
+    expected = 8 * array.T @ y * ww + 8 * s * np.array([[1.], [2.]])
+    np.testing.assert_allclose(K.function([x], [second])([array])[0], expected, rtol=1e-5)
+
+
+def test_a_gradient_stops_where_tensorflow_stops_it():
+    v = K.variable([1., 2.])
+    assert K.gradients(K.sum(K.stop_gradient(v)), [v]) == [None]
+    assert K.gradients(K.cast(K.argmax(v), 'float32'), [v]) == [None]
+
+
+def test_learning_phase_is_fed():
+    x = K.placeholder((None,))
+    y = K.in_train_phase(x * 2, lambda: x * 3)
+    assert y._uses_learning_phase and not x._uses_learning_phase
+    f = K.function([x, K.learning_phase()], [y])
+    np.testing.assert_array_equal(f([[1.], 1])[0], [2])
+    np.testing.assert_array_equal(f([[1.], 0])[0], [3])
+    np.testing.assert_array_equal(K.function([x], [y])([[1.]])[0], [3])
+    np.testing.assert_array_equal(K.function([x], [K.in_test_phase(x * 2, x)])([[1.]])[0], [2])
+    assert K.in_train_phase(x, y, training=True) is x
+
+
+def test_a_fixed_learning_phase_decides_at_building_time():
+    x = K.placeholder((None,))
+    K.set_learning_phase(1)
+    try:
+        assert K.learning_phase() == 1 and K.in_train_phase(x, x * 2) is x
+        with pytest.raises(ValueError, match='Expected learning phase to be 0 or 1'):
+            K.set_learning_phase(2)
+    finally:
+        K.clear_session()
+    assert K.learning_phase() not in (0, 1)
+
+
+def test_only_the_phase_that_runs_is_compiled():
+    x, unfed = K.placeholder((None,)), K.placeholder((None,))
+    y = K.in_train_phase(unfed, x)
+    np.testing.assert_array_equal(K.function([x], [y])([[1.]])[0], [1])
+
+
+def test_a_missing_input_is_named():
+    x = K.placeholder((None, 3), name='forgotten')
+    with pytest.raises(ValueError, match=r'feed a value for the placeholder forgotten:0 of shape \(None, 3\)'):
+        K.function([], [x * 2])([])
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ((None, []), '`inputs` to a backend function'), (([], None), '`outputs` of a backend function'),
+    (([], [], 3), '`updates` in a backend function')])
+def test_function_refuses_what_is_no_list(arguments, message):
+    with pytest.raises(TypeError, match=message):
+        K.function(*arguments)
+
+
+def test_function_takes_inner_tensors_as_inputs():
+    x = K.placeholder((None, 2))
+    hidden = K.square(x)
+    y = hidden + 1
+    np.testing.assert_array_equal(K.function([hidden], [y])([[[3., 4.]]])[0], [[4, 5]])
+
+
+def test_set_value_refuses_another_shape_and_keeps_the_old_value():
+    v = K.variable(np.ones((2, 2)), name='kernel')
+    with pytest.raises(ValueError, match=r'kernel:0 of shape \(2, 2\)'):
+        K.set_value(v, np.zeros(3))
+    np.testing.assert_array_equal(K.get_value(v), np.ones((2, 2)))
+
+
+def test_batch_get_and_set():
+    a, b = K.variable(1.), K.variable([2.])
+    K.batch_set_value([(a, 3.), (b, [4.])])
+    assert K.batch_get_value([a, b]) == [3, [4]]
+
+
+def test_asking_about_tensors():
+    v = K.variable(np.zeros((2, 3)), dtype='float64', name='v')
+    assert (K.ndim(v), K.dtype(v), K.int_shape(v), K.count_params(v)) == (2, 'float64', (2, 3), 6)
+    x = K.placeholder(ndim=3)
+    assert K.int_shape(x) == (None, None, None) and K.is_placeholder(x) and not K.is_placeholder(x + 1)
+    assert K.is_tensor(v) and not K.is_tensor([1.]) and not K.is_keras_tensor(x)
+    with pytest.raises(ValueError, match='Unexpectedly found an instance of type'):
+        K.is_keras_tensor([1.])
+
+
+def test_name_scopes_are_made_unique():
+    K.clear_session()
+    names = []
+    for _ in range(2):
+        with K.name_scope('block'):
+            names += [K.variable(0., name='w').name, K.variable(0., name='w').name]
+    assert names == ['block/w:0', 'block/w_1:0', 'block_1/w:0', 'block_1/w_1:0']
+
+
+def test_constants_zeros_ones_eye():
+    np.testing.assert_array_equal(K.eval(K.constant(2, shape=(2, 2))), np.full((2, 2), 2.))
+    np.testing.assert_array_equal(K.eval(K.zeros((2, 3))), np.zeros((2, 3)))
+    np.testing.assert_array_equal(K.eval(K.ones((2,), dtype='int32')), [1, 1])
+    np.testing.assert_array_equal(K.eval(K.eye(2)), np.eye(2))
+
+
+def test_the_compiled_code_is_flat_python():
+    x = K.placeholder((None, 2), name='x')
+    code = compile_graph([x], [torch.relu(x) + 1]).module.code
+    assert 'torch.relu(x)' in code and 'return (add,)' in code
+
+
+def test_a_graph_of_thousands_of_nodes_compiles_without_recursion():
+    x = y = K.placeholder((2,))
+    for _ in range(3000):
+        y = y + 1
+    np.testing.assert_array_equal(K.function([x], [y])([[0., 1.]])[0], [3000, 3001])
+
+
+def test_the_session_stand_in_says_what_it_is():
+    with pytest.raises(AttributeError, match='no TensorFlow session'):
+        K.get_session().run([])

@@ -1,0 +1,32 @@
+"""The benchmark compares two implementations of the same network."""
+import numpy as np
+import pytest
+
+import kfacade as keras
+from benchmarks import plain
+from benchmarks.workloads import WORKLOADS, resnet50
+
+
+@pytest.mark.parametrize('name', WORKLOADS)
+def test_both_sides_have_the_same_weights_and_learn(name):
+    workload = WORKLOADS[name]
+    x, y = workload.data(np.random.RandomState(0), 2 * workload.batch_size)
+    model = workload.build(keras)
+    sizes = sorted(int(np.prod(weight.shape)) for weight in model.get_weights())
+    module = plain.MODELS[name][0]()
+    assert sum(sizes) - _extra(name) == sum(
+        tensor.numel() for key, tensor in module.state_dict().items() if not key.endswith('num_batches_tracked'))
+    loss, accuracy = plain.trainer(name, workload, x, y)()
+    history = model.fit(x, y, batch_size=workload.batch_size, verbose=0).history
+    assert np.isfinite(loss) and np.isfinite(history['loss'][0])
+    assert 0 <= accuracy <= 1
+
+
+def _extra(name):
+    """torch's LSTM has two biases, one of which is redundant; Keras' has one."""
+    return -4 * 128 if name == 'lstm' else 0
+
+
+def test_resnet50_is_that_network():
+    model = resnet50(keras)
+    assert (len(model.layers), model.count_params()) == (177, 25636712)

@@ -1,0 +1,32 @@
+"""What the README and pyproject.toml say about the package holds."""
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SOURCES = list((ROOT / 'kfacade').rglob('*.py'))
+
+
+def test_package_stays_thin():
+    assert sum(len(path.read_text(encoding='utf-8').splitlines()) for path in SOURCES) < 13000
+
+
+def test_import_needs_the_core_dependencies_only():
+    code = ("import sys; sys.modules.update(dict.fromkeys(['sklearn', 'scipy', 'PIL', 'pandas', 'matplotlib']));"
+            "import kfacade; kfacade.models.Sequential([kfacade.layers.Dense(1, input_shape=(2,))])")
+    subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True)
+
+
+@pytest.mark.slow
+def test_digits_example(tmp_path):
+    pytest.importorskip('sklearn')
+    file = tmp_path / 'model.h5'
+    output = subprocess.run(
+        [sys.executable, '-m', 'kfacade', '-m', 'kfacade.examples.digits', str(file)], cwd=ROOT, check=True,
+        capture_output=True, text=True).stdout
+    accuracy = next(line for line in output.splitlines() if line.startswith('Validation accuracy:'))
+    assert float(accuracy.split()[-1]) > 0.97
+    assert 'val_acc' in output
+    assert file.exists()
