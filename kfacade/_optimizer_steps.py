@@ -173,7 +173,7 @@ class Step(torch.optim.Optimizer):
             name: [kind[i].param for i in group] for name, kind in self._slots.items()}) for group in alike.values()]
         common = {**self.param_groups[0], 'lr': self._optimizer.lr.host}
         self.param_groups[:] = [{**common, 'params': ps} for ps, *_ in self._buckets] or [common]
-        self._optimizer.lr.groups = self.param_groups
+        self._optimizer.lr.owner = self
         self._signature = signature
         return True
 

@@ -4,8 +4,8 @@ Every loss function is a metric too. The model takes the mean over the batch (an
 """
 from . import backend as K
 from .backend.dtypes import torch_dtype
-from .backend.symbolic import op
 from .losses import (  # noqa: F401 (every loss is a metric)
+    _of_tensors,
     binary_crossentropy,
     categorical_crossentropy,
     cosine_proximity,
@@ -23,19 +23,19 @@ from .losses import (  # noqa: F401 (every loss is a metric)
 from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
 
-@op
+@_of_tensors
 def binary_accuracy(y_true, y_pred):
     """The part of the units whose prediction, rounded, is the target."""
     return (y_true == y_pred.round()).to(torch_dtype()).mean(-1)
 
 
-@op
+@_of_tensors
 def categorical_accuracy(y_true, y_pred):
     """1 where the largest prediction is at the largest target, else 0."""
     return (y_true.argmax(-1) == y_pred.argmax(-1)).to(torch_dtype())
 
 
-@op
+@_of_tensors
 def sparse_categorical_accuracy(y_true, y_pred):
     """1 where the largest prediction is that of the target class, else 0. `y_true` has shape (batch, ..., 1)."""
     predicted = y_pred.argmax(-1)

@@ -6,6 +6,7 @@ A built-in optimizer is one class with a *rule*, which gives the new parameter a
 """
 import inspect
 import numbers
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -26,20 +27,21 @@ class _LearningRate(HostVariable):
     """A learning rate kept in the param groups of the torch optimizer that steps, so that torch's schedulers set it.
 
     It reads as the first group's. Setting it scales those of further groups alike, so that their ratios stay.
+    `owner` is that optimizer, or whatever else has `param_groups`.
     """
 
-    def __init__(self, groups, dtype):
-        self.groups = groups
-        super().__init__(groups[0]['lr'], dtype, 'lr')
+    def __init__(self, owner, dtype):
+        self.owner = owner
+        super().__init__(self.host, dtype, 'lr')
 
     @property
     def host(self):
-        return float(self.groups[0]['lr'])
+        return float(self.owner.param_groups[0]['lr'])
 
     @host.setter
     def host(self, value):
         factor = value / self.host if self.host else None
-        for i, group in enumerate(self.groups):
+        for i, group in enumerate(self.owner.param_groups):
             rate = value if i == 0 or factor is None else group['lr'] * factor
             if isinstance(group['lr'], torch.Tensor):
                 group['lr'].fill_(rate)
@@ -153,7 +155,7 @@ class _BuiltIn(Optimizer):
         super().__init__(**kwargs)
         with K.name_scope(type(self).__name__):
             self.iterations = HostVariable(0, 'int64', 'iterations')
-            self.lr = _LearningRate([{'lr': lr}], K.floatx())
+            self.lr = _LearningRate(SimpleNamespace(param_groups=[{'lr': lr}]), K.floatx())
             for name in self.rates[1:]:
                 setattr(self, name, HostVariable(values.pop(name), K.floatx(), name))
             if decay is not None:
@@ -417,8 +419,8 @@ class Nadam(_BuiltIn):
 class TorchOptimizer(Optimizer):
     """A ``torch.optim`` optimizer under the face of a Keras one: what ``compile(optimizer=...)`` makes of it.
 
-    `lr` is a Variable over its param groups. Keras' files hold neither the settings nor the state of a torch optimizer
-    (`not_saved` says so); keep ``torch_optimizer.state_dict()`` in a file of its own.
+    `lr` is a Variable over its param groups. Keras' files hold neither the settings nor the state of a torch optimizer,
+    so `get_config` raises NotImplementedError and `weights` is empty.
 
     Arguments:
         optimizer: a ``torch.optim.Optimizer`` made from the model's parameters, or a function that makes one from a
@@ -444,7 +446,7 @@ class TorchOptimizer(Optimizer):
             raise ValueError(f'{type(optimizer).__name__}.step needs the argument {required[0]!r}, which training a '
                              'model cannot give. Use an optimizer that steps on the gradients alone.')
         self.torch_optimizer = optimizer
-        self.lr = _LearningRate(optimizer.param_groups, 'float64')
+        self.lr = _LearningRate(optimizer, 'float64')
 
     def bind(self, params, others=()):
         """Ties the optimizer to the Variables `params` that it shall train.
@@ -455,7 +457,6 @@ class TorchOptimizer(Optimizer):
         """
         self._trained = [p.param for p in params]
         if self._factory is not None:
-            self.__dict__.pop('lr', None)
             return self._hold(self._factory(self._trained))
         trained, known = {id(p) for p in self._trained}, {id(p.param) for p in (*params, *others)}
         held = [p for group in self.torch_optimizer.param_groups for p in group['params']]
@@ -486,16 +487,10 @@ class TorchOptimizer(Optimizer):
             self.iterations.host += 1
         return step
 
-    @property
-    def not_saved(self):
-        """What to tell the user when the model is saved."""
-        return (f'The model was compiled with the torch optimizer {type(self.torch_optimizer).__name__}. A Keras file '
-                'holds neither its settings nor its state: the saved model must be compiled again after loading. To '
-                'go on training, keep `model.optimizer.torch_optimizer.state_dict()` in a file of its own, or compile '
-                'with an optimizer of this package.')
-
     def get_config(self):
-        raise NotImplementedError(self.not_saved)
+        raise NotImplementedError(
+            f'The torch optimizer {type(self.torch_optimizer).__name__} has settings and a state of its own: keep '
+            '`model.optimizer.torch_optimizer.state_dict()` in a file, or compile with an optimizer of this package.')
 
 
 class TFOptimizer(Optimizer):

@@ -31,7 +31,9 @@ BUILD_BY_HAND = {'core__explicit_input_layer_sequential'}
 KNOWN_WARNINGS = {
     'core__uncompiled_model': 'No training configuration found',
     'nested__frozen_inner_model': 'Error in loading the saved optimizer state',
-    'legacy_keras1_real': '(Update your `|The `|No training configuration found|Error in loading the saved optimizer)',
+    'weights__class_and_sample_weight': 'Found both `sample_weight` and `class_weight`',
+    'fit__history_cw': 'Found both `sample_weight` and `class_weight`',
+    'legacy_keras1_real': '(Update your `|The `|`implementation=0` has been|No training configuration found|Error in loading)',
 }
 
 
@@ -190,8 +192,11 @@ def _initializers(golden, folder):
     """Values of the initializers that do not draw from TensorFlow's random stream."""
     for key, spec in golden.spec['initializers'].items():
         initializer = keras.initializers.deserialize({'class_name': spec['class_name'], 'config': spec['config']})
-        value = initializer(tuple(spec['shape']))
-        golden.close(key, value if isinstance(value, np.ndarray) else K.eval(value), golden.arrays[key], 'pred')
+        value, wanted = initializer(tuple(spec['shape'])), golden.arrays[key]
+        value = value if isinstance(value, np.ndarray) else K.eval(value)
+        if spec['class_name'] == 'Orthogonal':  # each singular vector has the sign that this LAPACK gives it
+            value = value * np.sign((value * wanted).sum(axis=tuple(range(value.ndim - 1))))
+        golden.close(key, value, wanted, 'pred')
 
 
 def _foreign_weights(golden, folder):

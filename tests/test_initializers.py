@@ -96,7 +96,8 @@ def test_fans_of_channels_first_kernels():
 
 @pytest.mark.parametrize('name, config', [
     ('zeros', {}), ('one', {}), ('constant', {'value': 0}),
-    ('normal', {'mean': 0.0, 'stddev': 0.05, 'seed': None}), ('uniform', {'minval': -0.05, 'maxval': 0.05, 'seed': None}),
+    ('normal', {'mean': 0.0, 'stddev': 0.05, 'seed': None}),
+    ('uniform', {'minval': -0.05, 'maxval': 0.05, 'seed': None}),
     ('truncated_normal', {'mean': 0.0, 'stddev': 0.05, 'seed': None}),
     ('orthogonal', {'gain': 1.0, 'seed': None}), ('identity', {'gain': 1.0}),
     ('VarianceScaling', {'scale': 1.0, 'mode': 'fan_in', 'distribution': 'normal', 'seed': None}),

@@ -94,6 +94,18 @@ def test_only_the_last_axis_is_reduced(name):
     np.testing.assert_allclose(deep.reshape(-1), flat, rtol=1e-6)
 
 
+@pytest.mark.parametrize('name', KERAS)
+def test_arrays_and_numbers(name):
+    """An array may stand beside a tensor, live or recorded, and so may a number, of any numeric type."""
+    targets, loss = targets_of(name), getattr(losses, name)
+    live = loss(torch.tensor(targets), torch.tensor(PREDICTIONS))
+    np.testing.assert_array_equal(loss(targets.astype(float), torch.tensor(PREDICTIONS)), live)
+    np.testing.assert_array_equal(K.eval(loss(targets, K.variable(PREDICTIONS))), live)
+    np.testing.assert_array_equal(K.eval(loss(targets, PREDICTIONS)), live)
+    if name == 'mean_squared_error':
+        np.testing.assert_allclose(K.eval(loss(0, K.variable(PREDICTIONS))), (PREDICTIONS ** 2).mean(1), rtol=1e-6)
+
+
 def test_epsilon_is_read_at_each_call():
     K.set_epsilon(0.5)
     try:

@@ -410,10 +410,11 @@ def test_instance_of_a_torch_optimizer():
     trained.param.grad = frozen.param.grad = torch.ones(1)
     step()
     np.testing.assert_array_equal(flat([trained, frozen]), [0., 1.])
+    inner.load_state_dict(inner.state_dict())
     optimizer.lr = .5
     assert [group['lr'] for group in inner.param_groups] == [.5, .25]
     assert optimizer.get_weights() == []
-    with pytest.raises(NotImplementedError, match='A Keras file holds neither its settings nor its state'):
+    with pytest.raises(NotImplementedError, match=r'keep `model.optimizer.torch_optimizer.state_dict\(\)`'):
         optimizer.get_config()
 
 

@@ -4,7 +4,7 @@ import torch
 from .dtypes import torch_dtype
 from .math import named
 from .session import int_shape
-from .symbolic import as_tensor, leaves, map_leaves, op
+from .symbolic import as_tensor, leaves, live, map_leaves, op
 
 __all__ = ['foldl', 'foldr', 'map_fn', 'rnn', 'switch']
 
@@ -24,8 +24,8 @@ def switch(condition, then_expression, else_expression):
     if not is_tensor or (condition.dim() == 0 and not condition.is_meta and (callable(choices[0]) or
                                                                               callable(choices[1]))):
         chosen = choices[0] if condition else choices[1]
-        return chosen() if callable(chosen) else chosen
-    then_value, else_value = [choice() if callable(choice) else choice for choice in choices]
+        return live(chosen()) if callable(chosen) else chosen
+    then_value, else_value = [live(choice()) if callable(choice) else choice for choice in choices]
     if condition.dim() == 0 and callable(choices[0]):  # while shapes are worked out; either gives the shape
         return then_value
     then_value, else_value = as_tensor(then_value), as_tensor(else_value)
@@ -59,10 +59,9 @@ def map_fn(fn, elems, name=None, dtype=None):
     if _on_meta(elems):
         count = leaves(elems)[0].shape[0]
         stacked = map_leaves(lambda x: as_tensor(x).expand(count, *as_tensor(x).shape),
-                             fn(map_leaves(lambda x: x[0], elems)))
+                             live(fn(map_leaves(lambda x: x[0], elems))))
     else:
-        results = [fn(element) for element in _elements(elems)]
-        stacked = _stack_trees(results)
+        stacked = _stack_trees([live(fn(element)) for element in _elements(elems)])
     return stacked if dtype is None else map_leaves(lambda x: x.to(torch_dtype(dtype)), stacked)
 
 
@@ -76,13 +75,13 @@ def _fold(fn, elems, initializer, backwards):
     elems = map_leaves(as_tensor, elems)
     if _on_meta(elems):
         first = map_leaves(lambda x: x[0], elems)
-        return fn(first if initializer is None else initializer, first)
+        return live(fn(first if initializer is None else initializer, first))
     elements = _elements(elems)
     if backwards:
         elements.reverse()
     value = elements.pop(0) if initializer is None else initializer
     for element in elements:
-        value = fn(value, element)
+        value = live(fn(value, element))
     return value
 
 
@@ -136,14 +135,14 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
 def _rnn(step_function, inputs, states, go_backwards, mask, constants, unroll, input_length):
     count = inputs.shape[1]
     if inputs.is_meta:  # all steps have the shapes of the first
-        output, states = step_function(inputs[:, 0], states + constants)
+        output, states = live(step_function(inputs[:, 0], states + constants))
         return output, output.unsqueeze(1).expand(-1, count, *output.shape[1:]), *states
     order = (range(count - 1, -1, -1) if go_backwards else range(count))[:input_length]
     steps, outputs = inputs.unbind(1), []
     flags = None if mask is None else mask.bool().unbind(1)
     output = states[0] if mask is not None and not unroll else None
     for t in order:
-        new_output, new_states = step_function(steps[t], states + constants)
+        new_output, new_states = live(step_function(steps[t], states + constants))
         if flags is None:
             output, states = new_output, list(new_states)
         else:

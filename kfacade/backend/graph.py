@@ -319,14 +319,14 @@ def has_gradient(loss, targets):
         x = stack.pop()
         if isinstance(x, Face):
             variables.add(x)
+        if isinstance(x, torch.nn.Module):
+            variables.update(getattr(x, 'weights', ()))
         if not isinstance(x, SymbolicTensor) or x in reached:
             continue
         reached.add(x)
         if function_name(x.fn) in _GRADIENT_ENDS or not x.dtype.is_floating_point:
             continue
-        stack.extend(leaves((x.args, x.kwargs)))
-        if isinstance(x.fn, torch.nn.Module):
-            variables.update(getattr(x.fn, 'weights', ()))
+        stack.extend((x.fn, *leaves((x.args, x.kwargs))))
     return [t in (reached if isinstance(t, SymbolicTensor) else variables) for t in targets]
 
 

@@ -237,7 +237,9 @@ def as_tensor(x, dtype=None):
         dtype = torch_dtype()
     elif dtype is None and array.dtype == np.int64 and not isinstance(x, np.ndarray):
         dtype = torch.int32
-    if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder('='))
+    elif any(stride < 0 for stride in array.strides) or not array.flags.writeable:
         array = array.copy()
     return torch.as_tensor(array) if dtype is None else torch.as_tensor(array, dtype=torch_dtype(dtype))
 

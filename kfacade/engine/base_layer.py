@@ -87,7 +87,8 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        if 'call' in cls.__dict__ and 'forward' not in cls.__dict__:
+        definer = next(c for c in cls.__mro__ if 'call' in c.__dict__ or 'forward' in c.__dict__)
+        if 'forward' not in definer.__dict__:  # `call` may come from a mixin, too
             cls.forward = getattr(cls.call, 'body', Layer.forward)
             cls._takes_training = has_arg(cls.call, 'training')
 
@@ -186,12 +187,16 @@ class Layer(NodeAccess, torch.nn.Module):
             kwargs['training'] = K.learning_phase() if self._uses_phase else False
         given = to_list(inputs)
         metas = self._output_metas(owner, inputs, given)
-        whole = type(self).__dict__.get('call', type(self).call) is call or type(self).call is call
-        node = SymbolicNode(self, (inputs,), kwargs) if whole else SymbolicNode(call.body, (self, inputs), kwargs)
-        output = wrap(node, metas)
+        output = wrap(self._opaque_node(call, inputs, kwargs), metas)
         if hasattr(self, '_record_updates'):
             self._record_updates(inputs, output)
         return output
+
+    def _opaque_node(self, call, inputs, kwargs):
+        """The recorded call: of the layer as a module, or of the bare body where a subclass has another `call`."""
+        if type(self).call is call:
+            return SymbolicNode(self, (inputs,), kwargs)
+        return SymbolicNode(call.body, (self, inputs), kwargs)
 
     def _output_metas(self, owner, inputs, given):
         runs = []

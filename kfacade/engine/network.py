@@ -38,7 +38,7 @@ class Network(Layer):
         self.trainable, self._is_compiled = True, False
         self._layers = []
         self.inputs, self.outputs, self.input_names, self.output_names = [], [], [], []
-        self.optimizer = None
+        self.optimizer = self.__dict__.get('optimizer')
         self._forget_graphs()
 
     def _forget_graphs(self):

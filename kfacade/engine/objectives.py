@@ -41,7 +41,8 @@ def prepare_losses(loss, output_names):
 
     Raises ValueError for unknown names and for lists of another length; warns of outputs that a dict leaves out.
     """
-    loss = loss or {}
+    if loss is None or loss == []:
+        return [None] * len(output_names)
     if isinstance(loss, dict):
         for name in loss:
             if name not in output_names:

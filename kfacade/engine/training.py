@@ -190,7 +190,7 @@ class Model(Network):
         return [self._plain_loss, *outputs[1:]]
 
     def _require_compiled(self):
-        if not self._is_compiled or self.optimizer is None:
+        if self.optimizer is None:
             raise RuntimeError('You must compile a model before training/testing. Use `model.compile(optimizer, '
                                'loss)`.')
 
@@ -268,7 +268,7 @@ class Model(Network):
             self._set_inputs(_with_rank(x))
         if y is not None:
             self._require_compiled()
-            if self.total_loss is None:
+            if not self._is_compiled or self.total_loss is None:  # built, or built anew, since compile
                 self.compile(self.optimizer, self.loss or None, self.metrics, self.loss_weights,
                              self.sample_weight_mode, self.weighted_metrics, self._target_tensors)
         feed_shapes = self._feed_input_shapes if self._is_graph_network else None

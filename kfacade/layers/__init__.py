@@ -1,7 +1,7 @@
 """All layers, under the names that Keras scripts import, and the layers of configurations."""
 from ..engine.base_layer import InputSpec, Layer
 from ..engine.input_layer import Input, InputLayer
-from ..utils.generic_utils import public_objects, serialize_keras_object
+from ..utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .advanced_activations import *  # noqa: F403
 from .convolutional import *  # noqa: F403
 from .core import *  # noqa: F403
@@ -28,5 +28,7 @@ def deserialize(config, custom_objects=None):
     """
     from ..engine.sequential import Sequential
     from ..engine.training import Model
-    known = {**public_objects(globals()), 'Model': Model, 'Sequential': Sequential}
-    return deserialize_keras_object(config, known, custom_objects, 'layer')  # noqa: F405
+    known = {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, Layer)}
+    known.update(Model=Model, Sequential=Sequential, AtrousConvolution1D=AtrousConvolution1D,  # noqa: F405
+                 AtrousConvolution2D=AtrousConvolution2D)  # noqa: F405
+    return deserialize_keras_object(config, known, custom_objects, 'layer')

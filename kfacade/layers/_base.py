@@ -1,8 +1,13 @@
 """What the built-in layers share: settings given by name, the configuration made from them, and live activations."""
+from types import SimpleNamespace
+
 import torch
 
 from .. import activations, constraints, initializers, regularizers
+from ..backend import is_tensor
 from ..backend.random import SeedStream
+from ..backend.symbolic import SymbolicNode
+from ..backend.variable import Variable
 from ..engine.base_layer import Layer
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
@@ -59,6 +64,16 @@ class BuiltinLayer(Layer):
             config[name] = kind.serialize(value) if kind else value
         return config
 
+    def _opaque_node(self, call, inputs, kwargs):
+        replaced = {name: weight for name in self.weight_layouts if not self._owns(weight := getattr(self, name, None))}
+        if not replaced:
+            return super()._opaque_node(call, inputs, kwargs)
+        return SymbolicNode(call_with_weights, (self, call.body, replaced, inputs), kwargs)
+
+    def _owns(self, weight):
+        """Whether an attribute is as `build` left it; scripts put other tensors there (tied weights, DropConnect)."""
+        return not is_tensor(weight) or isinstance(weight, Variable) and weight.owner is self._params
+
     def add_weight(self, *args, **kwargs):
         """As `Layer.add_weight`; the weights that `call` reads get their layout, also in a subclass' own `build`."""
         name = kwargs.get('name') or next((x for x in args if isinstance(x, str)), None)
@@ -79,6 +94,17 @@ class BuiltinLayer(Layer):
         self.bias = self.add_setting_weight('bias', shape) if self.use_bias else None
         if not self.use_bias:
             self._params.register_parameter('bias', None)
+
+
+def call_with_weights(layer, body, weights, inputs, **kwargs):
+    """Runs the body of a built-in layer's `call` with tensors (in Keras' layout) in the place of its own weights."""
+    layouts, own = layer.weight_layouts, layer._params
+    params = {name: getattr(own, name, None) for name in layouts}
+    for name, weight in weights.items():
+        params[name] = layouts[name].from_keras(weight) if layouts[name] else weight
+    other = object.__new__(type(layer))
+    other.__dict__.update(layer.__dict__, _params=SimpleNamespace(**params))
+    return body(other, inputs, **kwargs)
 
 
 class NoiseLayer(BuiltinLayer):

@@ -38,7 +38,7 @@ NONLINEARITIES = {
 
 
 def _product_of_rows(a, b, bias=None):
-    """``a @ b.T + bias`` for large matrices. MKL takes over twice as long as oneDNN for it on processors not Intel's."""
+    """``a @ b.T + bias`` for large matrices: by oneDNN where it is, as MKL takes twice as long on an AMD processor."""
     if (a.device.type == 'cpu' and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
             and not torch.compiler.is_compiling()):
         return torch.ops.mkldnn._linear_pointwise(a, b, bias, 'none', [], '')
@@ -79,7 +79,7 @@ class _Product:
         return base + (torch.bmm(dz.transpose(0, 1), self.gates) * self.masks).sum(0)
 
     def weight_gradient(self, dz, h):
-        """The weight's gradient over the sequence, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
+        """The gradient of the weight, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
         if self.masks is None:
             return _product_of_rows(h.flatten(0, 1).t(), dz.flatten(2).flatten(0, 1).contiguous().t()).t()
         dropped = (h[:, None] * self.masks).transpose(0, 1).flatten(1, 2)
@@ -218,7 +218,7 @@ class GRU:
 
 
 class GRUResetAfter:
-    """r, z = rec(a + m), n = act(a + r m), where m = U h + b; h = z h + (1 - z) n  (arXiv:1406.1078v1, cuDNN, torch)."""
+    """r, z = rec(a + m), n = act(a + r m), where m = U h + b; h = z h + (1 - z) n  (arXiv:1406.1078v1, cuDNN)."""
 
     gates, states = 3, 1
 
@@ -295,7 +295,7 @@ def scan(kind, x, states, weights, masks, act, rec, keep=None):
 
 
 class _Sequence(torch.autograd.Function):
-    """`scan` over a whole sequence with a backward of its own; a backward that is differentiated again goes by `scan`."""
+    """`scan` with a backward of its own over the whole sequence; to differentiate it again, `scan` takes its place."""
 
     @staticmethod
     def forward(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states):
@@ -423,7 +423,8 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
         # A step that leaves the states alone might as well not be there: with the other steps moved to the front, what
         # comes after step t is what comes after as many steps as were kept up to t.
         count = keep.cumsum(0)
-        x = torch.take_along_dim(x, torch.argsort(keep, 0, descending=True, stable=True)[:, :, None], 0)
+        order = torch.sort(keep, dim=0, descending=True, stable=True).indices
+        x = torch.take_along_dim(x, order[:, :, None], 0)
     if path == 'fused':
         outputs, last = fused(kind, x, states, weights, act, rec)
         sequences = [outputs]

@@ -179,7 +179,7 @@ class Conv3D(_Conv):
 
 # ---------------------------------------------------------------- transposed convolution
 
-class _Transposed:
+class _Transposed(_Conv):
     """What makes a convolution go the other way: from its output's size to its input's.
 
     `output_padding` decides between the input sizes that give the same output size: None for the largest, else how many
@@ -212,9 +212,6 @@ class _Transposed:
         return [conv_utils.deconv_length(size, stride, kernel, self.padding, padding, dilation)
                 for size, stride, kernel, padding, dilation in zip(sizes, self.strides, self.kernel_size, paddings,
                                                                    self.dilation_rate)]
-
-    def compute_output_shape(self, input_shape):
-        return super().compute_output_shape(input_shape)
 
 
 class Conv2DTranspose(_Transposed, Conv2D):

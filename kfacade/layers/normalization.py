@@ -4,6 +4,7 @@ import math
 import torch
 
 from ..backend import state
+from ..backend.nn import MIN_FUSED_EPSILON
 from ..backend.symbolic import record
 from ..backend.variable import MovingAverageUpdate
 from ..engine.base_layer import InputSpec, Layer, opaque
@@ -53,6 +54,8 @@ class BatchNormalization(BuiltinLayer):
             raise ValueError(f'Axis {self.axis} of input tensor should have a defined dimension but the layer '
                              f'{self.name} received an input with shape {tuple(input_shape)}.')
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: dim})
+        self._fused = len(input_shape) == 4 and self.axis in (-1, 3)  # so Keras would use TensorFlow's fused kernel
+        self._epsilon = max(self.epsilon, MIN_FUSED_EPSILON) if self._fused else self.epsilon
         for name, wanted in (('gamma', self.scale), ('beta', self.center)):
             setattr(self, name, self.add_setting_weight(name, (dim,)) if wanted else None)
             if not wanted:
@@ -68,18 +71,19 @@ class BatchNormalization(BuiltinLayer):
         axis = self.axis % inputs.dim()
         last = axis == inputs.dim() - 1  # then one row a position: no copy, and the fastest layout to normalize
         x = inputs.reshape(-1, inputs.shape[-1]) if last else inputs.movedim(axis, 1)
-        mean = variance = None
-        fused = training and update and x.numel() > x.shape[1]
-        if fused or not training:
-            mean, variance = params.moving_mean, params.moving_variance
-        if fused:  # torch moves the averages itself, with its own idea of the variance; `.data`, as autograd keeps both
-            correction = self._variance_correction(inputs)
-            variance.data.div_(correction)
-        y = torch.batch_norm(x, params.gamma, params.beta, mean, variance, bool(training), self._rate(), self.epsilon,
-                             True)
-        if fused:
-            variance.data.mul_(correction)
-        elif update:
+        if not training:
+            y = torch.batch_norm(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, False, 0.,
+                                 self._epsilon, True)
+        elif not update or x.numel() == x.shape[1]:
+            y = torch.batch_norm(x, params.gamma, params.beta, None, None, True, 0., self._epsilon, True)
+        else:  # torch moves the averages itself, but with its own idea of the variance
+            correction, update = self._variance_correction(inputs), False
+            variance = params.moving_variance.data  # what autograd keeps of the averages must not seem to have changed
+            variance.div_(correction)
+            y = torch.batch_norm(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
+                                 self._rate(), self._epsilon, True)
+            variance.mul_(correction)
+        if update:
             for average, value in zip((params.moving_mean, params.moving_variance), self._batch_statistics(inputs)):
                 average.lerp_(value, self._rate())
         return y.view(inputs.shape) if last else y.movedim(1, axis)
@@ -93,8 +97,7 @@ class BatchNormalization(BuiltinLayer):
     def _variance_correction(self, inputs):
         """Keras' variance over the unbiased one that torch averages; see the class."""
         n = inputs.numel() // inputs.shape[self.axis]
-        fused = inputs.dim() == 4 and self.axis in (-1, 3)
-        return (n if fused else n - 1) / (n - (1. + self.epsilon))
+        return (n if self._fused else n - 1) / (n - (1. + self.epsilon))
 
     def _batch_statistics(self, inputs):
         """Mean and corrected variance of a live batch, which the moving averages move towards."""

@@ -10,9 +10,9 @@ from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, to_list
+from . import _recurrent_cells
 from ._base import BuiltinLayer
-from ._recurrent_cells import (Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, cell_config, check_cell,
-                               one_sequence, output_size_of, state_sizes)
+from ._recurrent_cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, output_size_of, state_sizes
 
 __all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'SimpleRNN', 'SimpleRNNCell',
            'StackedRNNCells', 'has_arg', 'to_list']
@@ -21,9 +21,9 @@ __all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'S
 class RNN(BuiltinLayer):
     """Runs a cell over the time steps of a sequence.
 
-    Input: (batch, time, features). Output: (batch, units), that of the last step; with `return_sequences`, (batch, time,
-    units), that of every step; with `return_state`, a list of this and of the last states, each (batch, size). A mask
-    (batch, time) says which steps count: at the others the states stay and the output repeats.
+    Input: (batch, time, features). Output: (batch, units), that of the last step; with `return_sequences`, (batch,
+    time, units), that of every step; with `return_state`, a list of this and of the last states, each (batch, size).
+    A mask (batch, time) says which steps count: at the others the states stay and the output repeats.
 
     Arguments:
         cell: an object with ``call(inputs, states) -> output, new states`` and `state_size` (an integer, or a tuple of
@@ -48,7 +48,7 @@ class RNN(BuiltinLayer):
                  unroll=False, **kwargs):
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
-        check_cell(cell, 'The RNN cell', cell)
+        _recurrent_cells.check_cell(cell, 'The RNN cell', cell)
         super().__init__(**kwargs)
         self.cell = cell
         self.configure(return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,
@@ -120,31 +120,37 @@ class RNN(BuiltinLayer):
         return (self.cell.losses if isinstance(self.cell, Layer) else []) + super().losses
 
     def get_losses_for(self, inputs=None):
-        return (self.cell.get_losses_for(inputs) if isinstance(self.cell, Layer) else []) + super().get_losses_for(inputs)
+        of_cell = self.cell.get_losses_for(inputs) if isinstance(self.cell, Layer) else []
+        return of_cell + super().get_losses_for(inputs)
 
     # ------------------------------------------------------------ calling
 
     def __call__(self, inputs, initial_state=None, constants=None, recorded=False, **kwargs):
         if recorded:
             return super().__call__(inputs, initial_state=initial_state, constants=constants, recorded=True, **kwargs)
-        inputs, initial_state, constants = _standardize_args(inputs, initial_state, constants, self._num_constants)
-        if constants is not None:
-            self._num_constants = len(constants)
-        return call_with_states(super().__call__, self, inputs, initial_state, constants, kwargs, {
-            'state_spec': initial_state, 'constants_spec': constants})
+        inputs, initial_state, constants = standardize_args(inputs, initial_state, constants, self._num_constants)
+        self.describe_states(specs_of(initial_state), specs_of(constants))
+        return call_with_states(super().__call__, self, inputs, initial_state, constants, kwargs)
+
+    def describe_states(self, state_spec, constants_spec):
+        """Notes what initial states and constants (lists of `InputSpec`, or None) the layer is called with."""
+        if state_spec is not None:
+            self.state_spec = state_spec
+        if constants_spec is not None:
+            self.constants_spec, self._num_constants = constants_spec, len(constants_spec)
 
     def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
         if isinstance(inputs, (list, tuple)):  # so it comes where the states are inputs of the model, or copies of them
-            whole, (inputs, initial_state, constants) = inputs, _standardize_args(
+            whole, (inputs, initial_state, constants) = inputs, standardize_args(
                 list(inputs), None, None, self._num_constants)
         else:
             whole = inputs
         mask = mask[0] if isinstance(mask, list) else mask
         if self.unroll and K.int_shape(inputs)[1] in (None, 1):
-            raise ValueError(f'Cannot unroll a RNN (layer {self.name}) if the time dimension is undefined or equal to 1. '
-                             'Specify the number of time steps: by `input_shape` or `batch_input_shape` of the first '
-                             'layer of a Sequential model (or `input_length` of an Embedding), or by `shape` or '
-                             '`batch_shape` of the Input.')
+            raise ValueError('Cannot unroll a RNN if the time dimension is undefined or equal to 1. Specify the number '
+                             f'of time steps of the input of {self.name}: by `input_shape` or `batch_input_shape` of '
+                             'the first layer of a Sequential model (or `input_length` of an Embedding), or by `shape` '
+                             'or `batch_shape` of the Input.')
         states = self._first_states(inputs, initial_state)
         if training is None:
             training = K.learning_phase() if self._uses_phase else False
@@ -206,7 +212,7 @@ class RNN(BuiltinLayer):
         """The live computation: the output, or a list of it and the last states."""
         if states is None:
             states = [inputs.new_zeros(inputs.shape[0], size) for size in state_sizes(self.cell)]
-        with one_sequence():
+        with _recurrent_cells.one_sequence():
             # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
             if self._is_plain(constants) and (mask is None or isinstance(self.cell, Cell)):
                 outputs, states = self._run_plain(inputs, states, mask, training)
@@ -251,9 +257,9 @@ class RNN(BuiltinLayer):
         """The shapes of the kept states. Raises ValueError where the batch size is not known."""
         batch = self.input_spec[0].shape[0]
         if not batch:
-            raise ValueError(f'If a RNN is stateful, it needs to know its batch size (layer {self.name}). Specify it by '
-                             '`batch_input_shape` of the first layer of a Sequential model, or by `batch_shape` of the '
-                             'Input.')
+            raise ValueError('If a RNN is stateful, it needs to know its batch size. Specify that of the input of '
+                             f'{self.name}: by `batch_input_shape` of the first layer of a Sequential model, or by '
+                             '`batch_shape` of the Input.')
         return self._all_shapes((batch, *self.input_spec[0].shape[1:]))[1:]
 
     def reset_states(self, states=None):
@@ -296,7 +302,7 @@ class RNN(BuiltinLayer):
         config = super().get_config()
         if self._num_constants is not None:
             config['num_constants'] = self._num_constants
-        return {**config, 'cell': cell_config(self.cell)}
+        return {**config, 'cell': _recurrent_cells.cell_config(self.cell)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -325,7 +331,7 @@ def _run_custom(layer, inputs, states, constants, mask, training):
     return layer(inputs, initial_state=states, constants=constants, mask=mask, training=training, recorded=True)
 
 
-def _standardize_args(inputs, initial_state, constants, num_constants):
+def standardize_args(inputs, initial_state, constants, num_constants):
     """`inputs`, and lists (or None) of initial states and constants, which may also follow the input in a list."""
     if isinstance(inputs, list):
         assert initial_state is None and constants is None, 'states were given twice: after the input and by keyword'
@@ -336,33 +342,34 @@ def _standardize_args(inputs, initial_state, constants, num_constants):
     return inputs, *(None if x is None else to_list(x, allow_tuple=True) for x in (initial_state, constants))
 
 
-def call_with_states(call, layer, inputs, initial_state, constants, kwargs, specs):
-    """Calls a layer that takes states: those that Keras layers made become inputs of the call.
+def specs_of(tensors):
+    """The `InputSpec` of each tensor of a list; None for None."""
+    return None if tensors is None else [InputSpec(shape=K.int_shape(x)) for x in tensors]
 
-    `specs`: attribute of the layer -> tensors that it then describes.
+
+def call_with_states(call, layer, inputs, initial_state, constants, kwargs):
+    """Calls a layer with states and constants: those that Keras layers made become inputs of the call.
+
     Raises ValueError for a mix of tensors that Keras layers made and others.
     """
-    extra = [*(initial_state or ()), *(constants or ())]
-    if not extra:
-        return call(inputs, **kwargs)
-    for attribute, tensors in specs.items():
-        if tensors is not None:
-            setattr(layer, attribute, [InputSpec(shape=K.int_shape(x)) for x in tensors])
-    given = {'initial_state': initial_state, 'constants': constants}
-    kwargs = {**kwargs, **{k: v for k, v in given.items() if v is not None}}
+    given = {k: v for k, v in (('initial_state', initial_state), ('constants', constants)) if v is not None}
+    extra = [x for tensors in given.values() for x in tensors]
     from_layers = [K.is_keras_tensor(x) for x in extra]
     if not any(from_layers):
-        return call(inputs, **kwargs)
+        return call(inputs, **given, **kwargs)
     if not all(from_layers):
-        raise ValueError(f'The initial state or constants of the RNN layer {layer.name} cannot be specified with a mix of '
-                         'Keras tensors and non-Keras tensors (a "Keras tensor" is a tensor that was returned by a '
+        raise ValueError(f'The initial state or constants of the RNN layer {layer.name} cannot be specified with a mix '
+                         'of Keras tensors and non-Keras tensors (a "Keras tensor" is a tensor that was returned by a '
                          'Keras layer, or by `Input`)')
     plain_spec = layer.input_spec
-    layer.input_spec = [*plain_spec, *(InputSpec(shape=K.int_shape(x)) for x in extra)]
+    layer.input_spec = [*plain_spec, *specs_of(extra)]
     try:
-        return call([inputs, *extra], **kwargs)
+        output = call([inputs, *extra], **given, **kwargs)
     finally:
         layer.input_spec = plain_spec
+    node = layer.inbound_nodes[-1]  # its inputs say already what the states and constants are
+    node.arguments = {k: v for k, v in node.arguments.items() if k not in given}
+    return output
 
 
 class _CellLayer(RNN):
@@ -382,8 +389,8 @@ class _CellLayer(RNN):
 
     def __init__(self, settings, kwargs):
         if settings.get('implementation') == 0:
-            warnings.warn('`implementation=0` has been deprecated, and now defaults to `implementation=1`. Please update '
-                          'your layer call.', stacklevel=4)
+            warnings.warn('`implementation=0` has been deprecated, and now defaults to `implementation=1`. Please '
+                          'update your layer call.', stacklevel=4)
         super().__init__(self.cell_class(**{name: settings[name] for name in self.cell_class.settings}),
                          **{name: settings[name] for name in RNN.settings}, **kwargs)
         self.configure(activity_regularizer=settings['activity_regularizer'])
@@ -407,9 +414,9 @@ class SimpleRNN(_CellLayer):
     Shapes, masks, states and the arguments from `return_sequences` on are those of `RNN`.
 
     Arguments:
-        units: size of the output. activation: name, function or None (default ``'tanh'``). use_bias: whether to add one.
-        dropout, recurrent_dropout: the rates at which features of the input, and of the state, are dropped in training;
-            what is dropped is drawn once a sequence. A rate of 1 or more drops nothing, as in Keras 2.2.4.
+        units: size of the output. activation: name, function or None (default ``'tanh'``). use_bias: whether to add
+            one. dropout, recurrent_dropout: the rates at which features of the input, and of the state, are dropped in
+            training; what is dropped is drawn once a sequence. A rate of 1 or more drops nothing, as in Keras 2.2.4.
         activity_regularizer: function of the output. The initializers, regularizers and constraints are those of the
             kernel (features, units), the recurrent kernel (units, units) and the bias (units).
     """
@@ -421,18 +428,19 @@ class SimpleRNN(_CellLayer):
                  recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None,
                  recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  recurrent_constraint=None, bias_constraint=None, dropout=0., recurrent_dropout=0.,
-                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False, **kwargs):
+                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False,
+                 **kwargs):
         if kwargs.pop('implementation', None) is not None:
-            warnings.warn('The `implementation` argument in `SimpleRNN` has been deprecated. Please remove it from your '
-                          'layer call.', stacklevel=3)
+            warnings.warn('The `implementation` argument in `SimpleRNN` has been deprecated. Please remove it from '
+                          'your layer call.', stacklevel=3)
         super().__init__(locals(), kwargs)
 
 
 class GRU(_CellLayer):
-    """Gated recurrent unit (Cho et al. 2014): shapes, masks and states as of `RNN`; further arguments as of `SimpleRNN`.
+    """Gated recurrent unit (Cho et al. 2014): shapes, masks and states as of `RNN`, other arguments as of `SimpleRNN`.
 
-    Keras' default applies the reset gate before the recurrent product (arXiv:1406.1078v3); ``reset_after=True`` after it
-    (arXiv:1406.1078v1), which with ``recurrent_activation='sigmoid'`` is cuDNN's and torch's GRU, and runs by their
+    Keras' default applies the reset gate before the recurrent product (arXiv:1406.1078v3), ``reset_after=True`` after
+    it (arXiv:1406.1078v1), which with ``recurrent_activation='sigmoid'`` is cuDNN's and torch's GRU, and runs by their
     kernel.
 
     Arguments:

@@ -66,7 +66,8 @@ CONVERSIONS = [
      (), {'unit_forget_bias': True, 'units': 3, 'recurrent_initializer': 'zero', 'implementation': 1}),
     ('generator_methods', (Generator,), {'samples_per_epoch': 20, 'max_q_size': 3, 'pickle_safe': True},
      (Generator,), {'steps_per_epoch': 2, 'use_multiprocessing': True, 'max_queue_size': 3}),
-    ('generator_methods', (), {'generator': 'g', 'samples_per_epoch': 20}, (), {'generator': 'g', 'steps_per_epoch': 20}),
+    ('generator_methods', (), {'generator': 'g', 'samples_per_epoch': 20},
+     (), {'generator': 'g', 'steps_per_epoch': 20}),
 ]
 
 
@@ -80,7 +81,7 @@ def test_conversions(name, args, kwargs, new_args, new_kwargs):
 
 @pytest.mark.parametrize('name', INTERFACES)
 def test_every_renamed_argument(name):
-    """Each old name alone becomes the new one; together with the new one it is refused; Keras-2 calls pass in silence."""
+    """Each old name becomes the new one; together with the new one it is refused; new names pass in silence."""
     row = INTERFACES[name]
     for old, new in row.renames.items():
         if old == 'samples_per_epoch' or (name, old) == ('separable_conv2d', 'init'):
@@ -124,7 +125,8 @@ def test_the_warning_shows_the_new_call():
     ('recurrent', {'forget_bias_init': 'zero'}, {}, 'The `forget_bias_init` argument has been ignored'),
     ('convlstm2d', {'forget_bias_init': 'zero'}, {}, 'The `forget_bias_init` argument has been ignored'),
     ('recurrent', {'input_dim': 3}, {'input_shape': (None, 3)}, 'The `input_dim` and `input_length` arguments'),
-    ('zeropadding2d', {'padding': {'top_pad': 1, 'right_pad': 2}}, {'padding': ((1, 0), (0, 2))}, 'The `padding` argument'),
+    ('zeropadding2d', {'padding': {'top_pad': 1, 'right_pad': 2}}, {'padding': ((1, 0), (0, 2))},
+     'The `padding` argument'),
     ('generator_methods', {'nb_val_samples': 9}, {'validation_steps': 9}, 'The semantics of the Keras 2 argument'),
 ])
 def test_warnings_of_their_own_point_at_the_call(name, kwargs, left, message):

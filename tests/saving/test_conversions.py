@@ -73,7 +73,7 @@ def test_kernels_of_keras1(layer, shape, to_old):
 
 def test_kernel_that_keras1_cannot_have_written():
     layer = built(L.Conv1D(4, 3), (7, 2))
-    with pytest.raises(InvalidModelFile, match=r'shape \(5, 5, 5, 5\) .* 4 filters of length 3'):
+    with pytest.raises(InvalidModelFile, match=r'shape \(5, 5, 5, 5\) .*\(4 filters of length 3\)'):
         preprocess_weights_for_loading(layer, [np.zeros((5, 5, 5, 5)), np.zeros(4)], '1')
 
 

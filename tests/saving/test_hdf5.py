@@ -248,8 +248,9 @@ def test_hostile_weights_are_refused(tmp_path, kind):
 def test_broken_attributes_are_refused(tmp_path, value, message):
     with h5py.File(tmp_path / 'f.h5', 'w') as f:
         f.attrs['names'] = value
-    with opened(tmp_path / 'f.h5') as reader, pytest.raises(InvalidModelFile, match=f'names of "/" of .*{message}'):
+    with opened(tmp_path / 'f.h5') as reader, pytest.raises(InvalidModelFile, match=message) as error:
         reader.names('names')
+    assert 'attribute names of "/" of' in str(error.value)
 
 
 def test_files_that_are_no_model(tmp_path):

@@ -80,7 +80,7 @@ def test_numbers_that_numpy_put_into_yaml():
     text = GOLDENS['activations_noise__relu_all'].read('yaml').decode()
     assert 'numpy.core.multiarray._reconstruct' in text
     layer = model_from_yaml(text).layers[2]
-    np.testing.assert_allclose([layer.max_value, layer.negative_slope, layer.threshold], [1.2, .1, .3], rtol=1e-6)
+    np.testing.assert_allclose([layer.max_value, layer.negative_slope, layer.threshold], [1.2, .3, .25], rtol=1e-6)
 
 
 # ------------------------------------------------------------ saving

@@ -1,0 +1,348 @@
+"""Layers around other layers: one applied at every time step, one run in both directions of time."""
+import copy
+
+import torch
+
+from .. import backend as K
+from ..backend import state
+from ..backend.symbolic import op
+from ..engine.base_layer import InputSpec, Layer
+from ..engine.network import Network
+from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, to_list
+from . import recurrent
+from .core import Lambda
+
+__all__ = ['Bidirectional', 'InputSpec', 'Layer', 'TimeDistributed', 'Wrapper', 'has_arg', 'object_list_uid']
+
+
+class Wrapper(Layer):
+    """Base of layers that use another one, `layer`: its weights, losses and updates count as the wrapper's own."""
+
+    def __init__(self, layer, **kwargs):
+        self.layer = layer
+        self._input_map = {}  # uid of inputs of the wrapper -> what the wrapped layer was called on
+        super().__init__(**kwargs)
+
+    def __getstate__(self):
+        return {**super().__getstate__(), '_input_map': {}}
+
+    def build(self, input_shape=None):
+        self.built = True
+
+    @property
+    def activity_regularizer(self):
+        return getattr(self.layer, 'activity_regularizer', None)
+
+    @property
+    def trainable(self):
+        return self.layer.trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        if 'layer' in self._modules:  # not yet while the module is being made
+            self.layer.trainable = value
+
+    @property
+    def trainable_weights(self):
+        return self.layer.trainable_weights
+
+    @property
+    def non_trainable_weights(self):
+        return self.layer.non_trainable_weights
+
+    @property
+    def updates(self):
+        return self.layer.updates
+
+    def get_updates_for(self, inputs=None):
+        inner = inputs if inputs is None else self._input_map.get(object_list_uid(inputs), inputs)
+        return self.layer.get_updates_for(inner) + super().get_updates_for(inputs)
+
+    @property
+    def losses(self):
+        return self.layer.losses
+
+    def get_losses_for(self, inputs=None):
+        return (self.layer.get_losses_for(None) if inputs is None else []) + super().get_losses_for(inputs)
+
+    def get_weights(self):
+        return self.layer.get_weights()
+
+    def set_weights(self, weights):
+        self.layer.set_weights(weights)
+
+    def get_config(self):
+        return {**super().get_config(),
+                'layer': {'class_name': type(self.layer).__name__, 'config': self.layer.get_config()}}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        from . import deserialize
+        config = dict(config)
+        return cls(deserialize(config.pop('layer'), custom_objects=custom_objects), **config)
+
+
+@op
+def _merge_time(x):
+    """(batch, time, ...) to (batch * time, ...)."""
+    return x.flatten(0, 1)
+
+
+@op
+def _split_time(y, like):
+    """(batch * time, ...) to (batch, time, ...), with the batch and time of `like`."""
+    return y.unflatten(0, like.shape[:2])
+
+
+@op(callbacks=True)
+def _each_step(layer, inputs, kwargs):
+    """`layer` at each time step of `inputs` by itself."""
+    steps = inputs.unbind(1)
+    if inputs.is_meta:  # all steps have the shapes of the first
+        return layer.call(steps[0], **kwargs).unsqueeze(1).expand(-1, len(steps), *[-1] * (inputs.dim() - 2))
+    return torch.stack([layer.call(step, **kwargs) for step in steps], 1)
+
+
+def _treats_samples_alone(layer):
+    """Whether `layer` can take the time steps of all samples as one larger batch, whatever the batch size is."""
+    if isinstance(layer, Network):
+        return all(map(_treats_samples_alone, layer.layers))
+    if isinstance(layer, Wrapper):
+        return _treats_samples_alone(layer.layer)
+    return type(layer).__module__.startswith(__name__.partition('.')[0]) and not (
+        isinstance(layer, Lambda) or layer.stateful)
+
+
+class TimeDistributed(Wrapper):
+    """Applies `layer` to every time step: (batch, time, ...) to (batch, time, ...), whatever it makes of (batch, ...).
+
+    All time steps go through the layer at once, as a batch of batch * time. Where the batch size is fixed and the layer
+    is stateful or a script's own, which may rely on that size, it is called step by step instead, without a mask.
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(layer, **kwargs)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if len(input_shape) < 3:
+            raise ValueError(f'Layer {self.name}: `TimeDistributed` needs inputs of at least 3 dimensions (batch, '
+                             f'time, ...). Received the shape {tuple(input_shape)}.')
+        self.input_spec = InputSpec(shape=input_shape)
+        if not self.layer.built:
+            self.layer._build_from([(input_shape[0], *input_shape[2:])])
+        self.built = True
+
+    def compute_output_shape(self, input_shape):
+        batch, time, *sizes = input_shape
+        inner = self.layer.compute_output_shape((batch, *sizes))
+        return (inner[0], time, *inner[1:])
+
+    def call(self, inputs, training=None, mask=None):
+        kwargs = {'training': training} if has_arg(self.layer.call, 'training') else {}
+        live = state.is_running()
+        fixed_batch = K.int_shape(inputs)[0] is not None and not live
+        if fixed_batch and not _treats_samples_alone(self.layer):
+            return _each_step(self.layer, inputs, kwargs)
+        if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
+            kwargs['mask'] = _merge_time(mask)
+        merged = _merge_time(inputs)
+        if not live:
+            self._input_map[object_list_uid(inputs)] = merged
+        return _split_time(self.layer.call(merged, **kwargs), inputs)
+
+    def compute_mask(self, inputs, mask=None):
+        if K.int_shape(inputs)[0] is not None:
+            return mask
+        merged = self._input_map[object_list_uid(inputs)]
+        inner = self.layer.compute_mask(merged, None if mask is None else _merge_time(mask))
+        if inner is not None:
+            return _split_time(inner, inputs)
+        for _ in range(2, 0 if mask is None else K.ndim(mask)):
+            mask = K.any(mask, axis=-1)
+        return mask
+
+
+@op
+def _merged(forward, backward, mode, sequences):
+    """The outputs of both directions as one; those of a backward sequence are turned round first."""
+    if sequences:
+        backward = backward.flip(1)
+    if mode == 'concat':
+        return torch.cat([forward, backward], -1)
+    if mode == 'mul':
+        return forward * backward
+    total = forward + backward
+    return total / 2 if mode == 'ave' else total
+
+
+class Bidirectional(Wrapper):
+    """Runs a recurrent layer and a copy of it that goes through time the other way, and merges their outputs.
+
+    Arguments:
+        layer: an `RNN`, such as ``LSTM(32)``.
+        merge_mode: ``'concat'`` (along the last axis), ``'sum'``, ``'mul'``, ``'ave'`` (the mean), or None for a list
+            of the two outputs.
+        weights: arrays to start from, those of the forward layer first.
+
+    Output: shape and masks of the layer's, with the features doubled for 'concat'; with `return_state` the states of
+    both follow, the forward ones first. `initial_state` is a list in that order. As in Keras 2.2.4, a model does not
+    count it as stateful: only training carries states from batch to batch, and ``reset_states`` is to be called on it.
+    Raises ValueError for another `merge_mode` and for an odd number of initial states.
+    """
+
+    def __init__(self, layer, merge_mode='concat', weights=None, **kwargs):
+        if merge_mode not in ('sum', 'mul', 'ave', 'concat', None):
+            raise ValueError('Invalid merge mode. Merge mode should be one of {"sum", "mul", "ave", "concat", None}. '
+                             f'Received: {merge_mode!r}')
+        self.forward_layer, self.backward_layer = copy.copy(layer), _turned_round(layer)
+        self.forward_layer.name = f'forward_{layer.name}'
+        self.backward_layer.name = f'backward_{layer.name}'
+        self.merge_mode = merge_mode
+        if weights:
+            half = len(weights) // 2
+            self.forward_layer._initial_weights, self.backward_layer._initial_weights = weights[:half], weights[half:]
+        self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
+        super().__init__(layer, **kwargs)
+        # The layer that was given only tells the configuration; a submodule, it would bring the forward weights twice.
+        del self.layer
+        self.__dict__['layer'] = layer
+        self.supports_masking = True
+        self.input_spec = layer.input_spec
+        self._num_constants = None
+
+    def _both(self):
+        return [self.forward_layer, self.backward_layer]
+
+    @property
+    def trainable(self):
+        return self.__dict__.get('_trainable', True)
+
+    @trainable.setter
+    def trainable(self, value):
+        self.__dict__['_trainable'] = value
+        for name in ('forward_layer', 'backward_layer'):
+            if name in self._modules:
+                self._modules[name].trainable = value
+
+    def build(self, input_shape):
+        for layer in self._both():
+            with K.name_scope(layer.name):
+                layer._build_from(to_list(input_shape))
+        self.built = True
+
+    def compute_output_shape(self, input_shape):
+        shapes = self.forward_layer.compute_output_shape(input_shape)
+        output, *states = shapes if self.return_state else [shapes]
+        if self.merge_mode == 'concat':
+            output = (*output[:-1], output[-1] * 2)
+        outputs = [output] * (1 if self.merge_mode else 2) + states * 2
+        return outputs if len(outputs) > 1 else output
+
+    def compute_mask(self, inputs, mask):
+        mask = mask[0] if isinstance(mask, list) else mask
+        masks = [mask if self.return_sequences else None] * (1 if self.merge_mode else 2)
+        if self.return_state:
+            masks += [None] * (2 * len(self.forward_layer.states))
+        return masks if len(masks) > 1 else masks[0]
+
+    def __call__(self, inputs, initial_state=None, constants=None, **kwargs):
+        inputs, initial_state, constants = recurrent.standardize_args(inputs, initial_state, constants,
+                                                                      self._num_constants)
+        if initial_state is not None and len(initial_state) % 2:
+            raise ValueError('When passing `initial_state` to a Bidirectional RNN, the state should be a list '
+                             'containing the states of the underlying RNNs, forward and backward. Found: '
+                             f'{initial_state} (layer {self.name})')
+        if constants is not None:
+            self._num_constants = len(constants)
+        for layer, states in zip(self._both(), _halves(initial_state)):
+            if initial_state is not None or constants is not None:
+                layer.describe_states(recurrent.specs_of(states), recurrent.specs_of(constants))
+        return recurrent.call_with_states(super().__call__, self, inputs, initial_state, constants, kwargs)
+
+    def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
+        if isinstance(inputs, (list, tuple)):
+            inputs, initial_state, constants = recurrent.standardize_args(list(inputs), None, None, self._num_constants)
+        given = {'training': training, 'mask': mask, 'constants': constants}
+        results = []
+        for layer, states in zip(self._both(), _halves(initial_state)):
+            kwargs = {name: value for name, value in given.items() if has_arg(layer.call, name)}
+            if states is not None and has_arg(layer.call, 'initial_state'):
+                kwargs['initial_state'] = states
+            results.append(layer.call(inputs, **kwargs))
+        (forward, *states), (backward, *more) = results if self.return_state else ([r] for r in results)
+        if self.merge_mode is None:
+            outputs = [forward, K.reverse(backward, 1) if self.return_sequences else backward]
+        else:
+            outputs = [_merged(forward, backward, self.merge_mode, self.return_sequences)]
+        outputs += states + more
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    def reset_states(self):
+        """Sets the states that both layers keep to zero."""
+        for layer in self._both():
+            layer.reset_states()
+
+    @property
+    def trainable_weights(self):
+        return [w for layer in self._both() for w in layer.trainable_weights]
+
+    @property
+    def non_trainable_weights(self):
+        return [w for layer in self._both() for w in layer.non_trainable_weights]
+
+    def get_weights(self):
+        return [array for layer in self._both() for array in layer.get_weights()]
+
+    def set_weights(self, weights):
+        for layer, half in zip(self._both(), _halves(weights)):
+            layer.set_weights(half)
+
+    @property
+    def updates(self):
+        return [update for layer in self._both() for update in layer.updates]
+
+    def get_updates_for(self, inputs=None):
+        return Layer.get_updates_for(self, inputs) + [
+            update for layer in self._both() for update in layer.get_updates_for(inputs)]
+
+    @property
+    def losses(self):
+        return [loss for layer in self._both() for loss in layer.losses]
+
+    def get_losses_for(self, inputs=None):
+        return Layer.get_losses_for(self, inputs) + [
+            loss for layer in self._both() for loss in layer.get_losses_for(inputs)]
+
+    @property
+    def constraints(self):
+        """Empty since Keras 2: a constraint belongs to its weight."""
+        return {}
+
+    def get_config(self):
+        config = {**super().get_config(), 'merge_mode': self.merge_mode}
+        if self._num_constants is not None:
+            config['num_constants'] = self._num_constants
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        num_constants = config.pop('num_constants', None)
+        layer = super().from_config(config, custom_objects)
+        layer._num_constants = num_constants
+        return layer
+
+
+def _halves(items):
+    half = None if items is None else len(items) // 2
+    return (None, None) if items is None else (items[:half], items[half:])
+
+
+def _turned_round(layer):
+    """A new layer with the configuration of a recurrent one, but the other direction of time."""
+    config = layer.get_config()
+    config['go_backwards'] = not config['go_backwards']
+    cells = getattr(getattr(layer, 'cell', None), 'cells', [getattr(layer, 'cell', None)])
+    with CustomObjectScope({type(cell).__name__: type(cell) for cell in cells}):
+        return type(layer).from_config(config)

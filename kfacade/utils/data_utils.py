@@ -1,0 +1,341 @@
+"""Files from the net, and batches made in parallel while the model trains."""
+import hashlib
+import itertools
+import multiprocessing
+import os
+import queue
+import random
+import shutil
+import tarfile
+import threading
+import warnings
+import zipfile
+from multiprocessing.pool import ThreadPool
+from urllib.error import HTTPError, URLError
+from urllib.request import urlretrieve
+
+import numpy as np
+
+from .progbar import Progbar
+
+# ---------------------------------------------------------------- files
+
+
+def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_subdir='datasets', hash_algorithm='auto',
+             extract=False, archive_format='auto', cache_dir=None):
+    """Path of a file in the cache, downloaded if it is not there or has another hash than it should.
+
+    Arguments:
+        fname: name of the file, or an absolute path.
+        origin: address to download it from.
+        untar: the file is ``<fname>.tar.gz``, holding `fname`, which is unpacked and returned.
+        md5_hash: old form of `file_hash`.
+        file_hash: md5 or sha256 hash that the file should have.
+        cache_subdir: folder below `cache_dir`, or an absolute path.
+        hash_algorithm: 'md5', 'sha256' or 'auto' (by the length of `file_hash`).
+        extract: unpack the file next to itself.
+        archive_format: 'tar', 'zip', a list of them to try, 'auto' for both, or None for none.
+        cache_dir: default ``~/.keras``, or ``/tmp/.keras`` where that cannot be written to.
+
+    Raises an Exception that names the address when the download fails, ValueError for an archive with paths that
+    lead out of the folder. Neither leaves a partial file behind.
+    """
+    if md5_hash is not None and file_hash is None:
+        file_hash, hash_algorithm = md5_hash, 'md5'
+    base = os.path.expanduser(cache_dir or os.path.join('~', '.keras'))
+    if not os.access(base, os.W_OK):
+        base = os.path.join('/tmp', '.keras')
+    folder = os.path.join(base, cache_subdir)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, fname)
+    archive = path + '.tar.gz' if untar else path
+
+    outdated = os.path.exists(archive) and file_hash is not None and not validate_file(
+        archive, file_hash, hash_algorithm)
+    if outdated:
+        print(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
+              f'hash does not match the original value of {file_hash} so we will re-download the data.')
+    if outdated or not os.path.exists(archive):
+        _download(origin, archive)
+        if file_hash is not None and not validate_file(archive, file_hash, hash_algorithm):
+            warnings.warn(f'The file downloaded from {origin} does not have the expected hash {file_hash}.',
+                          stacklevel=2)
+    if untar and not os.path.exists(path):
+        try:
+            _extract_archive(archive, folder, 'tar')
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+    elif extract:
+        _extract_archive(archive, folder, archive_format)
+    return path
+
+
+def _download(origin, path):
+    print('Downloading data from', origin)
+    partial = f'{path}.{os.getpid()}.part'
+    bar = None
+
+    def show(count, block_size, total):
+        nonlocal bar
+        if bar is None:
+            bar = Progbar(total if total > 0 else None)
+        else:
+            bar.update(count * block_size)
+    try:
+        urlretrieve(origin, partial, show)
+        os.replace(partial, path)
+    except HTTPError as error:
+        raise Exception(f'URL fetch failure on {origin}: {error.code} -- {error.msg}') from error
+    except URLError as error:
+        raise Exception(f'URL fetch failure on {origin}: {error.errno} -- {error.reason}') from error
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def _hash_file(fpath, algorithm='sha256', chunk_size=65535):
+    """The hash of a file, as hexadecimal text."""
+    hasher = hashlib.sha256() if algorithm == 'sha256' else hashlib.md5()
+    with open(fpath, 'rb') as file:
+        for chunk in iter(lambda: file.read(chunk_size), b''):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def validate_file(fpath, file_hash, algorithm='auto', chunk_size=65535):
+    """Whether a file has this md5 or sha256 hash ('auto': which of them, its length tells)."""
+    if algorithm == 'auto':
+        algorithm = 'sha256' if len(file_hash) == 64 else 'md5'
+    return _hash_file(fpath, algorithm, chunk_size) == str(file_hash)
+
+
+def _extract_archive(file_path, path='.', archive_format='auto'):
+    """Unpacks a tar or zip file into the folder `path`. Returns whether it was one of the formats asked for.
+
+    An archive with members that would land outside the folder, or with links or devices that lead there, is refused.
+    """
+    formats = ['tar', 'zip'] if archive_format == 'auto' else archive_format or []
+    for kind in [formats] if isinstance(formats, str) else formats:
+        if kind == 'tar' and tarfile.is_tarfile(file_path):
+            with tarfile.open(file_path) as archive:
+                _check_paths(file_path, path, archive.getnames())
+                archive.extractall(path, filter='data')
+            return True
+        if kind == 'zip' and zipfile.is_zipfile(file_path):
+            with zipfile.ZipFile(file_path) as archive:
+                _check_paths(file_path, path, archive.namelist())
+                archive.extractall(path)
+            return True
+    return False
+
+
+def _check_paths(archive, folder, names):
+    folder = os.path.realpath(folder)
+    for name in names:
+        if os.path.commonpath([folder, os.path.realpath(os.path.join(folder, name))]) != folder:
+            raise ValueError(f'The archive {archive} was not unpacked: its member {name!r} would be written outside of '
+                             f'{folder}.')
+
+
+# ---------------------------------------------------------------- batches in parallel
+
+class Sequence:
+    """Base of data sets that give batches by index: safe to read from many threads and processes at once.
+
+    Subclasses define ``__getitem__(index)``, which returns a batch ``(x, y)`` or ``(x, y, sample_weight)``, and
+    ``__len__``, the number of batches; and ``on_epoch_end``, if something is to change between epochs.
+    """
+
+    def __getitem__(self, index):
+        raise NotImplementedError(f'{type(self).__name__} must define `__getitem__(index)`, which returns a batch.')
+
+    def __len__(self):
+        raise NotImplementedError(f'{type(self).__name__} must define `__len__()`, the number of batches.')
+
+    def on_epoch_end(self):
+        """Called after each epoch."""
+
+    def __iter__(self):
+        """The batches of one epoch."""
+        return (self[i] for i in range(len(self)))
+
+
+# What the workers read from, by the uid of the enqueuer. A process gets its own copy when its pool starts.
+_SHARED_SEQUENCES = {}
+_uids = itertools.count()
+
+
+def init_pool(seqs):
+    """First thing that a worker process does: keeps the sequences."""
+    global _SHARED_SEQUENCES
+    _SHARED_SEQUENCES = seqs
+
+
+def init_pool_generator(gens, random_seed=None):
+    """First thing that a worker process does: keeps the generators, and seeds numpy by `random_seed` plus its pid."""
+    init_pool(gens)
+    if random_seed is not None:
+        np.random.seed(random_seed + os.getpid())
+
+
+def get_index(uid, i):
+    """In a worker: batch `i` of the sequence of enqueuer `uid`."""
+    return _SHARED_SEQUENCES[uid][i]
+
+
+def next_sample(uid):
+    """In a worker: the next batch of the generator of enqueuer `uid`."""
+    return next(_SHARED_SEQUENCES[uid])
+
+
+class SequenceEnqueuer:
+    """Base of what makes batches ahead in threads or processes: `start()`, iterate over `get()`, `stop()`.
+
+    Arguments:
+        sequence: where the batches come from.
+        use_multiprocessing: processes instead of threads.
+    """
+
+    def __init__(self, sequence, use_multiprocessing=False):
+        self.sequence = sequence
+        self.use_multiprocessing = use_multiprocessing
+        self.uid = next(_uids)
+        self.workers = 0
+        self.queue = None
+        self.run_thread = None
+        self.stop_signal = None
+
+    def is_running(self):
+        """Whether it was started and not stopped."""
+        return self.stop_signal is not None and not self.stop_signal.is_set()
+
+    def start(self, workers=1, max_queue_size=10):
+        """Starts `workers` threads or processes, which go ahead by at most `max_queue_size` batches."""
+        self.workers = workers
+        self.queue = queue.Queue(max_queue_size)
+        self.stop_signal = threading.Event()
+        self.run_thread = threading.Thread(target=self._run_or_report, daemon=True)
+        self.run_thread.start()
+
+    def stop(self, timeout=None):
+        """Stops the workers and waits for them, at most `timeout` seconds."""
+        self.stop_signal.set()
+        with self.queue.mutex:
+            self.queue.queue.clear()
+            self.queue.unfinished_tasks = 0
+            self.queue.not_full.notify_all()
+            self.queue.all_tasks_done.notify_all()
+        self.run_thread.join(timeout)
+        _SHARED_SEQUENCES.pop(self.uid, None)
+
+    def get(self):
+        """Generator of the batches in order; None is left out. An error in a worker stops all and is raised here."""
+        try:
+            while self.is_running():
+                batch = self.queue.get().get()
+                self.queue.task_done()
+                if batch is not None:
+                    yield batch
+        except Exception as error:
+            yield from self._after(error)
+
+    def _after(self, error):
+        """The batches that still come after an error in a worker; usually none, but the error itself."""
+        self.stop()
+        raise error
+
+    def _run_or_report(self):
+        try:
+            self._run()
+        except Exception as error:  # raised where somebody waits for a batch, else they would wait for ever
+            self.queue.put(_Failed(error))
+
+    def _run(self):
+        """Runs in a thread of its own: puts the workers' results, still pending, into the queue."""
+        raise NotImplementedError(f'{type(self).__name__} must define `_run()`.')
+
+    def _pool(self, initializer, *arguments):
+        """A new pool of workers, who see the sequence as it is now."""
+        _SHARED_SEQUENCES[self.uid] = self.sequence
+        if not self.use_multiprocessing:
+            return ThreadPool(self.workers)
+        return multiprocessing.Pool(self.workers, initializer, (_SHARED_SEQUENCES, *arguments))
+
+    def _put(self, pool, function, *arguments):
+        if self.is_running():
+            self.queue.put(pool.apply_async(function, (self.uid, *arguments)))
+
+
+class _Failed:
+    """Stands in the queue for a result, when there cannot be one."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def get(self):
+        raise self.error
+
+
+class OrderedEnqueuer(SequenceEnqueuer):
+    """Makes the batches of a `Sequence` ahead, epoch after epoch, in order.
+
+    `shuffle`: a new order for each epoch, from Python's ``random``. After each epoch, when all its batches were taken,
+    the sequence's `on_epoch_end` is called, and processes are started anew to see what it changed.
+    """
+
+    def __init__(self, sequence, use_multiprocessing=False, shuffle=False):
+        super().__init__(sequence, use_multiprocessing)
+        self.shuffle = shuffle
+
+    def _run(self):
+        order = list(range(len(self.sequence)))
+        while self.is_running():
+            if self.shuffle:
+                random.shuffle(order)
+            with self._pool(init_pool) as pool:
+                for i in order:
+                    self._put(pool, get_index, i)
+                self._wait_until_taken()
+            if self.is_running():
+                self.sequence.on_epoch_end()
+
+    def _wait_until_taken(self):
+        with self.queue.all_tasks_done:
+            while self.queue.unfinished_tasks and self.is_running():
+                self.queue.all_tasks_done.wait()
+
+
+class GeneratorEnqueuer(SequenceEnqueuer):
+    """Makes the batches of a generator ahead. With several processes each runs its own copy of it.
+
+    `random_seed`: base of numpy's seed in each process. `wait_time` no longer means anything.
+    """
+
+    def __init__(self, sequence, use_multiprocessing=False, wait_time=None, random_seed=None):
+        super().__init__(sequence, use_multiprocessing)
+        self.random_seed = random_seed
+        if wait_time is not None:
+            warnings.warn('`wait_time` is not used anymore.', DeprecationWarning, stacklevel=2)
+
+    def _run(self):
+        with self._pool(init_pool_generator, self.random_seed) as pool:
+            while self.is_running():
+                self._put(pool, next_sample)
+
+    def _after(self, error):
+        if isinstance(error, StopIteration):
+            return self._last_batches()
+        if 'generator already executing' in str(error):
+            self.stop()
+            raise RuntimeError('Your generator is NOT thread-safe. Keras requires a thread-safe generator when '
+                               '`use_multiprocessing=False, workers > 1`. For more information see issue #1638.'
+                               ) from error
+        return super()._after(error)
+
+    def _last_batches(self):
+        """What other workers still made while one of them met the end."""
+        for result in [self.queue.get() for _ in range(self.queue.qsize())]:
+            result.wait()
+            if result.successful() and result.get() is not None:
+                yield result.get()

@@ -1,0 +1,277 @@
+"""Downloads (from this disk) and batches made ahead."""
+import hashlib
+import io
+import os
+import random
+import tarfile
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+
+from kfacade.utils import data_utils
+from kfacade.utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence, get_file, validate_file
+
+TEXT = b'some data'
+MD5, SHA256 = hashlib.md5(TEXT).hexdigest(), hashlib.sha256(TEXT).hexdigest()
+
+
+# ---------------------------------------------------------------- files
+
+@pytest.fixture
+def origin(tmp_path):
+    path = tmp_path / 'origin'
+    path.write_bytes(TEXT)
+    return path.as_uri()
+
+
+def content(path):
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+@pytest.fixture
+def cache(tmp_path):
+    path = tmp_path / 'cache'
+    path.mkdir()
+    return str(path)
+
+
+def test_get_file_downloads_once(origin, cache, capsys):
+    path = get_file('name', origin, cache_dir=cache, file_hash=MD5)
+    assert path == os.path.join(cache, 'datasets', 'name')
+    assert content(path) == TEXT
+    assert capsys.readouterr().out.startswith(f'Downloading data from {origin}\n')
+    assert get_file('name', origin + '-gone', cache_dir=cache) == path
+    assert capsys.readouterr().out == ''
+    assert os.listdir(os.path.dirname(path)) == ['name']
+
+
+def test_get_file_replaces_what_has_another_hash(origin, cache, capsys):
+    path = get_file('name', origin, cache_dir=cache, cache_subdir='models')
+    with open(path, 'wb') as file:
+        file.write(b'damaged')
+    assert get_file('name', origin, cache_dir=cache, cache_subdir='models', file_hash=SHA256) == path
+    assert content(path) == TEXT
+    assert ('A local file was found, but it seems to be incomplete or outdated because the auto file hash does not '
+            f'match the original value of {SHA256} so we will re-download the data.\n') in capsys.readouterr().out
+
+
+def test_get_file_warns_of_a_download_with_another_hash(origin, cache):
+    with pytest.warns(UserWarning, match='does not have the expected hash 123'):
+        get_file('name', origin, cache_dir=cache, md5_hash='123')
+
+
+def test_get_file_tells_what_failed(origin, cache):
+    with pytest.raises(Exception, match='^URL fetch failure on file:.*-gone: None -- .*No such file'):
+        get_file('name', origin + '-gone', cache_dir=cache)
+    assert os.listdir(os.path.join(cache, 'datasets')) == []
+
+
+def test_validate_file(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(TEXT)
+    for file_hash, algorithm, valid in ((MD5, 'auto', True), (MD5, 'md5', True), (SHA256, 'auto', True),
+                                        (SHA256, 'sha256', True), (SHA256, 'md5', False), (MD5[::-1], 'auto', False)):
+        assert validate_file(path, file_hash, algorithm) is valid
+
+
+def archive_of(path, kind, *names):
+    """An archive whose members all hold the same text."""
+    if kind == 'zip':
+        with zipfile.ZipFile(path, 'w') as archive:
+            for name in names:
+                archive.writestr(name, TEXT)
+    else:
+        with tarfile.open(path, 'w:gz') as archive:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(TEXT)
+                archive.addfile(member, io.BytesIO(TEXT))
+    return path.as_uri()
+
+
+@pytest.mark.parametrize('kind', ['tar', 'zip'])
+def test_extract(tmp_path, cache, kind):
+    origin = archive_of(tmp_path / 'archive', kind, 'folder/a')
+    path = get_file('name', origin, cache_dir=cache, extract=True)
+    folder = os.path.dirname(path)
+    assert sorted(os.listdir(folder)) == ['folder', 'name']
+    assert content(os.path.join(folder, 'folder', 'a')) == TEXT
+
+
+@pytest.mark.parametrize('kind, archive_format', [('tar', 'zip'), ('zip', 'tar'), ('tar', None), ('tar', [])])
+def test_only_formats_asked_for_are_extracted(tmp_path, cache, kind, archive_format):
+    origin = archive_of(tmp_path / 'archive', kind, 'a')
+    path = get_file('name', origin, cache_dir=cache, extract=True, archive_format=archive_format)
+    assert os.listdir(os.path.dirname(path)) == ['name']
+
+
+def test_untar(tmp_path, cache):
+    origin = archive_of(tmp_path / 'archive', 'tar', 'data/a')
+    path = get_file('data', origin, cache_dir=cache, untar=True)
+    assert path == os.path.join(cache, 'datasets', 'data') and os.listdir(path) == ['a']
+    assert os.path.exists(path + '.tar.gz')
+
+
+@pytest.mark.parametrize('kind', ['tar', 'zip'])
+@pytest.mark.parametrize('name', ['../../outside', '/tmp/kfacade-outside'])
+def test_an_archive_cannot_write_outside(tmp_path, cache, kind, name):
+    origin = archive_of(tmp_path / 'archive', kind, 'inside', name)
+    with pytest.raises(ValueError, match='would be written outside'):
+        get_file('name', origin, cache_dir=cache, extract=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['name']
+    assert sorted(os.listdir(tmp_path)) == ['archive', 'cache']
+
+
+def test_an_archive_cannot_link_outside(tmp_path, cache):
+    path = tmp_path / 'archive'
+    with tarfile.open(path, 'w:gz') as archive:
+        link = tarfile.TarInfo('link')
+        link.type, link.linkname = tarfile.SYMTYPE, '/etc'
+        archive.addfile(link)
+    with pytest.raises(tarfile.FilterError):
+        get_file('name', path.as_uri(), cache_dir=cache, extract=True)
+
+
+# ---------------------------------------------------------------- batches
+
+class Numbers(Sequence):
+    """Batches (i, epoch), slower for lower i."""
+
+    def __init__(self, n=5, wait=0.):
+        self.n, self.wait, self.epoch = n, wait, 0
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        time.sleep(self.wait * (self.n - index))
+        return index, self.epoch
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def take(enqueuer, n, **options):
+    """The first n batches."""
+    enqueuer.start(**options)
+    batches = enqueuer.get()
+    try:
+        return [next(batches) for _ in range(n)]
+    finally:
+        enqueuer.stop()
+        assert not enqueuer.is_running() and not enqueuer.run_thread.is_alive()
+        assert enqueuer.uid not in data_utils._SHARED_SEQUENCES
+
+
+def test_sequence():
+    assert list(Numbers()) == [(i, 0) for i in range(5)]
+    for call in (len, lambda x: x[0]):
+        with pytest.raises(NotImplementedError, match='Sequence must define'):
+            call(Sequence())
+
+
+@pytest.mark.parametrize('processes, workers', [(False, 1), (False, 4), (True, 2)])
+def test_batches_come_in_order(processes, workers):
+    enqueuer = OrderedEnqueuer(Numbers(wait=.002), use_multiprocessing=processes)
+    assert take(enqueuer, 12, workers=workers, max_queue_size=3) == [
+        (i % 5, i // 5) for i in range(12)]
+
+
+def test_batches_are_shuffled_anew_each_epoch():
+    random.seed(1)
+    first, second, order = list(range(5)), [], list(range(5))
+    random.shuffle(order)
+    first = list(order)
+    random.shuffle(order)
+    second = list(order)
+    random.seed(1)
+    assert take(OrderedEnqueuer(Numbers(), shuffle=True), 10) == [(i, 0) for i in first] + [(i, 1) for i in second]
+
+
+def test_none_is_left_out():
+    class Gaps(Numbers):
+        def __getitem__(self, index):
+            return None if index % 2 else index
+    assert take(OrderedEnqueuer(Gaps(6)), 4) == [0, 2, 4, 0]
+    assert take(GeneratorEnqueuer(iter([1, None, 2])), 2) == [1, 2]
+
+
+@pytest.mark.parametrize('processes', [False, True])
+def test_errors_reach_who_waits(processes):
+    class Broken(Numbers):
+        def __getitem__(self, index):
+            raise IndexError('no such batch')
+    with pytest.raises(IndexError, match='no such batch'):
+        take(OrderedEnqueuer(Broken(), processes), 1)
+
+
+def test_errors_between_epochs_reach_who_waits():
+    class Broken(Numbers):
+        def on_epoch_end(self):
+            raise OSError('no more data')
+    with pytest.raises(OSError, match='no more data'):
+        take(OrderedEnqueuer(Broken()), 6)
+
+
+def test_stop_in_the_middle():
+    enqueuer = OrderedEnqueuer(Numbers(100))
+    assert take(enqueuer, 2, workers=3, max_queue_size=2) == [(0, 0), (1, 0)]
+    assert take(enqueuer, 3) == [(0, 0), (1, 0), (2, 0)]
+
+
+@pytest.mark.parametrize('processes', [False, True])
+def test_generator(processes):
+    enqueuer = GeneratorEnqueuer((i * i for i in range(1000)), processes)
+    assert take(enqueuer, 5) == [0, 1, 4, 9, 16]
+
+
+def test_a_generator_that_ends():
+    enqueuer = GeneratorEnqueuer(iter(range(3)))
+    enqueuer.start(max_queue_size=10)
+    assert list(enqueuer.get()) == [0, 1, 2]
+    enqueuer.stop()
+
+
+def test_batches_of_other_workers_come_after_the_end():
+    lock, left = threading.Lock(), [3, 2, 1]
+
+    class Slow:
+        """The first batch takes longest, so that the end comes while others are under way."""
+
+        def __next__(self):
+            with lock:
+                if not left:
+                    raise StopIteration
+                n = left.pop()
+            time.sleep(.05)
+            return n
+    enqueuer = GeneratorEnqueuer(Slow())
+    enqueuer.start(workers=4, max_queue_size=8)
+    assert sorted(enqueuer.get()) == [1, 2, 3]
+    enqueuer.stop()
+
+
+def test_a_generator_that_many_threads_cannot_share():
+    def slow():
+        while True:
+            time.sleep(.05)
+            yield 1
+    with pytest.raises(RuntimeError, match='^Your generator is NOT thread-safe'):
+        take(GeneratorEnqueuer(slow()), 5, workers=4)
+
+
+def test_processes_are_seeded_apart():
+    def draws():
+        while True:
+            yield float(np.random.rand())
+    seeded = GeneratorEnqueuer(draws(), use_multiprocessing=True, random_seed=3)
+    assert len(set(take(seeded, 6, workers=2))) == 6
+
+
+def test_wait_time_is_gone():
+    with pytest.warns(DeprecationWarning, match='^`wait_time` is not used anymore.$'):
+        GeneratorEnqueuer(iter([]), wait_time=.1)
