@@ -1,6 +1,6 @@
 """The same workloads as a good PyTorch user writes them: no framework, one loop.
 
-Fused or foreach optimizers, gradients set to None, channels_last, batches gathered by index from tensors, logits in the
+The fastest form of each optimizer, gradients set to None, channels_last, batches gathered by index from tensors, logits in the
 loss, and nothing that waits for a number in each step.
 """
 import torch
@@ -56,7 +56,8 @@ def _rmsprop(parameters):
 
 
 def _adadelta(parameters):
-    return torch.optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7, foreach=True)
+    # One tensor after the other: on a CPU twice as fast as foreach, whose passes over all the weights miss the cache.
+    return torch.optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7, foreach=False)
 
 
 MODELS = {

@@ -20,13 +20,13 @@ def switch(condition, then_expression, else_expression):
     Raises ValueError for a condition of higher rank than the expressions.
     """
     choices = then_expression, else_expression
-    is_tensor = isinstance(condition, torch.Tensor)
-    if not is_tensor or (condition.dim() == 0 and not condition.is_meta and (callable(choices[0]) or
-                                                                              callable(choices[1]))):
+    condition = as_tensor(condition)
+    single = condition.dim() == 0 and (callable(then_expression) or callable(else_expression))
+    if single and not condition.is_meta:
         chosen = choices[0] if condition else choices[1]
         return live(chosen()) if callable(chosen) else chosen
     then_value, else_value = [live(choice()) if callable(choice) else choice for choice in choices]
-    if condition.dim() == 0 and callable(choices[0]):  # while shapes are worked out; either gives the shape
+    if single:  # while shapes are worked out there is no telling; both have been called, and either has the shape
         return then_value
     then_value, else_value = as_tensor(then_value), as_tensor(else_value)
     missing = then_value.dim() - condition.dim()
@@ -110,8 +110,7 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
         initial_states: list of tensors (samples, ...).
         go_backwards: whether to begin with the last time step; the outputs come in the order of computation.
         mask: (samples, time), or with further axes of size 1. Where it is false, the states stay as they were and the
-            output is the previous one. Before the first unmasked step that is the first initial state, or zeros with
-            `unroll`.
+            output is the first state; with `unroll` it is the previous output, zeros at the first step.
         constants: list of tensors for each step.
         input_length: number of time steps to run; None for all.
     Returns the last output (samples, ...), the outputs (samples, time, ...) and the list of the last states.
@@ -140,16 +139,14 @@ def _rnn(step_function, inputs, states, go_backwards, mask, constants, unroll, i
     order = (range(count - 1, -1, -1) if go_backwards else range(count))[:input_length]
     steps, outputs = inputs.unbind(1), []
     flags = None if mask is None else mask.bool().unbind(1)
-    output = states[0] if mask is not None and not unroll else None
     for t in order:
-        new_output, new_states = live(step_function(steps[t], states + constants))
-        if flags is None:
-            output, states = new_output, list(new_states)
-        else:
-            previous = torch.zeros_like(new_output) if output is None else output
-            output = _where_unmasked(flags[t], new_output, previous)
-            states = [_where_unmasked(flags[t], new, old) for new, old in zip(new_states, states)]
+        output, new_states = live(step_function(steps[t], states + constants))
+        if flags is not None:
+            masked = states[0] if not unroll else outputs[-1] if outputs else torch.zeros_like(output)
+            output = _where_unmasked(flags[t], output, masked)
+            new_states = [_where_unmasked(flags[t], new, old) for new, old in zip(new_states, states)]
         outputs.append(output)
+        states = list(new_states)
     return output, torch.stack(outputs, 1), *states
 
 

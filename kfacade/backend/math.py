@@ -178,6 +178,11 @@ def in_top_k(predictions, targets, k):
 
 # ---------------------------------------------------------------- elementwise
 
+def _pair(x, y):
+    """`x` as a tensor, and `y` too unless it is a number."""
+    return as_tensor(x), y if isinstance(y, (int, float)) else as_tensor(y)
+
+
 @op
 def abs(x):
     """Absolute value."""
@@ -235,25 +240,21 @@ def sign(x):
 @op
 def pow(x, a):
     """`x` to the power of `a`."""
-    return torch.pow(as_tensor(x), a)
+    return torch.pow(*_pair(x, a))
 
 
 @op
 def maximum(x, y):
     """Larger element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
-    x = as_tensor(x)
-    if isinstance(y, (int, float)):
-        return torch.clamp(x, min=y)
-    return torch.where(x < as_tensor(y), y, x)
+    x, y = _pair(x, y)
+    return torch.where(x < y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, min=y)
 
 
 @op
 def minimum(x, y):
     """Smaller element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
-    x = as_tensor(x)
-    if isinstance(y, (int, float)):
-        return torch.clamp(x, max=y)
-    return torch.where(x > as_tensor(y), y, x)
+    x, y = _pair(x, y)
+    return torch.where(x > y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, max=y)
 
 
 @op
@@ -272,37 +273,37 @@ def clip(x, min_value, max_value):
 @op
 def equal(x, y):
     """Whether elements are equal, as bools."""
-    return torch.eq(as_tensor(x), y)
+    return torch.eq(*_pair(x, y))
 
 
 @op
 def not_equal(x, y):
     """Whether elements differ, as bools."""
-    return torch.ne(as_tensor(x), y)
+    return torch.ne(*_pair(x, y))
 
 
 @op
 def greater(x, y):
     """``x > y``, as bools."""
-    return torch.gt(as_tensor(x), y)
+    return torch.gt(*_pair(x, y))
 
 
 @op
 def greater_equal(x, y):
     """``x >= y``, as bools."""
-    return torch.ge(as_tensor(x), y)
+    return torch.ge(*_pair(x, y))
 
 
 @op
 def less(x, y):
     """``x < y``, as bools."""
-    return torch.lt(as_tensor(x), y)
+    return torch.lt(*_pair(x, y))
 
 
 @op
 def less_equal(x, y):
     """``x <= y``, as bools."""
-    return torch.le(as_tensor(x), y)
+    return torch.le(*_pair(x, y))
 
 
 @op

@@ -92,7 +92,26 @@ def _clip_probability(output):
     return torch.clamp(output, fuzz(), 1. - fuzz())
 
 
-@op
+def _sparse_shape(target, output, from_logits=False, axis=-1):
+    _check_axis(axis, output.dim())
+    shape = list(output.shape)
+    del shape[axis]
+    return shape
+
+
+def _categorical_shape(target, output, from_logits=False, axis=-1):
+    return _sparse_shape(target, output, from_logits, -1 if from_logits else axis)
+
+
+def _elementwise_shape(target, output, from_logits=False):
+    return output.shape
+
+
+def _losses_dtype(target, output, from_logits=False, axis=-1):
+    return output.dtype
+
+
+@op(shape=_categorical_shape, dtype=_losses_dtype)
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against target probabilities of the same shape.
 
@@ -107,36 +126,33 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     return -torch.sum(target * torch.log(_clip_probability(output)), axis)
 
 
-@op
+@op(shape=_sparse_shape, dtype=_losses_dtype)
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against integer targets, as many as there are positions.
 
     The output is clipped by ``epsilon()``, then scaled to sum to 1 along `axis`; with `from_logits` that axis holds
     logits. Returns one value a position, in the shape of the output without `axis`.
-    Raises ValueError for an axis that is none, IndexError for a target that is no class.
+    Raises ValueError for an axis that is none, RuntimeError for a target that is no class.
     """
     output = as_tensor(output)
     _check_axis(axis, output.dim())
-    logits = output if from_logits else torch.log(_clip_probability(output))
-    logits = logits.movedim(axis, -1)
-    no_such_class = torch.iinfo(torch.int64).min  # torch would quietly skip targets of -100
-    losses = F.cross_entropy(logits.flatten(0, -2), as_tensor(target).flatten().long(), reduction='none',
-                             ignore_index=no_such_class)
-    return losses.reshape(logits.shape[:-1])
+    output = output.movedim(axis, -1)
+    classes = as_tensor(target).long().reshape(*output.shape[:-1], 1)
+    if from_logits:
+        return torch.logsumexp(output, -1) - torch.gather(output, -1, classes).squeeze(-1)
+    output = _clip_probability(output)  # what Keras writes as a softmax of the logarithms, without them
+    return torch.log(torch.sum(output, -1) / torch.gather(output, -1, classes).squeeze(-1))
 
 
-@op
+@op(shape=_elementwise_shape, dtype=_losses_dtype)
 def binary_crossentropy(target, output, from_logits=False):
     """Cross-entropy of each probability (clipped by ``epsilon()``), or logit, against its target, elementwise.
 
     Raises ValueError where the shapes of target and output differ.
     """
     output = as_tensor(output)
-    target = as_tensor(target).to(output.dtype)
-    if not from_logits:
-        output = _clip_probability(output)
-        output = torch.log(output / (1. - output))
-    return F.binary_cross_entropy_with_logits(output, target, reduction='none')
+    logits = output if from_logits else torch.logit(output, fuzz())
+    return F.binary_cross_entropy_with_logits(logits, as_tensor(target).to(output.dtype), reduction='none')
 
 
 # ---------------------------------------------------------------- dropout and normalization

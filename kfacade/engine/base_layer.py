@@ -203,8 +203,12 @@ class Layer(NodeAccess, torch.nn.Module):
         dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
         for run in range(2):
             shapes = [tuple(x.metas[run].shape) if isinstance(x, SymbolicTensor) else tuple(x.shape) for x in given]
-            shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
-            runs.append(map_shapes(lambda s: torch.empty(s, dtype=dtype, device='meta'), shape))
+            try:
+                shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+            except ValueError:  # a size that stands for None does not fit beside a known one
+                shapes = [K.int_shape(x) for x in given]
+                shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+            runs.append(map_shapes(lambda s, run=run: stand_in(s, dtype)[run], shape))
         if isinstance(runs[0], torch.Tensor) or runs[0] is not None:
             return tuple(runs)
         return stand_in(K.int_shape(given[0]), dtype)

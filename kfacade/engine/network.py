@@ -438,8 +438,8 @@ class Network(Layer):
     def __getstate__(self):
         return saving.model_state(self)
 
-    def __setstate__(self, model_state):
-        saving.restore(self, model_state)
+    def __setstate__(self, state):
+        saving.restore(self, state)
 
     def __deepcopy__(self, memo):
         classes = {type(layer).__name__: type(layer) for layer in self.modules() if isinstance(layer, Layer)}

@@ -11,8 +11,9 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.graph import PHASE
 from ..backend.symbolic import SymbolicTensor
+from ..legacy import interfaces
 from ..utils.generic_utils import slice_arrays, to_list, unpack_singleton
-from . import objectives, training_utils
+from . import objectives, training_generator, training_utils
 from .functions import StepFunction, TrainFunction
 from .network import Network
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
@@ -366,15 +367,14 @@ class Model(Network):
             def validate():
                 return test_loop(self, val_feed, val_n, batch_size, 0, validation_steps)
             if verbose and n is not None:
-                print(f'Train on {n} samples, validate on {val_n} samples')
+                print(f'Train on {n} samples, validate on {held_out[0][0].shape[0]} samples')
         return self._fit(x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
                          initial_epoch, steps_per_epoch)
 
     def _fit(self, x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
              initial_epoch, steps_per_epoch):
         from .. import callbacks as cbks
-        run = cbks.configure(self, callbacks, batch_size, epochs, None if n is not None else steps_per_epoch, n,
-                             verbose, validate is not None)
+        run = cbks.configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
         seen = getattr(self, 'callback_model', None) or self
         run.on_train_begin()
         seen.stop_training = self.stop_training = False
@@ -440,30 +440,89 @@ class Model(Network):
 
     def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
         """Trains on one batch; gives its loss, or a list of loss and metrics."""
+        return _numbers(self._train_step(x, y, sample_weight, class_weight))
+
+    def test_on_batch(self, x, y, sample_weight=None):
+        """Evaluates one batch; gives its loss, or a list of loss and metrics."""
+        return _numbers(self._test_step(x, y, sample_weight))
+
+    def predict_on_batch(self, x):
+        """The outputs for one batch."""
+        return _numbers(self._predict_step(x))
+
+    def _train_step(self, x, y, sample_weight=None, class_weight=None):
         self._require_compiled()
         x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight)
         self._make_train_function()
         return self._run_batch(self.train_function, x, y, weights)
 
-    def test_on_batch(self, x, y, sample_weight=None):
-        """Evaluates one batch; gives its loss, or a list of loss and metrics."""
+    def _test_step(self, x, y, sample_weight=None):
         self._require_compiled()
         x, y, weights = self._standardize_user_data(x, y, sample_weight)
         self._make_test_function()
         return self._run_batch(self.test_function, x, y, weights)
 
-    def predict_on_batch(self, x):
-        """The outputs for one batch."""
+    def _predict_step(self, x):
         x, _, _ = self._standardize_user_data(x)
         self._make_predict_function()
         return self._run_batch(self.predict_function, x)
 
     def _run_batch(self, function, x, y=(), weights=()):
+        """The results of a function, as tensors that may still be on their way where it is one of ours."""
         feed = self._feed(function, x, y, weights)
-        return unpack_singleton([K.to_numpy(v) for v in feed.run(feed.all())])
+        return feed.run(feed.all())
+
+    # ------------------------------------------------------------ generators
+
+    @interfaces.legacy_generator_methods_support
+    def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None, validation_data=None,
+                      validation_steps=None, class_weight=None, max_queue_size=10, workers=1,
+                      use_multiprocessing=False, shuffle=True, initial_epoch=0):
+        """Trains on batches that are made while the model trains.
+
+        Arguments:
+            generator: an iterator, or a `keras.utils.Sequence`, of batches ``(x, y)`` or ``(x, y, sample_weight)``,
+                each as `train_on_batch` takes it. An iterator must not end.
+            steps_per_epoch: batches in an epoch; None takes all of a `Sequence`.
+            validation_data: a generator or `Sequence`, too, or arrays ``(x, y)`` or ``(x, y, sample_weight)``.
+            validation_steps: batches to validate on; None takes all of a `Sequence`.
+            max_queue_size: how many batches are made ahead. workers: number of threads, or of processes with
+                `use_multiprocessing`, that make them (0: none, batches are made when needed).
+            shuffle: whether a `Sequence` is read in a new order in each epoch (with workers).
+            epochs, verbose, callbacks, class_weight, initial_epoch: as for `fit`.
+        Returns the `History` of losses and metrics. Raises ValueError for batches that do not fit, StopIteration for
+        an iterator that ends too early.
+        """
+        return training_generator.fit_generator(
+            self, generator, steps_per_epoch, epochs, verbose, callbacks, validation_data, validation_steps,
+            class_weight, max_queue_size, workers, use_multiprocessing, shuffle, initial_epoch)
+
+    @interfaces.legacy_generator_methods_support
+    def evaluate_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
+                           verbose=0):
+        """The loss and metrics over batches of a generator or `Sequence`, averaged over samples.
+
+        Arguments as for `fit_generator`. A number, or a list of numbers in the order of `metrics_names`.
+        """
+        return training_generator.evaluate_generator(self, generator, steps, max_queue_size, workers,
+                                                     use_multiprocessing, verbose)
+
+    @interfaces.legacy_generator_methods_support
+    def predict_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
+                          verbose=0):
+        """The outputs for batches of a generator or `Sequence`: tuples as for `fit_generator`, or inputs alone.
+
+        Arguments as for `fit_generator`. One array, or a list with one for each output.
+        """
+        return training_generator.predict_generator(self, generator, steps, max_queue_size, workers,
+                                                    use_multiprocessing, verbose)
 
     def __getstate__(self):
         return copy.copy(super().__getstate__())
+
+
+def _numbers(values):
+    return unpack_singleton([K.to_numpy(value) for value in values])
 
 
 def _sum(terms):

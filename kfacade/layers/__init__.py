@@ -1,10 +1,13 @@
 """All layers, under the names that Keras scripts import, and the layers of configurations."""
-from ..engine.base_layer import InputSpec, Layer
-from ..engine.input_layer import Input, InputLayer
+from ..engine.base_layer import InputSpec, Layer  # noqa: F401
+from ..engine.input_layer import Input, InputLayer  # noqa: F401
+from ..legacy.layers import *  # noqa: F403
 from ..utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .advanced_activations import *  # noqa: F403
 from .convolutional import *  # noqa: F403
+from .convolutional_recurrent import *  # noqa: F403
 from .core import *  # noqa: F403
+from .cudnn_recurrent import *  # noqa: F403
 from .embeddings import *  # noqa: F403
 from .local import *  # noqa: F403
 from .merge import *  # noqa: F403
@@ -12,7 +15,7 @@ from .noise import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .pooling import *  # noqa: F403
 from .recurrent import *  # noqa: F403
-from .torch_module import TorchModule
+from .torch_module import TorchModule  # noqa: F401
 from .wrappers import *  # noqa: F403
 
 

@@ -42,7 +42,10 @@ class _GateSlice:
 
     def __get__(self, cell, owner=None):
         weight = None if cell is None else getattr(cell, self.weight)
-        return None if weight is None else weight[..., self.gate * cell.units:(self.gate + 1) * cell.units]
+        if weight is None:
+            return None
+        size = weight.shape[-1] // len(cell.gate_names)
+        return weight[..., self.gate * size:(self.gate + 1) * size]
 
 
 class Cell(BuiltinLayer):
@@ -62,11 +65,13 @@ class Cell(BuiltinLayer):
     def __init__(self, settings, kwargs):
         super().__init__(**kwargs)
         self.configure(**{name: settings[name] for name in self.settings})
-        if not self.units > 0:
-            raise ValueError(f'`units` of layer {self.name} must be a positive integer. Received: {self.units!r}')
+        size = settings[self.settings[0]]
+        if not size > 0:
+            raise ValueError(f'`{self.settings[0]}` of layer {self.name} must be a positive integer. Received: '
+                             f'{size!r}')
         self.dropout = min(1., max(0., self.dropout))
         self.recurrent_dropout = min(1., max(0., self.recurrent_dropout))
-        self.state_size = self.output_size = self.units
+        self.state_size = self.output_size = size
 
     @property
     def kind(self):
@@ -94,9 +99,6 @@ class Cell(BuiltinLayer):
         params = self._params
         return params.kernel, params.bias, params.recurrent_kernel, None
 
-    def _mask_count(self):
-        return self.kind.gates if getattr(self, 'implementation', 1) == 1 else 1
-
     def _drop(self, like, name, training):
         """Dropout masks (gates or 1, batch, features), or None; drawn once a sequence."""
         rate = getattr(self, name)
@@ -104,7 +106,8 @@ class Cell(BuiltinLayer):
             return None
         drawn = {} if _sequence.masks is None else _sequence.masks
         if (self, name) not in drawn:
-            drawn[self, name] = K.dropout(like.new_ones(self._mask_count(), *like.shape), rate)
+            count = self.kind.gates if getattr(self, 'implementation', 1) == 1 else 1
+            drawn[self, name] = K.dropout(like.new_ones(count, *like.shape), rate)
         return drawn[self, name]
 
     @property
@@ -143,7 +146,11 @@ class Cell(BuiltinLayer):
             return x, weights
         if len(masks) == 1:
             return x * masks[0], weights
-        return kernels.project(x, *weights[:2], masks), (None, None, *weights[2:])
+        return self.project(x, masks), (None, None, *weights[2:])
+
+    def project(self, x, masks=None):
+        """The input projections of a live step (batch, features), or of a sequence, under dropout masks."""
+        return kernels.project(x, *self._weights()[:2], masks)
 
     def path(self, masks=None, projected=False, masked=False, last_states=False):
         """Which of the kernels runs the cell over a sequence: 'fused', 'sequence' or 'scan'; see `choose_path`."""
@@ -152,14 +159,14 @@ class Cell(BuiltinLayer):
 
 
 def _step_shapes(cell, inputs, states, training):
-    return [(inputs.shape[0], size) for size in state_sizes(cell)]
+    return [tuple(s.shape) for s in states]
 
 
 @op(shape=_step_shapes)
 def _step(cell, inputs, states, training):
     """The new states of a built-in cell after one step."""
-    w_ih, b_ih, w_hh, b_hh = cell._weights()
-    projected = kernels.project(inputs, w_ih, b_ih, cell._drop(inputs, 'dropout', training))
+    _, _, w_hh, b_hh = cell._weights()
+    projected = cell.project(inputs, cell._drop(inputs, 'dropout', training))
     masks = cell._drop(states[0], 'recurrent_dropout', training)
     return list(cell.kind.step(projected, states, w_hh, b_hh, masks, *cell._functions()))
 
@@ -190,18 +197,18 @@ class SimpleRNNCell(Cell):
         super().__init__(locals(), kwargs)
 
 
-def _swapped(x, dim=-1):
+def swapped(x, dim=-1):
     """Three gates with the first two in each other's place: from Keras' z, r, h to torch's r, z, n, and back."""
     z, r, h = x.chunk(3, dim)
     return torch.cat([r, z, h], dim)
 
 
 def _gru_kernel(weight):
-    return _swapped(weight.t())
+    return swapped(weight.t())
 
 
 def _gru_weight(kernel):
-    return _swapped(kernel.t(), 0)
+    return swapped(kernel.t(), 0)
 
 
 class GRUCell(Cell):
@@ -210,7 +217,7 @@ class GRUCell(Cell):
     settings = ('units', 'activation', 'recurrent_activation', *SimpleRNNCell.settings[2:], 'implementation',
                 'reset_after')
     weight_layouts = {'kernel': Layout(_gru_kernel, _gru_weight), 'recurrent_kernel': Layout(_gru_kernel, _gru_weight),
-                      'bias': Layout(_swapped, _swapped)}
+                      'bias': Layout(swapped, swapped)}
     bias_names = ('input_bias', 'recurrent_bias')
     gate_names = 'zrh'
 
@@ -249,6 +256,7 @@ class LSTMCell(Cell):
     settings = (*GRUCell.settings[:7], 'unit_forget_bias', *GRUCell.settings[7:-1])
     weight_layouts = SimpleRNNCell.weight_layouts
     gate_names = 'ifco'
+    bias_parts = (1, 1, 2)  # how many gates' biases lie before that of the forget gate, are its own, lie behind
 
     def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
                  kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
@@ -256,7 +264,7 @@ class LSTMCell(Cell):
                  kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
                  recurrent_dropout=0., implementation=1, **kwargs):
         super().__init__(locals(), kwargs)
-        self.state_size = (self.units, self.units)
+        self.state_size = (units, units)
 
     @property
     def kind(self):
@@ -270,8 +278,9 @@ class LSTMCell(Cell):
 
     def _forget_gate_open(self, shape, dtype=None):
         parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)
-        return torch.cat([as_tensor(initializer((width * self.units,), dtype=dtype))
-                          for initializer, width in zip(parts, (1, 1, 2))])
+        size = shape[0] // sum(self.bias_parts)
+        return torch.cat([as_tensor(initializer((count * size,), dtype=dtype))
+                          for initializer, count in zip(parts, self.bias_parts)])
 
 
 class StackedRNNCells(Layer):

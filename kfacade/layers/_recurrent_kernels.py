@@ -281,14 +281,14 @@ def scan(kind, x, states, weights, masks, act, rec, keep=None):
     `weights`: (input weight, input bias, recurrent weight, recurrent bias), None where there is none. `masks`: dropout
     masks of the recurrent product, (gates, batch, units), or None. `act`, `rec`: any functions of a tensor. `keep`:
     (time, batch) bool, False where a step leaves the states alone. Returns the states after each step, each
-    (time, batch, units).
+    (time, batch, units). A `kind` may have states of more dimensions, with an x of projections that suit it.
     """
     w_ih, b_ih, w_hh, b_hh = weights
     steps = []
     for t, a in enumerate((x if w_ih is None else project(x, w_ih, b_ih)).unbind()):
         new = kind.step(a, states, w_hh, b_hh, masks, act, rec)
         if keep is not None:
-            new = [torch.where(keep[t][:, None], *pair) for pair in zip(new, states)]
+            new = [torch.where(keep[t].view(-1, *[1] * (s.dim() - 1)), s, old) for s, old in zip(new, states)]
         steps.append(new)
         states = new
     return tuple(torch.stack(s) for s in zip(*steps))

@@ -1,6 +1,6 @@
 """Convolutions in one, two and three dimensions, and the layers that pad, crop and enlarge images.
 
-Weights are stored in torch's order, with the channels innermost in memory (``torch.channels_last``), so that nothing is
+Kernels are stored in torch's order, with the channels innermost in memory (``torch.channels_last``), so that nothing is
 copied on the way through a stack of layers.
 """
 import functools
@@ -14,9 +14,21 @@ from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import transpose_shape
 from ._base import BuiltinLayer, checked_sizes
-from ._padding import (Cropping1D, Cropping2D, Cropping3D, UpSampling1D, UpSampling2D, UpSampling3D, ZeroPadding1D,
-                       ZeroPadding2D, ZeroPadding3D, _Cropping, _UpSampling, _ZeroPadding)
-from .pooling import (AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D)
+from ._padding import (
+    Cropping1D,
+    Cropping2D,
+    Cropping3D,
+    UpSampling1D,
+    UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding2D,
+    ZeroPadding3D,
+    _Cropping,
+    _UpSampling,
+    _ZeroPadding,
+)
+from .pooling import AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D
 
 __all__ = ['AtrousConv1D', 'AtrousConv2D', 'AtrousConvolution1D', 'AtrousConvolution2D', 'AveragePooling1D',
            'AveragePooling2D', 'AveragePooling3D', 'Conv1D', 'Conv2D', 'Conv2DTranspose', 'Conv3D', 'Conv3DTranspose',
@@ -384,8 +396,8 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
 
 def _atrous(layer, args, kwargs):
     name = layer.__name__
-    warnings.warn(f'The `{name.replace("Conv", "AtrousConvolution")}` layer has been deprecated. Use instead the `{name}` '
-                  'layer with the `dilation_rate` argument.', stacklevel=3)
+    warnings.warn(f'The `{name.replace("Conv", "AtrousConvolution")}` layer has been deprecated. Use instead the '
+                  f'`{name}` layer with the `dilation_rate` argument.', stacklevel=3)
     return layer(*args, dilation_rate=kwargs.pop('atrous_rate', 1), **kwargs)
 
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 
 from .. import backend as K
@@ -266,9 +265,9 @@ class Flatten(BuiltinLayer):
 
     def compute_output_shape(self, input_shape):
         if None in input_shape[1:]:
-            raise ValueError(f'The shape of the input to "Flatten" is not fully defined (got {tuple(input_shape[1:])}). '
-                             'Make sure to pass a complete "input_shape" or "batch_input_shape" argument to the first '
-                             f'layer in your model. (Layer {self.name})')
+            raise ValueError('The shape of the input to "Flatten" is not fully defined (got '
+                             f'{tuple(input_shape[1:])}). Make sure to pass a complete "input_shape" or '
+                             f'"batch_input_shape" argument to the first layer in your model. (Layer {self.name})')
         return (input_shape[0], math.prod(input_shape[1:]))
 
 
@@ -296,9 +295,9 @@ _bytecode_allowed = ContextVar('bytecode_allowed', default=False)
 
 
 @contextmanager
-def unsafe_deserialization(allowed=True):
+def unsafe_deserialization():
     """Inside, `Lambda.from_config` runs the bytecode that a configuration holds. Only for files that you trust."""
-    token = _bytecode_allowed.set(allowed)
+    token = _bytecode_allowed.set(True)
     try:
         yield
     finally:
@@ -375,15 +374,19 @@ class Lambda(Layer):
             raise ValueError(_REFUSAL.format(name=name))
         if shape_type != 'raw':
             config['output_shape'] = _load(config['output_shape'], shape_type, given)
-        config['arguments'] = {key: np.array(value['value']) if isinstance(value, dict) and value.get('type') == 'ndarray'
-                               else value for key, value in (config.get('arguments') or {}).items()}
+        config['arguments'] = {key: _array_or_value(value) for key, value in (config.get('arguments') or {}).items()}
         return cls(**config)
 
 
-_REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytecode, which could do anything when it is '
-            'run, so it was not loaded. Either pass the function itself, custom_objects={{"{name}": function}}, under '
-            'the name of the layer or of the function; or, if you trust where the file comes from, pass '
-            'safe_mode=False.')
+_REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytecode, which could do anything when it '
+            'is run, so it was not loaded. Either pass the function itself, in `custom_objects`, under the name of the '
+            'layer (custom_objects={{"{name}": function}}) or under its own name; or, if you trust where the file '
+            'comes from, pass safe_mode=False.')
+
+
+def _array_or_value(value):
+    """An argument as it was: files hold an array as a dict."""
+    return np.array(value['value']) if isinstance(value, dict) and value.get('type') == 'ndarray' else value
 
 
 def _dump(function):

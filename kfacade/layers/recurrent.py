@@ -43,6 +43,7 @@ class RNN(BuiltinLayer):
     """
 
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
+    _feature_axis = -1  # of the states
 
     def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
                  unroll=False, **kwargs):
@@ -89,10 +90,10 @@ class RNN(BuiltinLayer):
             step_shape = (input_shape[0], *input_shape[2:])
             self.cell.build(step_shape if constants_shape is None else [step_shape, *constants_shape])
             self.cell.built = True
-        sizes = state_sizes(self.cell)
+        expected = self._all_shapes((None, *input_shape[1:]))[1:]
         if self.state_spec is None:
-            self.state_spec = [InputSpec(shape=(None, size)) for size in sizes]
-        elif [spec.shape[-1] for spec in self.state_spec] != sizes:
+            self.state_spec = [InputSpec(shape=shape) for shape in expected]
+        elif [spec.shape[self._feature_axis] for spec in self.state_spec] != state_sizes(self.cell):
             raise ValueError(f'An `initial_state` was passed that is not compatible with `cell.state_size`. Received '
                              f'`state_spec`={self.state_spec}; however `cell.state_size` is {self.cell.state_size} '
                              f'(layer {self.name})')
@@ -151,6 +152,12 @@ class RNN(BuiltinLayer):
                              f'of time steps of the input of {self.name}: by `input_shape` or `batch_input_shape` of '
                              'the first layer of a Sequential model (or `input_length` of an Embedding), or by `shape` '
                              'or `batch_shape` of the Input.')
+        if mask is not None and not self.unroll and state_sizes(self.cell)[0] != output_size_of(self.cell):
+            raise ValueError(f'Layer {self.name} cannot take a mask: where a step is masked, the first state stands '
+                             f'for the output, but their sizes are {state_sizes(self.cell)[0]} and '
+                             f'{output_size_of(self.cell)}.')
+        if constants and not has_arg(self.cell.call, 'constants'):
+            raise ValueError(f'RNN cell does not support constants (layer {self.name}).')
         states = self._first_states(inputs, initial_state)
         if training is None:
             training = K.learning_phase() if self._uses_phase else False
@@ -185,7 +192,7 @@ class RNN(BuiltinLayer):
 
     def get_initial_state(self, inputs):
         """The states that a sequence starts with when none are given: zeros, a list of (batch, size)."""
-        return _zero_states(inputs, state_sizes(self.cell))
+        return _zero_states(inputs, self)
 
     def _gives_states(self):
         """Whether `_run` returns the last states, too."""
@@ -211,7 +218,7 @@ class RNN(BuiltinLayer):
     def _run(self, inputs, states, constants, mask, training):
         """The live computation: the output, or a list of it and the last states."""
         if states is None:
-            states = [inputs.new_zeros(inputs.shape[0], size) for size in state_sizes(self.cell)]
+            states = [inputs.new_zeros(shape) for shape in self._all_shapes(inputs.shape)[1:]]
         with _recurrent_cells.one_sequence():
             # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
             if self._is_plain(constants) and (mask is None or isinstance(self.cell, Cell)):
@@ -255,12 +262,12 @@ class RNN(BuiltinLayer):
 
     def _state_shapes(self):
         """The shapes of the kept states. Raises ValueError where the batch size is not known."""
-        batch = self.input_spec[0].shape[0]
-        if not batch:
-            raise ValueError('If a RNN is stateful, it needs to know its batch size. Specify that of the input of '
-                             f'{self.name}: by `batch_input_shape` of the first layer of a Sequential model, or by '
-                             '`batch_shape` of the Input.')
-        return self._all_shapes((batch, *self.input_spec[0].shape[1:]))[1:]
+        shapes = self._all_shapes(self.input_spec[0].shape)[1:]
+        if any(None in shape for shape in shapes):
+            raise ValueError('If a RNN is stateful, it needs to know its batch size (and the size of images). Specify '
+                             f'that of the input of {self.name}: by `batch_input_shape` of the first layer of a '
+                             'Sequential model, or by `batch_shape` of the Input.')
+        return shapes
 
     def reset_states(self, states=None):
         """Sets the kept states to zero, or to an array or list of arrays, each (batch, size).
@@ -315,14 +322,14 @@ class RNN(BuiltinLayer):
         return layer
 
 
-def _zero_state_shapes(inputs, sizes):
-    return [(inputs.shape[0], size) for size in sizes]
+def _zero_state_shapes(inputs, layer):
+    return layer._all_shapes(inputs.shape)[1:]
 
 
 @op(shape=_zero_state_shapes)
-def _zero_states(inputs, sizes):
-    """Zeros of shape (batch, size), for each size."""
-    return [inputs.new_zeros(inputs.shape[0], size) for size in sizes]
+def _zero_states(inputs, layer):
+    """Zeros for each state of a recurrent layer."""
+    return [inputs.new_zeros(shape) for shape in _zero_state_shapes(inputs, layer)]
 
 
 @op(callbacks=True)
@@ -372,10 +379,11 @@ def call_with_states(call, layer, inputs, initial_state, constants, kwargs):
     return output
 
 
-class _CellLayer(RNN):
+class CellLayer(RNN):
     """Base of the layers over a cell of their own, which has most of their settings."""
 
     cell_class = None
+    flags = RNN.settings
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -385,14 +393,15 @@ class _CellLayer(RNN):
         for name in names:
             setattr(cls, name, property(lambda self, name=name: getattr(self.cell, name)))
         last = names.index('bias_regularizer') + 1
-        cls.settings = (*RNN.settings, *names[:last], 'activity_regularizer', *names[last:])
+        cls.settings = (*cls.flags, *names[:last], 'activity_regularizer', *names[last:])
 
     def __init__(self, settings, kwargs):
         if settings.get('implementation') == 0:
             warnings.warn('`implementation=0` has been deprecated, and now defaults to `implementation=1`. Please '
                           'update your layer call.', stacklevel=4)
-        super().__init__(self.cell_class(**{name: settings[name] for name in self.cell_class.settings}),
-                         **{name: settings[name] for name in RNN.settings}, **kwargs)
+        flags = {name: settings[name] if name in settings else kwargs.pop(name, False) for name in self.flags}
+        super().__init__(self.cell_class(**{name: settings[name] for name in self.cell_class.settings}), **flags,
+                         **kwargs)
         self.configure(activity_regularizer=settings['activity_regularizer'])
 
     def call(self, inputs, mask=None, training=None, initial_state=None):
@@ -408,7 +417,7 @@ class _CellLayer(RNN):
         return cls(**{k: 1 if (k, v) == ('implementation', 0) else v for k, v in config.items()})
 
 
-class SimpleRNN(_CellLayer):
+class SimpleRNN(CellLayer):
     """Fully connected RNN, whose output goes back in: ``h = activation(x kernel + h recurrent_kernel + bias)``.
 
     Shapes, masks, states and the arguments from `return_sequences` on are those of `RNN`.
@@ -436,7 +445,7 @@ class SimpleRNN(_CellLayer):
         super().__init__(locals(), kwargs)
 
 
-class GRU(_CellLayer):
+class GRU(CellLayer):
     """Gated recurrent unit (Cho et al. 2014): shapes, masks and states as of `RNN`, other arguments as of `SimpleRNN`.
 
     Keras' default applies the reset gate before the recurrent product (arXiv:1406.1078v3), ``reset_after=True`` after
@@ -463,7 +472,7 @@ class GRU(_CellLayer):
         super().__init__(locals(), kwargs)
 
 
-class LSTM(_CellLayer):
+class LSTM(CellLayer):
     """Long short-term memory (Hochreiter & Schmidhuber 1997): shapes, masks and states (h and c) as of `RNN`.
 
     With ``recurrent_activation='sigmoid'`` it is torch's LSTM, and runs by its kernel. Further arguments as of

@@ -143,13 +143,17 @@ class TimeDistributed(Wrapper):
         live = state.is_running()
         fixed_batch = K.int_shape(inputs)[0] is not None and not live
         if fixed_batch and not _treats_samples_alone(self.layer):
-            return _each_step(self.layer, inputs, kwargs)
-        if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
-            kwargs['mask'] = _merge_time(mask)
-        merged = _merge_time(inputs)
-        if not live:
-            self._input_map[object_list_uid(inputs)] = merged
-        return _split_time(self.layer.call(merged, **kwargs), inputs)
+            output = _each_step(self.layer, inputs, kwargs)
+        else:
+            if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
+                kwargs['mask'] = _merge_time(mask)
+            merged = _merge_time(inputs)
+            if not live:
+                self._input_map[object_list_uid(inputs)] = merged
+            output = _split_time(self.layer.call(merged, **kwargs), inputs)
+        if fixed_batch and self.activity_regularizer is not None:
+            self.add_loss(self.activity_regularizer(output), inputs)  # besides that of `__call__`, as in Keras 2.2.4
+        return output
 
     def compute_mask(self, inputs, mask=None):
         if K.int_shape(inputs)[0] is not None:

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from .hdf5 import BACKEND, KERAS_VERSION
+from .later import as_before
 from .trust import InvalidModelFile
 
 _PYTHON = 'tag:yaml.org,2002:python/'
@@ -41,7 +42,7 @@ def model_from_config(config, custom_objects=None):
         raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                         '`Sequential.from_config(config)`?')
     from ..layers import deserialize
-    return deserialize(config, custom_objects=custom_objects)
+    return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
 
 
 def model_from_json(json_string, custom_objects=None):

@@ -2,6 +2,7 @@
 import json
 import warnings
 
+from .later import as_before_optimizer
 from .text import parse_json, plain
 
 
@@ -28,7 +29,8 @@ def compile_from(model, text, where, custom_objects=None):
     from .. import optimizers
     config = parse_json(text, where)
     custom_objects = custom_objects or {}
-    model.compile(optimizer=optimizers.deserialize(config['optimizer_config'], custom_objects=custom_objects),
+    saved = as_before_optimizer(config['optimizer_config'], custom_objects)
+    model.compile(optimizer=optimizers.deserialize(saved, custom_objects=custom_objects),
                   loss=_resolve(config['loss'], custom_objects),
                   metrics=_resolve(config.get('metrics'), custom_objects),
                   loss_weights=config.get('loss_weights'),

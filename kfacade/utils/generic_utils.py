@@ -16,9 +16,9 @@ __all__ = ['CustomObjectScope', 'Progbar', 'check_for_unexpected_keys', 'custom_
 
 _GLOBAL_CUSTOM_OBJECTS = {}
 
-# Functions that share a namespace with the losses, initializers, ... there, but that no config may name.
-_PLUMBING = frozenset({'deserialize', 'deserialize_keras_object', 'get', 'interpret', 'op', 'public_objects',
-                       'serialize', 'serialize_keras_object'})
+# What shares a namespace with losses, initializers, ... but is none: by name, and by the package it comes from.
+_LOOK_UPS = ('get', 'serialize', 'deserialize')
+_MACHINERY = tuple(f'{__name__.rsplit(".", 2)[0]}.{package}.' for package in ('backend', 'utils'))
 
 
 # ---------------------------------------------------------------- custom objects
@@ -59,7 +59,8 @@ def public_objects(namespace):
     It is read at each look-up, so that ``keras.losses.mine = mine`` makes a name known, as scripts expect.
     """
     return {name: value for name, value in namespace.items()
-            if callable(value) and not name.startswith('_') and name not in _PLUMBING}
+            if callable(value) and not name.startswith('_') and name not in _LOOK_UPS
+            and not str(getattr(value, '__module__', '')).startswith(_MACHINERY)}
 
 
 def interpret(identifier, deserialize, kind, instantiate=False):
@@ -172,7 +173,10 @@ def _unmarshal(text):
 
 def has_arg(fn, name, accept_all=False):
     """Whether `fn` can be called with the keyword `name`; with `accept_all`, ``**kwargs`` counts too."""
-    parameters = inspect.signature(fn).parameters
+    try:
+        parameters = inspect.signature(fn).parameters
+    except ValueError:  # a builtin that does not tell
+        return False
     if name in parameters:
         return parameters[name].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return accept_all and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())

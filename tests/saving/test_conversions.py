@@ -12,7 +12,8 @@ RNG = np.random.RandomState(3)
 def built(layer, shape):
     """`layer`, built on inputs of `shape`, with random weights."""
     Sequential([L.InputLayer(shape), layer])
-    layer.set_weights([RNG.randn(*w.shape).astype('float32') for w in layer.weights])
+    for weight in layer.weights:
+        weight.assign(RNG.randn(*weight.shape).astype('float32'))
     return layer
 
 
@@ -20,8 +21,8 @@ def check(layer, arrays, version='1', backend=None, **options):
     """Asserts that `arrays` convert to just the weights that `layer` has."""
     converted = preprocess_weights_for_loading(layer, arrays, version, backend, **options)
     assert len(converted) == len(layer.weights)
-    for got, wanted in zip(converted, layer.get_weights()):
-        np.testing.assert_array_equal(got, wanted)
+    for got, wanted in zip(converted, layer.weights):
+        np.testing.assert_array_equal(got, wanted.numpy())
 
 
 def old_gates(weights, order):

@@ -243,8 +243,8 @@ def test_hostile_weights_are_refused(tmp_path, kind):
 
 
 @pytest.mark.parametrize('value, message', [
-    (h5py.Empty('S1'), 'holds nothing'), (3.5, 'Expected text'), (b'\xff\xfe', 'not UTF-8'), ([b'a', b'a'], 'repeated name'),
-    (np.array([1, 2]), 'Expected text')])
+    (h5py.Empty('S1'), 'holds nothing'), (3.5, 'Expected text'), (np.array([1, 2]), 'Expected text'),
+    (b'\xff\xfe', 'not UTF-8'), ([b'a', b'a'], 'repeated name')])
 def test_broken_attributes_are_refused(tmp_path, value, message):
     with h5py.File(tmp_path / 'f.h5', 'w') as f:
         f.attrs['names'] = value

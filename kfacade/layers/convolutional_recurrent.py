@@ -1,0 +1,149 @@
+"""Recurrent layers whose products are convolutions."""
+import torch
+
+from .. import backend as K
+from ..backend.spatial import conv_nd
+from ..engine.base_layer import InputSpec, Layer
+from ..legacy import interfaces
+from ..utils import conv_utils
+from ..utils.generic_utils import has_arg, to_list, transpose_shape
+from . import _recurrent_kernels as kernels
+from ._recurrent_cells import LSTMCell, state_sizes
+from .convolutional import KERNEL_LAYOUT
+from .recurrent import RNN, CellLayer
+
+__all__ = ['ConvLSTM2D', 'ConvLSTM2DCell', 'ConvRNN2D', 'InputSpec', 'Layer', 'RNN', 'has_arg', 'to_list',
+           'transpose_shape']
+
+
+class ConvRNN2D(RNN):
+    """`RNN` over images: (batch, time, rows, columns, channels), or with the channels before the rows.
+
+    The cell has, besides what `RNN` asks for, the attributes of a convolution from which shapes follow: `filters`,
+    `kernel_size`, `strides`, `padding`, `dilation_rate`, `data_format`. States are images of the output's size.
+    Raises TypeError for `unroll` and for a list of cells.
+    """
+
+    def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
+                 unroll=False, **kwargs):
+        if unroll:
+            raise TypeError("Unrolling isn't possible with convolutional RNNs.")
+        if isinstance(cell, (list, tuple)):
+            raise TypeError('It is not possible at the moment to stack convolutional cells.')
+        super().__init__(cell, return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
+        self.input_spec = [InputSpec(ndim=5)]
+
+    @property
+    def _feature_axis(self):
+        return 1 if self.cell.data_format == 'channels_first' else -1
+
+    def _all_shapes(self, input_shape):
+        cell, (batch, time, *image) = self.cell, input_shape
+        sizes = image[1:] if cell.data_format == 'channels_first' else image[:-1]
+        sizes = [conv_utils.conv_output_length(*axis) for axis in zip(
+            sizes, cell.kernel_size, (cell.padding,) * 2, cell.strides, cell.dilation_rate)]
+        states = [transpose_shape((batch, *sizes, channels), cell.data_format, spatial_axes=(1, 2))
+                  for channels in state_sizes(cell)]
+        output = transpose_shape((batch, *sizes, cell.filters), cell.data_format, spatial_axes=(1, 2))
+        return [(batch, time, *output[1:]) if self.return_sequences else output, *states]
+
+
+class ConvLSTM2DCell(LSTMCell):
+    """The cell of `ConvLSTM2D`: one step; see there."""
+
+    settings = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate',
+                *LSTMCell.settings[1:-1])
+    weight_layouts = {'kernel': KERNEL_LAYOUT, 'recurrent_kernel': KERNEL_LAYOUT, 'bias': None}
+    gates = 4
+
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
+                 activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
+                 recurrent_dropout=0., **kwargs):
+        settings = {**locals(), 'padding': conv_utils.normalize_padding(padding),
+                    'data_format': K.normalize_data_format(data_format)}
+        for name in ('kernel_size', 'strides', 'dilation_rate'):
+            settings[name] = conv_utils.normalize_tuple(settings[name], 2, name)
+        super(LSTMCell, self).__init__(settings, kwargs)
+        self.state_size = (filters, filters)
+
+    @property
+    def kind(self):
+        return self
+
+    @property
+    def _channel_axis(self):
+        return 1 if self.data_format == 'channels_first' else -1
+
+    def build(self, input_shape):
+        channels, width = input_shape[self._channel_axis], 4 * self.filters
+        if channels is None:
+            raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
+                             f'{self.name}, input shape {tuple(input_shape)})')
+        self.kernel_shape = (*self.kernel_size, channels, width)
+        self.kernel = self.add_setting_weight('kernel', self.kernel_shape)
+        self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (*self.kernel_size, self.filters, width))
+        self.add_bias((width,))
+        self.built = True
+
+    def input_conv(self, x, w, b=None, padding='valid'):
+        """The convolution of the input `x` with a kernel in Keras' layout, and a bias."""
+        y = K.conv2d(x, w, strides=self.strides, padding=padding, data_format=self.data_format,
+                     dilation_rate=self.dilation_rate)
+        return y if b is None else K.bias_add(y, b, data_format=self.data_format)
+
+    def recurrent_conv(self, x, w):
+        """The convolution of the state `x` with a kernel in Keras' layout; it keeps the size."""
+        return K.conv2d(x, w, strides=(1, 1), padding='same', data_format=self.data_format)
+
+    def _convolved(self, x, weight, bias, masks, **kwargs):
+        if masks is None:
+            return conv_nd(x, weight, bias, data_format=self.data_format, **kwargs)
+        biases = [None] * len(masks) if bias is None else bias.chunk(len(masks))
+        return torch.cat([conv_nd(x * mask, part, b, data_format=self.data_format, **kwargs)
+                          for mask, part, b in zip(masks, weight.chunk(len(masks)), biases)], self._channel_axis)
+
+    def project(self, x, masks=None):
+        steps = x.shape[:-4]  # those of a whole sequence go through the convolution as one batch
+        if steps:
+            x, masks = x.flatten(0, 1), None if masks is None else masks.repeat(1, *steps, 1, 1, 1)
+        y = self._convolved(x, *self._weights()[:2], masks, strides=self.strides, padding=self.padding,
+                            dilation=self.dilation_rate)
+        return y.unflatten(0, (*steps, -1)) if steps else y
+
+    def step(self, a, states, weight, bias, masks, act, rec):
+        """The new states after a live step, from the input projections `a`."""
+        h, c = states
+        i, f, g, o = (a + self._convolved(h, weight, None, masks, padding='same')).chunk(4, self._channel_axis)
+        c = rec(f) * c + rec(i) * act(g)
+        return rec(o) * act(c), c
+
+    def over_sequence(self, x, states, training, keep=None, last_states=False):
+        projected = self.project(x, self._drop(x[0], 'dropout', training))
+        masks = self._drop(states[0], 'recurrent_dropout', training)
+        _, _, recurrent_weight, _ = self._weights()
+        return kernels.run('scan', self, projected, states, (None, None, recurrent_weight, None), masks,
+                           *self._functions(), keep)
+
+
+class ConvLSTM2D(CellLayer, ConvRNN2D):
+    """`LSTM` with convolutions for products (Shi et al. 2015, arXiv:1506.04214).
+
+    Input: (batch, time, rows, columns, channels), or (batch, time, channels, rows, columns). The convolution of the
+    input is that of `Conv2D` (`filters`, `kernel_size`, `strides`, `padding`, `dilation_rate`); that of the state keeps
+    its size. Other arguments as of `LSTM`.
+    """
+
+    cell_class = ConvLSTM2DCell
+
+    @interfaces.legacy_convlstm2d_support
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
+                 activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
+                 kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 return_sequences=False, go_backwards=False, stateful=False, dropout=0., recurrent_dropout=0.,
+                 **kwargs):
+        super().__init__(locals(), kwargs)

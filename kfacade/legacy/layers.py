@@ -1,0 +1,256 @@
+"""Layers of Keras 1 that Keras 2 kept for old models, and its base classes for recurrent layers of one's own."""
+import warnings
+
+import torch
+import torch.nn.functional as F
+
+from .. import backend as K
+from .. import initializers
+from ..backend.symbolic import SymbolicTensor
+from ..engine.base_layer import InputSpec, Layer, opaque
+from ..layers._base import BuiltinLayer
+from ..layers.convolutional import AtrousConvolution1D, AtrousConvolution2D
+from ..layers.recurrent import call_with_states, standardize_args
+from ..utils import conv_utils
+from ..utils.generic_utils import to_list, transpose_shape
+
+__all__ = ['AtrousConvolution1D', 'AtrousConvolution2D', 'ConvRecurrent2D', 'Highway', 'MaxoutDense', 'Recurrent']
+
+
+class _OldDense(BuiltinLayer):
+    """Base of layers over (batch, features) that take the arguments of a Keras-1 `Dense`.
+
+    Arguments: `init`, initializer of the kernels; `weights`, arrays to start from; regularizers and constraints of the
+    kernel (`W_...`), the bias (`b_...`) and the output (`activity_regularizer`); `bias`, whether there is one;
+    `input_dim`, for the first layer of a model.
+    """
+
+    def __init__(self, weights, input_dim, kwargs, **settings):
+        warnings.warn(f'The `{type(self).__name__}` layer is deprecated and will be removed after 06/2017.',
+                      stacklevel=3)
+        if input_dim:
+            kwargs['input_shape'] = (input_dim,)
+        super().__init__(weights=weights, **kwargs)
+        self.configure(input_dim=input_dim, **settings)
+        self.init = initializers.get(self.init)
+        self.input_spec = InputSpec(ndim=2)
+
+    def build(self, input_shape):
+        self.input_spec = InputSpec(shape=(None, input_shape[1]))
+        self.built = True
+
+    def add_part(self, name, shape, initializer):
+        """A weight, with the regularizer and constraint of its name; None for a bias where the layer has none."""
+        if name in ('b', 'b_carry') and not self.bias:
+            self._params.register_parameter(name, None)
+            return None
+        return self.add_weight(name=name, shape=shape, initializer=initializer,
+                               regularizer=getattr(self, f'{name}_regularizer', None),
+                               constraint=getattr(self, f'{name}_constraint', None))
+
+    def get_config(self):
+        config = super().get_config()
+        config['init'] = initializers.serialize(self.init)
+        return config
+
+
+class MaxoutDense(_OldDense):
+    """The largest of `nb_feature` affine maps: (batch, features) to (batch, `output_dim`) (Goodfellow et al. 2013)."""
+
+    settings = ('output_dim', 'init', 'nb_feature', 'W_regularizer', 'b_regularizer', 'activity_regularizer',
+                'W_constraint', 'b_constraint', 'bias', 'input_dim')
+    weight_layouts = {'W': None, 'b': None}
+
+    def __init__(self, output_dim, nb_feature=4, init='glorot_uniform', weights=None, W_regularizer=None,
+                 b_regularizer=None, activity_regularizer=None, W_constraint=None, b_constraint=None, bias=True,
+                 input_dim=None, **kwargs):
+        super().__init__(weights, input_dim, kwargs, output_dim=output_dim, nb_feature=nb_feature, init=init,
+                         W_regularizer=W_regularizer, b_regularizer=b_regularizer,
+                         activity_regularizer=activity_regularizer, W_constraint=W_constraint,
+                         b_constraint=b_constraint, bias=bias)
+
+    def build(self, input_shape):
+        self.W = self.add_part('W', (self.nb_feature, input_shape[1], self.output_dim), self.init)
+        self.b = self.add_part('b', (self.nb_feature, self.output_dim), 'zeros')
+        super().build(input_shape)
+
+    @opaque
+    def call(self, x):
+        params = self._params
+        maps = torch.tensordot(x, params.W, ([1], [1]))  # (batch, nb_feature, output_dim)
+        return (maps if params.b is None else maps + params.b).amax(1)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.output_dim
+
+
+class Highway(_OldDense):
+    """``t * activation(x W + b) + (1 - t) * x``, ``t = sigmoid(x W_carry + b_carry)`` (Srivastava et al. 2015)."""
+
+    settings = ('init', 'activation', 'W_regularizer', 'b_regularizer', 'activity_regularizer', 'W_constraint',
+                'b_constraint', 'bias', 'input_dim')
+    weight_layouts = {'W': None, 'W_carry': None, 'b': None, 'b_carry': None}
+
+    def __init__(self, init='glorot_uniform', activation=None, weights=None, W_regularizer=None, b_regularizer=None,
+                 activity_regularizer=None, W_constraint=None, b_constraint=None, bias=True, input_dim=None, **kwargs):
+        if kwargs.pop('transform_bias', None) is not None:
+            warnings.warn('`transform_bias` argument is deprecated and has been removed.', stacklevel=2)
+        super().__init__(weights, input_dim, kwargs, init=init, activation=activation, W_regularizer=W_regularizer,
+                         b_regularizer=b_regularizer, activity_regularizer=activity_regularizer,
+                         W_constraint=W_constraint, b_constraint=b_constraint, bias=bias)
+
+    def build(self, input_shape):
+        size = input_shape[1]
+        self.W = self.add_part('W', (size, size), self.init)
+        self.W_carry = self.add_part('W_carry', (size, size), self.init)
+        self.b = self.add_part('b', (size,), 'zeros')
+        self.b_carry = self.add_part('b_carry', (size,), 'ones')
+        super().build(input_shape)
+
+    @opaque
+    def call(self, x):
+        params = self._params
+        gate = torch.sigmoid(F.linear(x, params.W_carry.t(), params.b_carry))
+        return self.activated(F.linear(x, params.W.t(), params.b)) * gate + (1. - gate) * x
+
+
+class Recurrent(Layer):
+    """Base class for recurrent layers written for Keras before 2.1.
+
+    A subclass sets `units`, `self.states` (a list of as many None as it has states) and its weights in `build`, and
+    defines ``step(inputs, states) -> output, new states`` for one time step; `states` there has the constants of
+    `get_constants` at its end. Shapes, masks, states and arguments otherwise as in `layers.RNN`; `implementation` is
+    for the subclass to read.
+    """
+
+    def __init__(self, return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False,
+                 implementation=0, **kwargs):
+        super().__init__(**kwargs)
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.unroll = unroll
+        self.implementation = implementation
+        self.supports_masking = True
+        self.input_spec = [InputSpec(ndim=3)]
+        self.state_spec = None
+        self.dropout = self.recurrent_dropout = 0
+
+    def _all_shapes(self, input_shape):
+        """The shapes of the output and of each state."""
+        batch, time = input_shape[:2]
+        output = (batch, time, self.units) if self.return_sequences else (batch, self.units)
+        return [output, *((batch, self.units) for _ in self.states)]
+
+    def compute_output_shape(self, input_shape):
+        shapes = self._all_shapes(input_shape[0] if isinstance(input_shape, list) else input_shape)
+        return shapes if self.return_state else shapes[0]
+
+    def compute_mask(self, inputs, mask):
+        mask = mask[0] if isinstance(mask, list) else mask
+        mask = mask if self.return_sequences else None
+        return [mask, *(None for _ in self.states)] if self.return_state else mask
+
+    def step(self, inputs, states):
+        raise NotImplementedError(f'{type(self).__name__} has to define `step(self, inputs, states)`.')
+
+    def get_constants(self, inputs, training=None):
+        """Tensors that every step gets after the states."""
+        return []
+
+    def get_initial_state(self, inputs):
+        """The states that a sequence starts with when none are given: zeros, a list of (batch, units)."""
+        zeros = K.expand_dims(K.sum(K.zeros_like(inputs), axis=(1, 2)))
+        return [K.tile(zeros, [1, self.units])] * len(self.states)
+
+    def preprocess_input(self, inputs, training=None):
+        """What the steps get of the whole input (batch, time, features)."""
+        return inputs
+
+    def __call__(self, inputs, initial_state=None, **kwargs):
+        inputs, initial_state, _ = standardize_args(inputs, initial_state, None, None)
+        return call_with_states(super().__call__, self, inputs, initial_state, None, kwargs)
+
+    def call(self, inputs, mask=None, training=None, initial_state=None):
+        whole = inputs
+        if isinstance(inputs, (list, tuple)):
+            inputs, *initial_state = inputs
+        elif initial_state is None:
+            initial_state = self.states if self.stateful else self.get_initial_state(inputs)
+        if len(initial_state) != len(self.states):
+            raise ValueError(f'Layer {self.name} has {len(self.states)} states but was passed {len(initial_state)} '
+                             'initial states.')
+        last_output, outputs, states = K.rnn(
+            self.step, self.preprocess_input(inputs, training=training), initial_state, self.go_backwards,
+            mask[0] if isinstance(mask, list) else mask, self.get_constants(inputs, training=training), self.unroll,
+            K.int_shape(inputs)[1])
+        if self.stateful:
+            self._keep(states, whole)
+        output = outputs if self.return_sequences else last_output
+        return [output, *states] if self.return_state else output
+
+    def _keep(self, states, inputs):
+        """Records the update of the kept states; a live call makes it at once."""
+        for kept, value in zip(self.states, states):
+            if isinstance(value, SymbolicTensor):
+                self.add_update([K.update(kept, value)], inputs)
+            else:
+                kept.assign(value.detach())
+
+    def reset_states(self, states=None):
+        """Sets the kept states to zero, or to an array or list of arrays, each (batch, units).
+
+        Raises AttributeError where the layer is not stateful, ValueError for an unknown batch size and for a wrong
+        number or shape of arrays.
+        """
+        if not self.stateful:
+            raise AttributeError('Layer must be stateful.')
+        batch = self.input_spec[0].shape[0]
+        if not batch:
+            raise ValueError('If a RNN is stateful, it needs to know its batch size. Specify that of the input of '
+                             f'{self.name}: by `batch_input_shape` of the first layer of a Sequential model, or by '
+                             '`batch_shape` of the Input.')
+        shapes = self._all_shapes((batch, *self.input_spec[0].shape[1:]))[1:]
+        if self.states[0] is None:
+            self.states = [K.zeros(shape) for shape in shapes]
+        values = [torch.zeros(shape) for shape in shapes] if states is None else to_list(states, allow_tuple=True)
+        if [tuple(value.shape) for value in values] != shapes:
+            raise ValueError(f'Layer {self.name} expects {len(shapes)} states of the shapes {shapes}, but it received '
+                             f'{len(values)} state values of the shapes {[tuple(value.shape) for value in values]}.')
+        K.batch_set_value(zip(self.states, values))
+
+    def get_config(self):
+        names = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll', 'implementation')
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+class ConvRecurrent2D(Recurrent):
+    """Base class for recurrent layers over images, (batch, time, rows, columns, channels) or channels first.
+
+    Arguments as of `Conv2D` and `Recurrent`; a subclass defines `step` on images.
+    """
+
+    def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
+                 return_sequences=False, go_backwards=False, stateful=False, **kwargs):
+        super().__init__(return_sequences=return_sequences, go_backwards=go_backwards, stateful=stateful, **kwargs)
+        self.filters = filters
+        self.kernel_size = conv_utils.normalize_tuple(kernel_size, 2, 'kernel_size')
+        self.strides = conv_utils.normalize_tuple(strides, 2, 'strides')
+        self.padding = conv_utils.normalize_padding(padding)
+        self.data_format = K.normalize_data_format(data_format)
+        self.dilation_rate = conv_utils.normalize_tuple(dilation_rate, 2, 'dilation_rate')
+        self.input_spec = [InputSpec(ndim=5)]
+
+    def _all_shapes(self, input_shape):
+        batch, time, *image = input_shape
+        image = image[1:] if self.data_format == 'channels_first' else image[:2]
+        sizes = [conv_utils.conv_output_length(size, self.kernel_size[i], self.padding, self.strides[i],
+                                               self.dilation_rate[i]) for i, size in enumerate(image)]
+        image = transpose_shape((*sizes, self.filters), self.data_format, (0, 1))
+        return [(batch, time, *image) if self.return_sequences else (batch, *image), (batch, *image), (batch, *image)]
+
+    def get_config(self):
+        names = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate')
+        config, own = super().get_config(), {name: getattr(self, name) for name in names}
+        return {**config, **own}

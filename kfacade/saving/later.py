@@ -1,0 +1,75 @@
+"""Configurations of Keras 2.3 and of tf.keras, as Keras 2.2.4 would have written them.
+
+Later versions renamed a few classes and added arguments. Where such an argument has the value that changes nothing, it is
+dropped; any other value asks for something that these layers do not do, and is refused by name.
+"""
+import inspect
+import warnings
+
+from .trust import InvalidModelFile
+
+_CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization', 'BatchNormalizationV2':
+            'BatchNormalization', 'CuDNNLSTMV2': 'CuDNNLSTM', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU'}
+
+# argument -> the values that change nothing
+_NEUTRAL = {'ragged': (False,), 'groups': (1,), 'time_major': (False,), 'keepdims': (False,), 'autocast': (True,),
+            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,), 'virtual_batch_size': (None,)}
+
+# arguments of later optimizers that name them or tune how they compute
+_UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum')
+
+
+def as_before(config, custom_objects=None):
+    """A copy of the layer or model ``config`` with nothing in it that came after Keras 2.2.4.
+
+    Classes in ``custom_objects`` keep their configurations. Raises InvalidModelFile for an argument, new since then, at
+    a value that makes a difference.
+    """
+    if isinstance(config, (list, tuple)):
+        return type(config)(as_before(item, custom_objects) for item in config)
+    if not isinstance(config, dict):
+        return config
+    found = {key: as_before(value, custom_objects) for key, value in config.items()}
+    kind, inner = found.get('class_name'), found.get('config')
+    if isinstance(kind, str) and isinstance(inner, dict) and kind not in (custom_objects or {}):
+        kind = found['class_name'] = _CLASSES.get(kind, kind)
+        inner = found['config'] = {k: v for k, v in inner.items() if not _is_neutral(kind, inner, k, v)}
+        if isinstance(inner.get('dtype'), dict):  # a policy of mixed precision
+            inner['dtype'] = inner['dtype'].get('config', {}).get('name', 'float32')
+        if kind == 'BatchNormalization' and isinstance(inner.get('axis'), list) and len(inner['axis']) == 1:
+            inner['axis'] = inner['axis'][0]
+    return found
+
+
+def _is_neutral(kind, config, key, value):
+    """Whether the argument is one that 2.2.4 lacks, at a value that changes nothing."""
+    from .. import initializers, layers
+    if key == 'dtype' and hasattr(initializers, kind):
+        return True
+    cls = getattr(layers, kind, None)
+    if key not in _NEUTRAL or cls is None or key in inspect.signature(cls.__init__).parameters:
+        return False
+    if value in _NEUTRAL[key]:
+        return True
+    raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" asks for {key}={value!r}, which came after Keras '
+                           f'2.2.4 and is not supported (only {key}={_NEUTRAL[key][0]!r} is).')
+
+
+def as_before_optimizer(saved, custom_objects=None):
+    """``{'class_name', 'config'}`` of an optimizer, with ``lr`` under its old name and without later arguments.
+
+    What is left out at a value that may matter is named in a warning.
+    """
+    from .. import optimizers
+    kind = saved['class_name'].split('>')[-1]
+    cls = getattr(optimizers, kind, None)
+    if cls is None or kind in (custom_objects or {}):
+        return saved
+    known = {*inspect.signature(cls.__init__).parameters, 'clipnorm', 'clipvalue'}
+    config = {'lr' if key == 'learning_rate' else key: value for key, value in saved['config'].items()}
+    lost = {key: value for key, value in config.items() if key not in known and value and key not in _UNIMPORTANT}
+    if lost:
+        warnings.warn(f'The optimizer {kind} was saved with {lost}, which came after Keras 2.2.4 and was left out.',
+                      stacklevel=5)
+    return {'class_name': kind, 'config': {key: value for key, value in config.items() if key in known
+                                           and not (key.startswith('clip') and value is None)}}
