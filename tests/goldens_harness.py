@@ -102,12 +102,6 @@ def goldens():
         return {spec['name']: Golden(spec) for spec in json.load(file)['cases']}
 
 
-def not_covered():
-    """{name of a case that kfacade cannot run yet: what its error says}."""
-    lines = (FOLDER / 'not_covered.txt').read_text(encoding='utf-8').splitlines()
-    return dict(line.split(': ', 1) for line in lines if line and not line.startswith('#'))
-
-
 def run(golden, folder):
     """Runs every stage of a case, with files in `folder`; raises AssertionError at the first difference."""
     K.clear_session()

@@ -21,9 +21,10 @@ FOLDER = pathlib.Path(os.environ.get('KFACADE_REALMODELS') or '.')
 pytestmark = [
     pytest.mark.skipif(not os.environ.get('KFACADE_REALMODELS'), reason='KFACADE_REALMODELS is not set'),
     # What Keras says, too, about files of Keras 1, files without training, and optimizer state of other versions.
-    pytest.mark.filterwarnings('ignore:Update your `', 'ignore:No training configuration found',
-                               'ignore:Error in loading the saved optimizer state', 'ignore:The `dropout` argument is no',
-                               'ignore:The `input_dim` and `input_length` arguments', 'ignore:`implementation=0` has been'),
+    pytest.mark.filterwarnings(
+        'ignore:Update your `', 'ignore:No training configuration found', 'ignore:Error in loading the saved optimizer',
+        'ignore:The `dropout` argument is no', 'ignore:The `input_dim` and `input_length` arguments',
+        'ignore:`implementation=0` has been', 'ignore:The `implementation` argument in `SimpleRNN`'),
 ]
 
 # Files that are refused, and what the error says.

@@ -132,11 +132,10 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
 
 @op(callbacks=True)
 def _rnn(step_function, inputs, states, go_backwards, mask, constants, unroll, input_length):
-    count = inputs.shape[1]
+    order = range(inputs.shape[1])[::-1 if go_backwards else 1][:input_length]
     if inputs.is_meta:  # all steps have the shapes of the first
         output, states = live(step_function(inputs[:, 0], states + constants))
-        return output, output.unsqueeze(1).expand(-1, count, *output.shape[1:]), *states
-    order = (range(count - 1, -1, -1) if go_backwards else range(count))[:input_length]
+        return output, output.unsqueeze(1).expand(-1, len(order), *output.shape[1:]), *states
     steps, outputs = inputs.unbind(1), []
     flags = None if mask is None else mask.bool().unbind(1)
     for t in order:

@@ -48,7 +48,7 @@ def named(recorded):
 def _reduction(fn):
     """The backend function of a reduction `fn`, which gets a tensor and a non-empty tuple of axes.
 
-    ``axis=None`` means all axes; over an empty list of axes nothing is reduced, as in TensorFlow (torch would take all).
+    ``axis=None`` means all axes; an empty list means none, as in TensorFlow (torch would reduce them all).
     """
     @op
     @functools.wraps(fn)

@@ -18,8 +18,8 @@ MIN_FUSED_EPSILON = 1.001e-5
 # ---------------------------------------------------------------- activations
 
 def _differs(value, number):
-    """Whether a number, or a tensor that may hold any, can differ from `number`."""
-    return isinstance(value, torch.Tensor) or value != number
+    """Whether a number, or a tensor or an array that may hold any, can differ from `number`."""
+    return not isinstance(value, (int, float)) or value != number
 
 
 @op
@@ -27,21 +27,21 @@ def relu(x, alpha=0., max_value=None, threshold=0.):
     """Rectified linear unit: `x` from `threshold` up to `max_value`, and below ``alpha * (x - threshold)``."""
     x = as_tensor(x)
     leaks, shifted = _differs(alpha, 0), _differs(threshold, 0)
-    if not shifted and max_value is None and not isinstance(alpha, torch.Tensor):
+    if not shifted and max_value is None and isinstance(alpha, (int, float)):
         return F.leaky_relu(x, alpha) if leaks else F.relu(x)
-    positive = torch.where(x > threshold, x, 0.) if shifted else F.relu(x)
+    positive = torch.where(x > as_tensor(threshold), x, 0.) if shifted else F.relu(x)
     if max_value is not None:
         positive = clip(positive, 0., max_value)
-    return positive - alpha * F.relu(threshold - x) if leaks else positive
+    return positive - as_tensor(alpha) * F.relu(as_tensor(threshold) - x) if leaks else positive
 
 
 @op
 def elu(x, alpha=1.):
     """Exponential linear unit: `x` where it is positive, ``alpha * (exp(x) - 1)`` elsewhere."""
     x = as_tensor(x)
-    if isinstance(alpha, torch.Tensor):
-        return torch.where(x > 0, x, alpha * F.elu(x))
-    return F.elu(x, alpha)
+    if isinstance(alpha, (int, float)):
+        return F.elu(x, alpha)
+    return torch.where(x > 0, x, as_tensor(alpha) * F.elu(x))
 
 
 @op
@@ -84,8 +84,8 @@ def tanh(x):
 
 def _check_axis(axis, dims):
     if axis != -1 and axis not in range(dims):
-        raise ValueError(f'Unexpected channels axis {axis}. Expected to be -1 or one of the axes of `output`, which has '
-                         f'{dims} dimensions.')
+        raise ValueError(f'Unexpected channels axis {axis}. Expected to be -1 or one of the axes of `output`, which '
+                         f'has {dims} dimensions.')
 
 
 def _clip_probability(output):
@@ -198,8 +198,8 @@ def _normalize(x, mean, var, beta, gamma, epsilon):
 def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
     """``(x - mean) / sqrt(var + epsilon) * gamma + beta``; `beta` and `gamma` may be None.
 
-    The statistics are vectors along `axis`, or broadcast to `x` themselves. For images with channels last, epsilon is at
-    least 1.001e-5, as in TensorFlow's kernel.
+    The statistics are vectors along `axis`, or broadcast to `x` themselves. For images with channels last, epsilon is
+    at least 1.001e-5, as in TensorFlow's kernel.
     """
     x = as_tensor(x)
     if x.dim() == 4 and axis in (-1, 3):

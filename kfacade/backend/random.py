@@ -18,6 +18,9 @@ __all__ = ['random_binomial', 'random_normal', 'random_normal_variable', 'random
            'truncated_normal']
 
 
+_INTEGERS = {8: torch.int8, 16: torch.int16, 32: torch.int32}
+
+
 class SeedStream:
     """A stream of random numbers that starts from `seed`, on each device that asks for it.
 
@@ -57,6 +60,8 @@ def keep_mask(shape, keep, stream, like):
     count = math.prod(shape)
     generator = stream.generator(like.device)
     mask = like.new_empty(tuple(shape))
+    if keep >= 1:
+        return mask.fill_(1.)
     if count < 512:  # here the number of calls is all that counts
         return mask.bernoulli_(keep, generator=generator).mul_(1. / keep)
     width = 8 if (keep * 256).is_integer() else 16 if .01 < keep < .99 else 32
@@ -64,9 +69,6 @@ def keep_mask(shape, keep, stream, like):
     bits.random_(-2 ** 63, None, generator=generator)
     bits = bits.view(_INTEGERS[width])[:count].view(mask.shape)
     return torch.lt(bits, int(keep * 2 ** width) - 2 ** (width - 1), out=mask).mul_(1. / keep)
-
-
-_INTEGERS = {8: torch.int8, 16: torch.int16, 32: torch.int32}
 
 
 def _shape_of(shape, *rest):

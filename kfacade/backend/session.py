@@ -6,7 +6,7 @@ from .. import config
 from . import state
 from .dtypes import dtype_name, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
-from .symbolic import (Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in)
+from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in, to_feed
 from .symbolic import placeholder as _placeholder
 from .variable import MovingAverageUpdate, Update, Variable
 
@@ -28,15 +28,13 @@ def backend():
 def placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None):
     """A symbol whose value is fed. `shape` may hold None; `ndim` stands for as many unknown dimensions.
 
-    Raises ValueError when neither is given, and for ``sparse=True``.
+    A `sparse` one takes scipy.sparse matrices and sparse tensors. Raises ValueError without `shape` and `ndim`.
     """
-    if sparse:
-        raise ValueError('Sparse placeholders are not supported: feed dense arrays, or convert with `.toarray()`.')
     if shape is None:
         if ndim is None:
             raise ValueError('Specify either a `shape` or an `ndim` value for a placeholder.')
         shape = (None,) * ndim
-    return _placeholder(tuple(shape), dtype, name or f'Placeholder_{state.get_uid("Placeholder")}')
+    return _placeholder(tuple(shape), dtype, name or f'Placeholder_{state.get_uid("Placeholder")}', sparse)
 
 
 def variable(value, dtype=None, name=None, constraint=None):
@@ -159,13 +157,15 @@ def dtype(x):
 
 
 def is_sparse(tensor):
-    """Whether `tensor` is sparse."""
-    return isinstance(tensor, torch.Tensor) and tensor.is_sparse
+    """Whether a tensor, or a placeholder, is sparse."""
+    return tensor._sparse if isinstance(tensor, SymbolicTensor) else isinstance(
+        tensor, torch.Tensor) and tensor.is_sparse
 
 
+@op
 def to_dense(tensor):
     """`tensor`, dense."""
-    return tensor.to_dense() if is_sparse(tensor) else tensor
+    return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def count_params(x):
@@ -335,7 +335,7 @@ class Function:
             if symbol is PHASE:
                 phase = bool(value)
             elif isinstance(symbol, SymbolicTensor):
-                values.append(as_tensor(value).to(symbol.dtype))
+                values.append(to_feed(symbol, value))
         return [to_numpy(value) for value in self.graph(phase).run(*values)]
 
 

@@ -1,7 +1,7 @@
 """Convolutions, pooling, padding and resizing over 1, 2 or 3 spatial dimensions, with Keras' layouts and padding.
 
-Two levels. `conv_nd`, `conv_transpose_nd` and `pool_nd` are live functions for layers: data in Keras' layout, weights in
-torch's. The backend functions below them take kernels in Keras' layout and record themselves.
+Two levels. `conv_nd`, `conv_transpose_nd` and `pool_nd` are live functions for layers: data in Keras' layout, weights
+in torch's. The backend functions below them take kernels in Keras' layout and record themselves.
 
 Channels-last data is permuted, never copied: as a permuted view it is torch's ``channels_last`` memory format. One
 spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
@@ -165,7 +165,7 @@ def local_conv_nd(x, kernel, kernel_size, strides, data_format='channels_last'):
     """Convolution with another kernel at each output position.
 
     Arguments:
-        kernel: (output positions, window * channels, filters); a window's elements come in the order of the data layout.
+        kernel: (output positions, window * channels, filters); a window's elements are in the order of the data.
         kernel_size, strides: one int a spatial dimension.
     """
     rank = len(kernel_size)
@@ -236,7 +236,7 @@ def _torch_depthwise(kernel):
 
 @_formatted
 def conv1d(x, kernel, strides=1, padding='valid', data_format=None, dilation_rate=1):
-    """Convolution over time with a kernel (time, channels, filters); `padding` may be 'causal' in channels-last data."""
+    """Convolution over time with a kernel (time, channels, filters); `padding` may be 'causal' with channels last."""
     if padding == 'causal' and data_format != 'channels_last':
         raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" '
                          '(temporal data).')
@@ -290,7 +290,7 @@ def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding='valid', data_
 @_formatted
 def separable_conv1d(x, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None,
                      dilation_rate=1):
-    """Depthwise convolution over time, (time, channels, multiplier), then pointwise, (1, channels * multiplier, filters)."""
+    """Depthwise convolution over time, then pointwise with a kernel (1, channels * multiplier, filters)."""
     return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), _torch_kernel(pointwise_kernel), None,
                              strides, padding, dilation_rate, data_format)
 

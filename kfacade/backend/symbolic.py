@@ -46,6 +46,8 @@ class SymbolicTensor:
     """
 
     __array_ufunc__ = None  # numpy leaves its operators to ours
+    _sparse = False
+    _keeps_dtype = False  # whether what is fed keeps its own dtype
 
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas = fn, args, kwargs, metas
@@ -196,15 +198,15 @@ _captured = _Captured()
 
 
 def _live_leaf(x):
-    if isinstance(x, Face):
-        return x.value
-    if isinstance(x, SymbolicTensor):
+    if isinstance(x, (Face, SymbolicTensor)):
         if _captured.values is not None and x in _captured.values:
             return _captured.values[x]
         if _captured.missing is not None:
             _captured.missing.append(x)
-            _captured.values[x] = x.metas[_captured.run]
+            _captured.values[x] = _captured.leaf(x)
             return _captured.values[x]
+        if isinstance(x, Face):
+            return x.value
         raise TypeError(f'The symbolic tensor {x.name} was used inside a running forward, where there is no value for '
                         'it. Pass it in as an argument or an input.')
     return x
@@ -225,13 +227,21 @@ def live(tree):
 
 
 def as_tensor(x, dtype=None):
-    """A live tensor of `x`: a tensor, a Variable, an array or a number (64-bit floats and numbers become ``floatx()``)."""
+    """A live tensor of `x`: a tensor, a Variable, an array or a number (64-bit floats and numbers become ``floatx()``).
+
+    A scipy.sparse matrix gives a sparse tensor.
+    """
     if isinstance(x, Face):
         x = x.value
     if isinstance(x, torch.Tensor):
         return x if dtype is None else x.to(torch_dtype(dtype))
     if isinstance(x, (list, tuple)) and any(isinstance(leaf, torch.Tensor) for leaf in leaves(x)):
         return torch.stack([as_tensor(part, dtype) for part in x])
+    if hasattr(x, 'tocoo'):
+        matrix = x.tocoo()
+        values = as_tensor(matrix.data, dtype)
+        index = np.stack([matrix.row, matrix.col])
+        return torch.sparse_coo_tensor(index, values, matrix.shape, check_invariants=True).coalesce()
     array = np.asarray(x)
     if dtype is None and array.dtype == np.float64:
         dtype = torch_dtype()
@@ -270,7 +280,7 @@ def _meta_leaf(run, fresh=False):
         if isinstance(x, SymbolicTensor):
             if fresh and isinstance(x.metas[run], torch.Tensor) and x.metas[run].device.type == 'meta':
                 return stand_in(x._keras_shape, x.dtype)[run]
-            return x.metas[run]
+            return x.metas[run].to('meta') if fresh and isinstance(x.metas[run], torch.Tensor) else x.metas[run]
         if isinstance(x, Face):
             return torch.empty(x.shape, dtype=x.dtype, device='meta')
         if isinstance(x, torch.Tensor):
@@ -305,12 +315,12 @@ def _infer(fn, args, kwargs):
     attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
     attempts += [(_static_leaf(size),) * 2 for size in _STATIC_SIZES]
     first_error = None
-    for attempt in attempts:
+    for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:
-            with state.running(phase=True), torch.no_grad():
+            with state.running(phase=True), torch.no_grad(), torch.device('meta' if i else 'cpu'):
                 results = []
-                for run, leaf in enumerate(attempt):
-                    _captured.run = run
+                for leaf in attempt:
+                    _captured.leaf = leaf
                     results.append(fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)))
                 return tuple(results)
         except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
@@ -368,12 +378,21 @@ def wrap(node, metas):
     return SymbolicTensor(node.fn, node.args, node.kwargs, metas)
 
 
-def placeholder(shape, dtype=None, name=None):
+def placeholder(shape, dtype=None, name=None, sparse=False):
     """A symbol without a recorded call: its value is fed. `shape` may hold None."""
     symbol = SymbolicTensor(None, (), {}, stand_in(shape, torch_dtype(dtype)),
                             name=f'{state.unique_scope(name)}:0' if name else None)
-    symbol._keras_shape = tuple(shape)
+    symbol._keras_shape, symbol._sparse = tuple(shape), sparse
     return symbol
+
+
+def to_feed(symbol, value, device=None):
+    """The live tensor to feed for a placeholder: of its dtype, and sparse only where the placeholder is."""
+    value = as_tensor(value) if not isinstance(value, torch.Tensor) else value
+    if value.is_sparse and not symbol._sparse:
+        value = value.to_dense()
+    dtype = value.dtype if symbol._keeps_dtype else symbol.dtype
+    return value.to(device or value.device, dtype, non_blocking=True)
 
 
 def op(fn=None, *, shape=None, dtype=None, callbacks=False):

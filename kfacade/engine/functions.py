@@ -5,10 +5,11 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.session import Function
 from ..backend.graph import PHASE, compile_graph
+from ..backend.symbolic import to_feed
 
 
 class StepFunction(Function):
-    """A function that the loops may also call as ``step(fed)``: tensors in, tensors out, nothing waits for the device.
+    """A function that the loops may also call as ``step(tensors)``: tensors in, tensors out, nothing waits for the device.
 
     `plain` is an equivalent set of outputs for batches whose sample weights are all one; it needs no weights fed.
     """
@@ -23,12 +24,12 @@ class StepFunction(Function):
     def tensor_graph(self, weighted):
         """The compiled graph for batches with or without sample weights."""
         if weighted not in self._tensor_graphs:
-            fed = [x for x in self.inputs if x is not PHASE]
+            symbols = [x for x in self.inputs if x is not PHASE]
             outputs = self.outputs
             if not weighted:
-                fed = [x for x in fed if not any(x is w for w in self._weights)]
+                symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self._plain
-            self._tensor_graphs[weighted] = compile_graph(fed, outputs, self.updates, self.phase)
+            self._tensor_graphs[weighted] = compile_graph(symbols, outputs, self.updates, self.phase)
         return self._tensor_graphs[weighted]
 
     @property
@@ -36,15 +37,15 @@ class StepFunction(Function):
         """Whether batches without sample weights can be fed."""
         return self._plain is not None
 
-    def step(self, fed, weighted=True):
+    def step(self, tensors, weighted=True):
         """The outputs for a list of tensors, as detached tensors; the updates are applied."""
-        return self.tensor_graph(weighted).run(*fed)
+        return self.tensor_graph(weighted).run(*tensors)
 
     def __call__(self, inputs):
-        fed = [K.as_tensor(value).to(symbol.dtype) for symbol, value in zip(self.inputs, inputs) if symbol is not PHASE]
+        tensors = [to_feed(symbol, value) for symbol, value in zip(self.inputs, inputs) if symbol is not PHASE]
         if len(inputs) != len(self.inputs):
             raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}.')
-        return [K.to_numpy(value) for value in self.step(fed)]
+        return [K.to_numpy(value) for value in self.step(tensors)]
 
 
 class TrainFunction(StepFunction):
@@ -63,10 +64,10 @@ class TrainFunction(StepFunction):
         self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
 
-    def step(self, fed, weighted=True):
+    def step(self, tensors, weighted=True):
         graph = self.tensor_graph(weighted)
         with torch.enable_grad():
-            results = graph(*fed)
+            results = graph(*tensors)
         if self._params:
             for param in self._params:
                 param.grad = None

@@ -12,7 +12,7 @@ class InputLayer(Layer):
 
     Arguments: `input_shape` without the batch and `batch_size`, or `batch_input_shape`; `dtype` (default ``floatx()``);
     `input_tensor`, a symbol (or tensor) to take in place of a new placeholder; `name`.
-    Raises ValueError where the shape is given twice or not at all, and for ``sparse=True``.
+    A `sparse` input takes scipy.sparse matrices. Raises ValueError where the shape is given twice or not at all.
     """
 
     @interfaces.legacy_input_support
@@ -22,8 +22,6 @@ class InputLayer(Layer):
             name = f'input_{state.get_uid("input")}'
         super().__init__(dtype=dtype, name=name)
         self.trainable, self.built, self.sparse, self.supports_masking = False, True, sparse, True
-        if sparse:
-            raise ValueError(f'Input {name}: sparse inputs are not supported; feed dense arrays.')
         if input_shape and batch_input_shape:
             raise ValueError('Only provide the input_shape OR batch_input_shape argument to InputLayer, not both at '
                              'the same time.')
@@ -39,7 +37,7 @@ class InputLayer(Layer):
         self.dtype = dtype or (K.dtype(input_tensor) if input_tensor is not None else config.floatx())
         self.is_placeholder = input_tensor is None
         if self.is_placeholder:
-            input_tensor = placeholder(self.batch_input_shape, self.dtype, self.name)
+            input_tensor = placeholder(self.batch_input_shape, self.dtype, self.name, sparse)
         input_tensor._keras_shape = self.batch_input_shape
         input_tensor._keras_history = (self, 0, 0)
         Node(self, [], [], [], [input_tensor], [input_tensor], [None], [None], [self.batch_input_shape],

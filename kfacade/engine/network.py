@@ -13,7 +13,7 @@ from ..backend.graph import compile_graph
 from ..backend.state import mode
 from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
-from ..utils.generic_utils import CustomObjectScope, has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
 from .base_layer import Layer, Node
 from .input_layer import InputLayer
 
@@ -442,11 +442,7 @@ class Network(Layer):
         saving.restore(self, state)
 
     def __deepcopy__(self, memo):
-        classes = {type(layer).__name__: type(layer) for layer in self.modules() if isinstance(layer, Layer)}
-        with CustomObjectScope({k: c for k, c in classes.items() if not c.__module__.startswith(__name__[:7])}):
-            clone = type(self).__new__(type(self))
-            clone.__setstate__(copy.deepcopy(self.__getstate__(), memo))
-        memo[id(self)] = clone
+        clone = memo[id(self)] = saving.copy_model(self)
         return clone
 
     def summary(self, line_length=None, positions=None, print_fn=None):

@@ -115,7 +115,7 @@ class Model(Network):
         if loss_fn is losses_module.sparse_categorical_crossentropy:
             return (*shape[:-1], 1)
         if isinstance(loss_fn, objectives.TorchLoss):
-            target._feed_dtype = None
+            target._keeps_dtype = True
             return None
         known = getattr(losses_module, getattr(loss_fn, '__name__', ''), None)
         return shape if known is loss_fn else None

@@ -71,7 +71,7 @@ def _train(model, seen, batches, run, steps, epochs, class_weight, validate):
                 logs[name] = value
             run.on_batch_end(i, logs)
             if validate is not None and i == steps - 1:
-                results = to_list(validate(size))
+                results = map(float, to_list(validate(size)))
                 epoch_logs.update(zip(['val_' + name for name in model.metrics_names], results))
             if seen.stop_training:
                 break

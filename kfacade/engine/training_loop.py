@@ -3,7 +3,7 @@ import numpy as np
 import torch
 
 from ..backend.session import to_numpy
-from ..backend.symbolic import as_tensor
+from ..backend.symbolic import as_tensor, to_feed
 from ..callbacks.logs import Logs
 from ..utils.progbar import Progbar
 from . import training_utils
@@ -28,42 +28,36 @@ class Feed:
                              and all(training_utils.are_unit_weights(w) for w in arrays[n:]))
         if not self.weighted:
             arrays = arrays[:n]
-        self.arrays, self.device = arrays, device
-        self.dtypes = [getattr(symbol, '_feed_dtype', symbol.dtype) for symbol in symbols[:len(arrays)]]
-        self.sources = [self._source(a, dtype) for a, dtype in zip(arrays, self.dtypes)]
+        self.device, self.symbols = device, symbols[:len(arrays)]
+        self.sources = [self._source(a, symbol) for a, symbol in zip(arrays, self.symbols)]
         self.function = function
         if hasattr(function, 'prepare'):
             function.prepare()
 
     @staticmethod
-    def _source(array, dtype):
+    def _source(array, symbol):
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
         if isinstance(array, torch.Tensor):
             return array.detach()
         if not isinstance(array, np.ndarray):
             return array  # sliced batch by batch: HDF5Matrix, sparse matrices
-        return as_tensor(array, dtype if array.dtype == np.float64 else None)
+        return as_tensor(array, symbol.dtype if array.dtype == np.float64 and not symbol._keeps_dtype else None)
 
-    def _ready(self, part, dtype):
-        if not isinstance(part, torch.Tensor):
-            part = as_tensor(part.toarray() if hasattr(part, 'toarray') else np.asarray(part))
-        if dtype is None:
-            return part.to(self.device)
-        return part.to(self.device, dtype, non_blocking=True)
+    def _cut(self, rows):
+        return [to_feed(symbol, rows(source), self.device) for symbol, source in zip(self.symbols, self.sources)]
 
     def all(self):
         """The whole arrays."""
-        return [self._ready(s if isinstance(s, torch.Tensor) else s[0:s.shape[0]], d)
-                for s, d in zip(self.sources, self.dtypes)]
+        return self._cut(lambda source: source if isinstance(source, torch.Tensor) else source[0:source.shape[0]])
 
     def slice(self, start, stop):
         """Samples `start` to `stop`."""
-        return [self._ready(s[start:stop], d) for s, d in zip(self.sources, self.dtypes)]
+        return self._cut(lambda source: source[start:stop])
 
     def gather(self, index):
         """The samples at an int64 tensor of indices."""
-        return [self._ready(s.index_select(0, index) if isinstance(s, torch.Tensor) else self._rows(s, index.numpy()), d)
-                for s, d in zip(self.sources, self.dtypes)]
+        return self._cut(lambda source: source.index_select(0, index) if isinstance(source, torch.Tensor) else (
+            self._rows(source, index.numpy())))
 
     @staticmethod
     def _rows(source, index):
@@ -109,7 +103,7 @@ def fit_loop(model, feed, names, callbacks, n, batch_size, epochs, initial_epoch
                 break
         else:
             if validate is not None:
-                epoch_logs.update(zip(['val_' + name for name in names], validate()))
+                epoch_logs.update(zip(['val_' + name for name in names], map(float, validate())))
         callbacks.on_epoch_end(epoch, epoch_logs)
         if model.stop_training:
             break

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 import torch
 
 from .. import activations, constraints, initializers, regularizers
-from ..backend import is_tensor
+from ..backend import is_tensor, normalize_data_format
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode
 from ..backend.variable import Variable
 from ..engine.base_layer import Layer
+from ..utils import conv_utils
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
@@ -41,9 +42,12 @@ class BuiltinLayer(Layer):
     settings = ()
     weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
 
-    def configure(self, **settings):
-        """Sets attributes; what stands for an activation, initializer, regularizer or constraint becomes the object."""
-        for name, value in settings.items():
+    def configure(self, arguments=None, /, **more):
+        """Sets the settings found among `arguments` (a constructor's ``locals()``) and `more`, which may replace them.
+
+        What stands for an activation, initializer, regularizer or constraint becomes the object.
+        """
+        for name, value in {**{k: v for k, v in (arguments or {}).items() if k in self.settings}, **more}.items():
             kind = _KINDS.get(name.rpartition('_')[2])
             setattr(self, name, kind.get(value) if kind else value)
 
@@ -94,6 +98,23 @@ class BuiltinLayer(Layer):
         self.bias = self.add_setting_weight('bias', shape) if self.use_bias else None
         if not self.use_bias:
             self._params.register_parameter('bias', None)
+
+
+def spatial_settings(rank, arguments):
+    """Those of a constructor's ``locals()`` that say how windows move over `rank` dimensions, as Keras stores them.
+
+    Raises ValueError for sizes, a padding or a data format that cannot be.
+    """
+    sizes = {name: conv_utils.normalize_tuple(arguments[name], rank, name)
+             for name in ('pool_size', 'kernel_size', 'strides', 'dilation_rate') if name in arguments}
+    return {**sizes, 'padding': conv_utils.normalize_padding(arguments['padding']),
+            'data_format': normalize_data_format(arguments['data_format'])}
+
+
+def handed_on(arguments):
+    """A constructor's ``locals()`` as the keyword arguments of another one."""
+    given = {name: value for name, value in arguments.items() if name not in ('self', '__class__', 'kwargs')}
+    return {**given, **arguments['kwargs']}
 
 
 def call_with_weights(layer, body, weights, inputs, **kwargs):

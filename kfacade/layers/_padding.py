@@ -1,8 +1,6 @@
 """Padding, cropping and enlarging along the spatial axes."""
-import torch.nn.functional as F
-
 from .. import backend as K
-from ..backend.spatial import from_channels_first, to_channels_first
+from ..backend.spatial import pad_nd, upsample_nd
 from ..engine.base_layer import InputSpec, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
@@ -43,13 +41,11 @@ class _ZeroPadding(_Spatial):
 
     def __init__(self, padding, data_format=None, **kwargs):
         super().__init__(len(padding), data_format, **kwargs)
-        self.configure(padding=padding)
-        flat = [side for pair in reversed(self._each_axis(padding, (0, 0))) for side in pair]
-        self._torch_padding = flat[:-2]  # torch counts from the last axis, and the batch is never padded
+        self.padding = padding
 
     @opaque
     def call(self, inputs):
-        return F.pad(inputs, self._torch_padding)
+        return pad_nd(inputs, self.padding, self.data_format)
 
     def compute_output_shape(self, input_shape):
         return tuple(None if size is None else size + sum(pair)
@@ -89,7 +85,7 @@ class _Cropping(_Spatial):
 
     def __init__(self, cropping, data_format=None, **kwargs):
         super().__init__(len(cropping), data_format, **kwargs)
-        self.configure(cropping=cropping)
+        self.cropping = cropping
         self._index = self._each_axis([slice(start, -end or None) for start, end in cropping], slice(None))
 
     @opaque
@@ -132,15 +128,15 @@ class Cropping3D(_Cropping):
 
 class _UpSampling(_Spatial):
     settings = ('size', 'data_format')
+    interpolation = 'nearest'
 
     def __init__(self, size, data_format=None, **kwargs):
         super().__init__(len(size), data_format, **kwargs)
-        self.configure(size=size)
+        self.size = size
 
     @opaque
     def call(self, inputs):
-        x = to_channels_first(inputs, self.data_format)
-        return from_channels_first(F.interpolate(x, scale_factor=self.size, mode='nearest'), self.data_format)
+        return upsample_nd(inputs, self.size, self.data_format, self.interpolation)
 
     def compute_output_shape(self, input_shape):
         return tuple(None if size is None else size * n
@@ -170,13 +166,7 @@ class UpSampling2D(_UpSampling):
         super().__init__(conv_utils.normalize_tuple(size, 2, 'size'), data_format, **kwargs)
         if interpolation not in ('nearest', 'bilinear'):
             raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Received: {interpolation}')
-        self.configure(interpolation=interpolation)
-
-    @opaque
-    def call(self, inputs):
-        if self.interpolation == 'nearest':
-            return super().call(inputs)
-        return K.resize_images(inputs, *self.size, self.data_format, self.interpolation)
+        self.interpolation = interpolation
 
 
 class UpSampling3D(_UpSampling):

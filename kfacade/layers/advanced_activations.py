@@ -55,9 +55,7 @@ class PReLU(_Elementwise):
     def __init__(self, alpha_initializer='zeros', alpha_regularizer=None, alpha_constraint=None, shared_axes=None,
                  **kwargs):
         super().__init__(**kwargs)
-        self.configure(alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer,
-                       alpha_constraint=alpha_constraint,
-                       shared_axes=None if shared_axes is None else to_list(shared_axes, allow_tuple=True))
+        self.configure(locals(), shared_axes=shared_axes and to_list(shared_axes, allow_tuple=True))
 
     def build(self, input_shape):
         shared = self.shared_axes or ()
@@ -111,7 +109,7 @@ class Softmax(_Elementwise):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        self.configure(axis=axis)
+        self.configure(locals())
 
     @opaque
     def call(self, inputs):

@@ -6,14 +6,13 @@ copied on the way through a stack of layers.
 import functools
 import warnings
 
-from .. import backend as K
-from ..backend.spatial import conv_nd, conv_transpose_nd
+from ..backend.spatial import conv_nd, conv_transpose_nd, separable_conv_nd
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import transpose_shape
-from ._base import BuiltinLayer, checked_sizes
+from ._base import BuiltinLayer, checked_sizes, handed_on, spatial_settings
 from ._padding import (
     Cropping1D,
     Cropping2D,
@@ -73,9 +72,13 @@ def depthwise_layout(depth_multiplier):
 
 # ---------------------------------------------------------------- convolution
 
-_BEGINNING = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate', 'activation', 'use_bias')
-_WEIGHT_SETTINGS = ('kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
-                    'activity_regularizer', 'kernel_constraint', 'bias_constraint')
+_COMMON = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate', 'activation', 'use_bias')
+# The arguments that only some convolutions have, with their defaults.
+_FURTHER = {
+    **dict.fromkeys(('kernel_initializer', 'depthwise_initializer', 'pointwise_initializer'), 'glorot_uniform'),
+    'bias_initializer': 'zeros', 'depth_multiplier': 1, 'activity_regularizer': None,
+    **{f'{weight}_{part}': None for weight in ('kernel', 'depthwise', 'pointwise', 'bias')
+       for part in ('regularizer', 'constraint')}}
 
 
 class _Conv(BuiltinLayer):
@@ -88,24 +91,17 @@ class _Conv(BuiltinLayer):
     The kernel has the shape (spatial..., input channels, filters) in Keras.
     """
 
-    settings = _BEGINNING + _WEIGHT_SETTINGS
+    settings = _COMMON + ('kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
+                          'activity_regularizer', 'kernel_constraint', 'bias_constraint')
     weight_layouts = {'kernel': KERNEL_LAYOUT, 'bias': None}
 
     def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
-                 activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
-                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 bias_constraint=None, **kwargs):
+                 activation=None, use_bias=True, **kwargs):
+        further = {name: kwargs.pop(name, default) for name, default in _FURTHER.items()
+                   if name in kwargs or name in self.settings}
         super().__init__(**kwargs)
         self.rank = rank
-        self.configure(
-            filters=filters, kernel_size=conv_utils.normalize_tuple(kernel_size, rank, 'kernel_size'),
-            strides=conv_utils.normalize_tuple(strides, rank, 'strides'),
-            padding=conv_utils.normalize_padding(padding), data_format=K.normalize_data_format(data_format),
-            dilation_rate=conv_utils.normalize_tuple(dilation_rate, rank, 'dilation_rate'), activation=activation,
-            use_bias=use_bias, kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint)
+        self.configure(locals(), **spatial_settings(rank, locals()), **further)
         if self.padding == 'causal' and (rank != 1 or self.data_format != 'channels_last'):
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
                              '"channels_last" (temporal data), and only `Conv1D` and `SeparableConv1D` know it.')
@@ -158,9 +154,7 @@ class Conv1D(_Conv):
                  activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  bias_constraint=None, **kwargs):
-        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
-                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+        super().__init__(1, **handed_on(locals()))
 
 
 class Conv2D(_Conv):
@@ -171,9 +165,7 @@ class Conv2D(_Conv):
                  activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  bias_constraint=None, **kwargs):
-        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
-                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+        super().__init__(2, **handed_on(locals()))
 
 
 class Conv3D(_Conv):
@@ -184,9 +176,7 @@ class Conv3D(_Conv):
                  dilation_rate=(1, 1, 1), activation=None, use_bias=True, kernel_initializer='glorot_uniform',
                  bias_initializer='zeros', kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(3, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
-                         kernel_initializer, bias_initializer, kernel_regularizer, bias_regularizer,
-                         activity_regularizer, kernel_constraint, bias_constraint, **kwargs)
+        super().__init__(3, **handed_on(locals()))
 
 
 # ---------------------------------------------------------------- transposed convolution
@@ -199,7 +189,8 @@ class _Transposed(_Conv):
     The kernel has the shape (spatial..., filters, input channels) in Keras.
     """
 
-    def _set_output_padding(self, output_padding):
+    def __init__(self, *args, output_padding=None, **kwargs):
+        super().__init__(*args, **kwargs)
         if output_padding is not None:
             output_padding = conv_utils.normalize_tuple(output_padding, self.rank, 'output_padding')
             if any(pad >= stride for pad, stride in zip(output_padding, self.strides)):
@@ -236,14 +227,7 @@ class Conv2DTranspose(_Transposed, Conv2D):
                  dilation_rate=(1, 1), activation=None, use_bias=True, kernel_initializer='glorot_uniform',
                  bias_initializer='zeros', kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  kernel_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(
-            filters, kernel_size, strides=strides, padding=padding, data_format=data_format,
-            dilation_rate=dilation_rate, activation=activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint, **kwargs)
-        self._set_output_padding(output_padding)
+        super().__init__(**handed_on(locals()))
 
 
 class Conv3DTranspose(_Transposed, Conv3D):
@@ -255,13 +239,7 @@ class Conv3DTranspose(_Transposed, Conv3D):
                  activation=None, use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros',
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
                  bias_constraint=None, **kwargs):
-        super().__init__(
-            filters, kernel_size, strides=strides, padding=padding, data_format=data_format, activation=activation,
-            use_bias=use_bias, kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint, **kwargs)
-        self._set_output_padding(output_padding)
+        super().__init__(**handed_on(locals()))
 
 
 # ---------------------------------------------------------------- separable convolution
@@ -274,11 +252,6 @@ class _Depthwise:
         return {'depthwise_kernel': depthwise_layout(self.depth_multiplier), 'pointwise_kernel': KERNEL_LAYOUT,
                 'bias': None}
 
-    def _depthwise(self, inputs, bias=None):
-        weight = self._params.depthwise_kernel
-        return conv_nd(inputs, weight, bias, self.strides, self.padding, self.dilation_rate, self.data_format,
-                       weight.shape[0] // self.depth_multiplier)
-
 
 class _SeparableConv(_Depthwise, _Conv):
     """Base of depthwise convolutions with a 1x1 convolution after them, which mixes the channels.
@@ -287,41 +260,26 @@ class _SeparableConv(_Depthwise, _Conv):
     depth_multiplier, filters) in Keras.
     """
 
-    settings = _BEGINNING + (
+    settings = _COMMON + (
         'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
         'depthwise_initializer', 'pointwise_initializer', 'depthwise_regularizer', 'pointwise_regularizer',
         'depthwise_constraint', 'pointwise_constraint')
 
-    def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
-                 depth_multiplier=1, activation=None, use_bias=True, depthwise_initializer='glorot_uniform',
-                 pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
-                 pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-                 depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(
-            rank, filters, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
-            bias_initializer=bias_initializer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, bias_constraint=bias_constraint, **kwargs)
-        self.configure(
-            depth_multiplier=depth_multiplier, depthwise_initializer=depthwise_initializer,
-            pointwise_initializer=pointwise_initializer, depthwise_regularizer=depthwise_regularizer,
-            pointwise_regularizer=pointwise_regularizer, depthwise_constraint=depthwise_constraint,
-            pointwise_constraint=pointwise_constraint)
-
     def build(self, input_shape):
         channels = self._input_channels(input_shape)
-        ones = (1,) * self.rank
         self.depthwise_kernel = self.add_setting_weight(
             'depthwise_kernel', (*self.kernel_size, channels, self.depth_multiplier))
         self.pointwise_kernel = self.add_setting_weight(
-            'pointwise_kernel', (*ones, channels * self.depth_multiplier, self.filters))
+            'pointwise_kernel', (*(1,) * self.rank, channels * self.depth_multiplier, self.filters))
         self.add_bias((self.filters,))
         self.built = True
 
     @opaque
     def call(self, inputs):
         params = self._params
-        return self.activated(conv_nd(self._depthwise(inputs), params.pointwise_kernel, params.bias,
-                                      data_format=self.data_format))
+        return self.activated(separable_conv_nd(
+            inputs, params.depthwise_kernel, params.pointwise_kernel, params.bias, self.strides, self.padding,
+            self.dilation_rate, self.data_format))
 
 
 class SeparableConv1D(_SeparableConv):
@@ -332,10 +290,7 @@ class SeparableConv1D(_SeparableConv):
                  pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
                  pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-                         activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer,
-                         depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer,
-                         depthwise_constraint, pointwise_constraint, bias_constraint, **kwargs)
+        super().__init__(1, **handed_on(locals()))
 
 
 class SeparableConv2D(_SeparableConv):
@@ -347,10 +302,7 @@ class SeparableConv2D(_SeparableConv):
                  pointwise_initializer='glorot_uniform', bias_initializer='zeros', depthwise_regularizer=None,
                  pointwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  depthwise_constraint=None, pointwise_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-                         activation, use_bias, depthwise_initializer, pointwise_initializer, bias_initializer,
-                         depthwise_regularizer, pointwise_regularizer, bias_regularizer, activity_regularizer,
-                         depthwise_constraint, pointwise_constraint, bias_constraint, **kwargs)
+        super().__init__(2, **handed_on(locals()))
 
 
 class DepthwiseConv2D(_Depthwise, Conv2D):
@@ -359,7 +311,7 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
     The kernel has the shape (rows, columns, input channels, depth_multiplier) in Keras.
     """
 
-    settings = _BEGINNING[1:] + (
+    settings = _COMMON[1:] + (
         'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
         'depthwise_initializer', 'depthwise_regularizer', 'depthwise_constraint')
 
@@ -367,13 +319,7 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
                  activation=None, use_bias=True, depthwise_initializer='glorot_uniform', bias_initializer='zeros',
                  depthwise_regularizer=None, bias_regularizer=None, activity_regularizer=None,
                  depthwise_constraint=None, bias_constraint=None, **kwargs):
-        super().__init__(
-            filters=None, kernel_size=kernel_size, strides=strides, padding=padding, data_format=data_format,
-            activation=activation, use_bias=use_bias, bias_initializer=bias_initializer,
-            bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
-            bias_constraint=bias_constraint, **kwargs)
-        self.configure(depth_multiplier=depth_multiplier, depthwise_initializer=depthwise_initializer,
-                       depthwise_regularizer=depthwise_regularizer, depthwise_constraint=depthwise_constraint)
+        super().__init__(filters=None, **handed_on(locals()))
 
     def build(self, input_shape):
         channels = self._input_channels(input_shape)
@@ -384,7 +330,9 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
 
     @opaque
     def call(self, inputs, training=None):
-        return self.activated(self._depthwise(inputs, self._params.bias))
+        kernel, bias = self._params.depthwise_kernel, self._params.bias
+        return self.activated(conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate,
+                                      self.data_format, kernel.shape[0] // self.depth_multiplier))
 
     _uses_phase = False
 

@@ -51,10 +51,7 @@ class Dense(BuiltinLayer):
         if 'input_shape' not in kwargs and 'input_dim' in kwargs:
             kwargs['input_shape'] = (kwargs.pop('input_dim'),)
         super().__init__(**kwargs)
-        self.configure(units=units, activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
-                       bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,
-                       bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
-                       kernel_constraint=kernel_constraint, bias_constraint=bias_constraint)
+        self.configure(locals())
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
@@ -84,7 +81,7 @@ class Activation(BuiltinLayer):
 
     def __init__(self, activation, **kwargs):
         super().__init__(**kwargs)
-        self.configure(activation=activation)
+        self.configure(locals())
         self.supports_masking = True
 
     @opaque
@@ -102,7 +99,7 @@ class ActivityRegularization(BuiltinLayer):
 
     def __init__(self, l1=0., l2=0., **kwargs):
         super().__init__(**kwargs)
-        self.configure(l1=l1, l2=l2)
+        self.configure(locals())
         self.activity_regularizer = regularizers.L1L2(l1=l1, l2=l2)
         self.supports_masking = True
 
@@ -117,7 +114,7 @@ class Masking(BuiltinLayer):
 
     def __init__(self, mask_value=0., **kwargs):
         super().__init__(**kwargs)
-        self.configure(mask_value=mask_value)
+        self.configure(locals())
         self.supports_masking = True
 
     @opaque
@@ -145,7 +142,7 @@ class Dropout(NoiseLayer):
     @interfaces.legacy_dropout_support
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.configure(rate=min(1., max(0., rate)), noise_shape=noise_shape, seed=seed)
+        self.configure(locals(), rate=min(1., max(0., rate)))
 
     @property
     def _uses_phase(self):
@@ -278,7 +275,7 @@ class RepeatVector(BuiltinLayer):
 
     def __init__(self, n, **kwargs):
         super().__init__(**kwargs)
-        self.configure(n=n)
+        self.configure(locals())
         self.input_spec = InputSpec(ndim=2)
 
     @opaque

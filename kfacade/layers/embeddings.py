@@ -30,9 +30,7 @@ class Embedding(BuiltinLayer):
         if 'input_shape' not in kwargs:
             kwargs['input_shape'] = tuple(to_list(input_length or None, allow_tuple=True))
         super().__init__(**kwargs)
-        self.configure(input_dim=input_dim, output_dim=output_dim, embeddings_initializer=embeddings_initializer,
-                       embeddings_regularizer=embeddings_regularizer, activity_regularizer=activity_regularizer,
-                       embeddings_constraint=embeddings_constraint, mask_zero=mask_zero, input_length=input_length)
+        self.configure(locals())
         self.supports_masking = mask_zero
 
     def _weight_dtype(self):

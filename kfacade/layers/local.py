@@ -1,13 +1,11 @@
 """Convolutions that do not share their weights between positions."""
 import math
 
-import torch
-
-from .. import backend as K
+from ..backend.spatial import local_conv_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
-from ._base import BuiltinLayer, checked_sizes
+from ._base import BuiltinLayer, checked_sizes, spatial_settings
 
 __all__ = ['InputSpec', 'Layer', 'LocallyConnected1D', 'LocallyConnected2D']
 
@@ -24,16 +22,13 @@ class _LocallyConnected(BuiltinLayer):
                 'activity_regularizer', 'kernel_constraint', 'bias_constraint')
     weight_layouts = {'kernel': None, 'bias': None}
 
-    def __init__(self, rank, filters, kernel_size, strides, padding, data_format, **settings_and_kwargs):
-        super().__init__(**{k: v for k, v in settings_and_kwargs.items() if k not in self.settings})
+    def __init__(self, rank, arguments, kwargs):
+        super().__init__(**kwargs)
         self.rank = rank
-        self.configure(
-            filters=filters, kernel_size=conv_utils.normalize_tuple(kernel_size, rank, 'kernel_size'),
-            strides=conv_utils.normalize_tuple(strides, rank, 'strides'),
-            padding=conv_utils.normalize_padding(padding), data_format=K.normalize_data_format(data_format),
-            **{k: v for k, v in settings_and_kwargs.items() if k in self.settings})
+        self.configure(arguments, **spatial_settings(rank, arguments))
         if self.padding != 'valid':
-            raise ValueError(f'Invalid border mode for {type(self).__name__} (only "valid" is supported): {padding}')
+            raise ValueError(f'Invalid border mode for {type(self).__name__} (only "valid" is supported): '
+                             f'{self.padding}')
         self.input_spec = InputSpec(ndim=rank + 2)
 
     def _split(self, shape):
@@ -58,19 +53,8 @@ class _LocallyConnected(BuiltinLayer):
 
     @opaque
     def call(self, inputs):
-        params, rank = self._params, self.rank
-        first = self.data_format == 'channels_first'
-        patches = inputs
-        for axis, (size, stride) in enumerate(zip(self.kernel_size, self.strides), start=2 if first else 1):
-            patches = patches.unfold(axis, size, stride)
-        # Now (batch, positions and channels, window); wanted is (positions, batch, window and channels).
-        positions = range(2, rank + 2) if first else range(1, rank + 1)
-        window = range(rank + 2, 2 * rank + 2)
-        content = (1, *window) if first else (*window, rank + 1)
-        sizes = [patches.shape[axis] for axis in positions]
-        patches = patches.permute(*positions, 0, *content).reshape(math.prod(sizes), inputs.shape[0], -1)
-        y = torch.bmm(patches, params.kernel).view(*sizes, inputs.shape[0], self.filters)
-        y = y.permute(rank, rank + 1, *range(rank)) if first else y.movedim(rank, 0)
+        params = self._params
+        y = local_conv_nd(inputs, params.kernel, self.kernel_size, self.strides, self.data_format)
         if params.bias is not None:
             y = y + params.bias.reshape(y.shape[1:])  # channels first too: Keras reshapes there, it does not transpose
         return self.activated(y)
@@ -96,12 +80,7 @@ class LocallyConnected1D(_LocallyConnected):
                  use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros', kernel_regularizer=None,
                  bias_regularizer=None, activity_regularizer=None, kernel_constraint=None, bias_constraint=None,
                  **kwargs):
-        super().__init__(
-            1, filters, kernel_size, strides, padding, data_format, activation=activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint, **kwargs)
+        super().__init__(1, locals(), kwargs)
         self.data_format = 'channels_last'  # whatever was given: Keras checks the argument and uses it nowhere
 
 
@@ -113,9 +92,4 @@ class LocallyConnected2D(_LocallyConnected):
                  use_bias=True, kernel_initializer='glorot_uniform', bias_initializer='zeros', kernel_regularizer=None,
                  bias_regularizer=None, activity_regularizer=None, kernel_constraint=None, bias_constraint=None,
                  **kwargs):
-        super().__init__(
-            2, filters, kernel_size, strides, padding, data_format, activation=activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer, bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer, kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint, **kwargs)
+        super().__init__(2, locals(), kwargs)

@@ -148,7 +148,7 @@ class Concatenate(_Merge):
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        self.configure(axis=axis)
+        self.configure(locals())
 
     def build(self, input_shape):
         if not isinstance(input_shape, list) or len(input_shape) < 2:
@@ -202,7 +202,7 @@ class Dot(_Merge):
                 raise ValueError(f'Invalid format for `axes` - should contain two elements. Got {axes}.')
             if not all(isinstance(axis, int) for axis in axes):
                 raise ValueError(f'Invalid format for `axes` - list elements should be "int". Got {axes}.')
-        self.configure(axes=axes, normalize=normalize)
+        self.configure(locals())
 
     def _axes(self, rank1, rank2):
         axes = (self.axes,) * 2 if isinstance(self.axes, int) else self.axes
@@ -213,10 +213,16 @@ class Dot(_Merge):
             raise ValueError(f'A `Dot` layer should be called on a list of 2 inputs. Layer {self.name} got the input '
                              f'shape {input_shape}.')
         shape1, shape2 = input_shape
-        axis1, axis2 = self._axes(len(shape1), len(shape2))
+        axis1, axis2 = axes = self._axes(len(shape1), len(shape2))
         if shape1[axis1] != shape2[axis2]:
             raise ValueError(f'Dimension incompatibility {shape1[axis1]} != {shape2[axis2]}. '
                              f'Layer shapes: {shape1}, {shape2}')
+        if None not in (*shape1[1:], *shape2[1:]):
+            try:
+                K.batch_dot.body(*(torch.empty(1, *s[1:], device='meta') for s in input_shape), axes)
+            except RuntimeError as error:  # beyond three dimensions, the middle ones must agree
+                raise ValueError(f'Layer {self.name} cannot be applied to inputs of the shapes {shape1}, {shape2}: '
+                                 f'{error}') from None
         self.built = True
 
     @opaque
@@ -242,41 +248,23 @@ class Dot(_Merge):
 
 # ---------------------------------------------------------------- functions
 
-def add(inputs, **kwargs):
-    """The sum of a list of symbols; keywords go to the `Add` layer."""
-    return Add(**kwargs)(inputs)
+def _function(layer):
+    def merge(inputs, **kwargs):
+        return layer(**kwargs)(inputs)
+    merge.__name__ = merge.__qualname__ = layer.__name__.lower()
+    merge.__doc__ = f'What the layer `{layer.__name__}`, made with the keywords, gives for a list of symbols.'
+    return merge
 
 
-def subtract(inputs, **kwargs):
-    """The first of two symbols minus the second; keywords go to the `Subtract` layer."""
-    return Subtract(**kwargs)(inputs)
-
-
-def multiply(inputs, **kwargs):
-    """The product of a list of symbols; keywords go to the `Multiply` layer."""
-    return Multiply(**kwargs)(inputs)
-
-
-def average(inputs, **kwargs):
-    """The mean of a list of symbols; keywords go to the `Average` layer."""
-    return Average(**kwargs)(inputs)
-
-
-def maximum(inputs, **kwargs):
-    """The largest of a list of symbols, element by element; keywords go to the `Maximum` layer."""
-    return Maximum(**kwargs)(inputs)
-
-
-def minimum(inputs, **kwargs):
-    """The smallest of a list of symbols, element by element; keywords go to the `Minimum` layer."""
-    return Minimum(**kwargs)(inputs)
+add, subtract, multiply = _function(Add), _function(Subtract), _function(Multiply)
+average, maximum, minimum = _function(Average), _function(Maximum), _function(Minimum)
 
 
 def concatenate(inputs, axis=-1, **kwargs):
-    """A list of symbols side by side along `axis`; keywords go to the `Concatenate` layer."""
+    """What the layer `Concatenate`, made with the other arguments, gives for a list of symbols."""
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
 def dot(inputs, axes, normalize=False, **kwargs):
-    """Dot products between the samples of two symbols; see the layer `Dot`, which the keywords go to."""
+    """What the layer `Dot`, made with the other arguments, gives for a list of two symbols."""
     return Dot(axes=axes, normalize=normalize, **kwargs)(inputs)

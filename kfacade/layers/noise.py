@@ -20,7 +20,7 @@ class GaussianNoise(NoiseLayer):
     @interfaces.legacy_gaussiannoise_support
     def __init__(self, stddev, **kwargs):
         super().__init__(**kwargs)
-        self.configure(stddev=stddev)
+        self.configure(locals())
 
     @opaque
     def call(self, inputs, training=None):
@@ -41,7 +41,7 @@ class GaussianDropout(NoiseLayer):
     @interfaces.legacy_gaussiandropout_support
     def __init__(self, rate, **kwargs):
         super().__init__(**kwargs)
-        self.configure(rate=rate)
+        self.configure(locals())
 
     @property
     def _uses_phase(self):
@@ -66,7 +66,7 @@ class AlphaDropout(NoiseLayer):
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.configure(rate=rate, noise_shape=noise_shape, seed=seed)
+        self.configure(locals(), noise_shape=noise_shape, seed=seed)
 
     @property
     def _uses_phase(self):

@@ -40,12 +40,7 @@ class BatchNormalization(BuiltinLayer):
                  beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
                  zero_debias=True, **kwargs):
         super().__init__(**kwargs)
-        self.configure(axis=axis, momentum=momentum, epsilon=epsilon, center=center, scale=scale,
-                       beta_initializer=beta_initializer, gamma_initializer=gamma_initializer,
-                       moving_mean_initializer=moving_mean_initializer,
-                       moving_variance_initializer=moving_variance_initializer, beta_regularizer=beta_regularizer,
-                       gamma_regularizer=gamma_regularizer, beta_constraint=beta_constraint,
-                       gamma_constraint=gamma_constraint, zero_debias=zero_debias)
+        self.configure(locals(), zero_debias=zero_debias)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -110,9 +105,11 @@ class BatchNormalization(BuiltinLayer):
         training = output.kwargs['training']
         if training is False or (training == 0 and state.fixed_learning_phase() is None):
             return  # `training=False` in the call; a learning phase fixed at 0 is another thing, and Keras updates then
-        statistics = record(self._batch_statistics, (inputs,), {})
+        averages = self.moving_mean, self.moving_variance
+        metas = tuple(torch.empty_like(average.param, device='meta') for average in averages)
+        statistics = record(self._batch_statistics, (inputs,), {}, metas=(metas, metas))
         self.add_update([MovingAverageUpdate(average, value, self.momentum, self.zero_debias, output)
-                         for average, value in zip((self.moving_mean, self.moving_variance), statistics)], inputs)
+                         for average, value in zip(averages, statistics)], inputs)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -6,7 +6,7 @@ from ..backend.spatial import pool_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
-from ._base import BuiltinLayer, checked_sizes
+from ._base import BuiltinLayer, checked_sizes, spatial_settings
 
 __all__ = ['InputSpec', 'Layer'] + [
     f'{kind}{rank}D' for rank in (1, 2, 3) for kind in (
@@ -26,9 +26,7 @@ class _Pooling(BuiltinLayer):
     def __init__(self, pool_size, strides, padding, data_format, **kwargs):
         super().__init__(**kwargs)
         strides = pool_size if strides is None else strides
-        self.configure(pool_size=conv_utils.normalize_tuple(pool_size, self.rank, 'pool_size'),
-                       strides=conv_utils.normalize_tuple(strides, self.rank, 'strides'),
-                       padding=conv_utils.normalize_padding(padding), data_format=K.normalize_data_format(data_format))
+        self.configure(**spatial_settings(self.rank, locals()))
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     @opaque

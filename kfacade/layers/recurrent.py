@@ -138,6 +138,8 @@ class RNN(BuiltinLayer):
         if state_spec is not None:
             self.state_spec = state_spec
         if constants_spec is not None:
+            if not has_arg(self.cell.call, 'constants'):
+                raise ValueError(f'RNN cell does not support constants (layer {self.name}).')
             self.constants_spec, self._num_constants = constants_spec, len(constants_spec)
 
     def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
@@ -156,8 +158,6 @@ class RNN(BuiltinLayer):
             raise ValueError(f'Layer {self.name} cannot take a mask: where a step is masked, the first state stands '
                              f'for the output, but their sizes are {state_sizes(self.cell)[0]} and '
                              f'{output_size_of(self.cell)}.')
-        if constants and not has_arg(self.cell.call, 'constants'):
-            raise ValueError(f'RNN cell does not support constants (layer {self.name}).')
         states = self._first_states(inputs, initial_state)
         if training is None:
             training = K.learning_phase() if self._uses_phase else False
@@ -200,9 +200,9 @@ class RNN(BuiltinLayer):
 
     def _record(self, inputs, states, constants, mask, training):
         """The symbol, or list of symbols, of a run of this layer as a module of the graph."""
-        kwargs = {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training, 'recorded': True}
         if not self._is_plain(constants):
             return _run_custom(self, inputs, states, constants, mask, training)
+        kwargs = {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training, 'recorded': True}
         metas = inputs.metas if isinstance(inputs, SymbolicTensor) else (as_tensor(inputs),) * 2
         shapes = [self._all_shapes(m.shape) for m in metas]
         results = [[torch.empty(s, dtype=inputs.dtype, device='meta') for s in run] for run in shapes]
@@ -335,7 +335,16 @@ def _zero_states(inputs, layer):
 @op(callbacks=True)
 def _run_custom(layer, inputs, states, constants, mask, training):
     """A run of a layer whose cell is a user's own: symbols that the cell closes over become arguments of the node."""
-    return layer(inputs, initial_state=states, constants=constants, mask=mask, training=training, recorded=True)
+    return called(layer, inputs, {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training,
+                                  'recorded': True})
+
+
+def called(layer, inputs, kwargs):
+    """``layer(inputs, **kwargs)``, live. On meta inputs, where only shapes are wanted, the weights are meta as well."""
+    if not inputs.is_meta:
+        return layer(inputs, **kwargs)
+    weights = {k: v.to('meta') for k, v in (*layer.named_parameters(), *layer.named_buffers())}
+    return torch.func.functional_call(layer, weights, (inputs,), kwargs)
 
 
 def standardize_args(inputs, initial_state, constants, num_constants):

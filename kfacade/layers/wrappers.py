@@ -99,8 +99,9 @@ def _each_step(layer, inputs, kwargs):
     """`layer` at each time step of `inputs` by itself."""
     steps = inputs.unbind(1)
     if inputs.is_meta:  # all steps have the shapes of the first
-        return layer.call(steps[0], **kwargs).unsqueeze(1).expand(-1, len(steps), *[-1] * (inputs.dim() - 2))
-    return torch.stack([layer.call(step, **kwargs) for step in steps], 1)
+        output = recurrent.called(layer, steps[0], kwargs)
+        return output.unsqueeze(1).expand(-1, len(steps), *output.shape[1:])
+    return torch.stack([layer(step, **kwargs) for step in steps], 1)
 
 
 def _treats_samples_alone(layer):

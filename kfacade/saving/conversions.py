@@ -1,7 +1,7 @@
 """Weights of old files, made to fit today's layers.
 
-Arrays come in the order of ``layer.weights`` of the layer that wrote them. What may differ: Keras 1 kept the gates of its
-recurrent layers apart and some kernels in another order; Theano convolves where everybody else correlates; cuDNN's
+Arrays come in the order of ``layer.weights`` of the layer that wrote them. What may differ: Keras 1 kept the gates of
+its recurrent layers apart and some kernels in another order; Theano convolves where everybody else correlates; cuDNN's
 recurrent layers keep their matrices transposed and two biases. Every rule is about one plain layer; what wrappers and
 nested models hold is dealt out to the layers inside and put back in place.
 """
@@ -78,7 +78,7 @@ def _leaves(layer):
 
 
 def _merge_gates(layer, arrays):
-    """Joins the 9 or 12 arrays that Keras 1 kept for each GRU or LSTM in ``layer`` (or anywhere inside) to our three."""
+    """Joins the 9 or 12 arrays that Keras 1 kept for each GRU or LSTM in ``layer``, at any depth, to our three."""
     owner = {id(variable): leaf for leaf in _leaves(layer) for variable in leaf.weights}
     merged, rest = [], list(arrays)
     variables = [owner[id(variable)] for variable in layer.weights]
@@ -135,9 +135,9 @@ def _fit_kernel(layer, kernel, shape, reshape):
         return kernel
     if reshape:
         if kernel.size != np.prod(shape):
-            raise ValueError(f'Weights must be of equal size to apply a reshape operation. Layer {layer.name}\'s weights '
-                             f'have shape {shape} and size {np.prod(shape)}. The weights for loading have shape '
-                             f'{kernel.shape} and size {kernel.size}. ')
+            raise ValueError(f'Weights must be of equal size to apply a reshape operation. Layer {layer.name}\'s '
+                             f'weights have shape {shape} and size {np.prod(shape)}. The weights for loading have '
+                             f'shape {kernel.shape} and size {kernel.size}. ')
         return np.reshape(kernel, shape)
     # Keras also takes (channels, filters, columns, rows), whoever wrote it
     if kernel.ndim == 4 and np.transpose(kernel, (3, 2, 0, 1)).shape == shape:

@@ -1,7 +1,7 @@
 """Weights in the Keras HDF5 layout: a group per layer, a dataset per weight, and attributes that give their order.
 
-Datasets hold what ``layer.weights`` hold, in Keras' own shapes. Loading goes by position, or by the names of layers; the
-names of weights never matter. All arrays are read, converted and checked before the first weight changes.
+Datasets hold what ``layer.weights`` hold, in Keras' own shapes. Loading goes by position, or by the names of layers;
+the names of weights never matter. All arrays are read, converted and checked before the first weight changes.
 """
 import itertools
 import warnings
@@ -19,8 +19,8 @@ HDF5_OBJECT_HEADER_LIMIT = 64512
 def save_attributes_to_hdf5_group(group, name, data):
     """Writes a list of names (bytes) as the attribute ``name``: an array of fixed-length strings.
 
-    Where that is more than HDF5's header takes, it is split in equal pieces ``name0``, ``name1``, ... Raises RuntimeError
-    for a single name that is too long by itself.
+    Where that is more than HDF5's header takes, it is split in equal pieces ``name0``, ``name1``, ... Raises
+    RuntimeError for a single name that is too long by itself.
     """
     too_long = [item for item in data if len(item) > HDF5_OBJECT_HEADER_LIMIT]
     if too_long:
@@ -40,7 +40,7 @@ def load_attributes_from_hdf5_group(group, name):
 
 
 def write_arrays(group, variables):
-    """Writes the values of ``variables`` to ``group`` under their names, and the names, in order, as ``weight_names``."""
+    """Writes the values of ``variables`` to ``group`` under their names, and their order as ``weight_names``."""
     names = _unique_names(variables)
     save_attributes_to_hdf5_group(group, 'weight_names', [name.encode('utf-8') for name in names])
     for name, variable in zip(names, variables):
@@ -67,7 +67,7 @@ def stamp(group):
 
 
 def load_weights_from_hdf5_group(f, layers, reshape=False):
-    """Loads weights by position: the file's first layer that has weights into the first of ``layers`` that has, and so on.
+    """Loads weights by position: the n-th layer of the file that has weights into the n-th of ``layers`` that has.
 
     # Arguments
         f: ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes.
@@ -103,7 +103,7 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
     # Arguments
         f: ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes.
         layers: list of built layers; layers that share a name all take the same weights.
-        skip_mismatch: warn about, and leave alone, a layer with another number of weights and a weight of another shape.
+        skip_mismatch: warn about, and leave alone, layers with another number of weights and weights of another shape.
         reshape: let a convolution take a kernel of the same size in another shape.
 
     # Raises
@@ -123,21 +123,21 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
                 if not skip_mismatch:
                     raise ValueError(f'Layer #{k} (named "{layer.name}") expects {len(layer.weights)} weight(s), but '
                                      f'the saved weights have {len(arrays)} element(s).')
-                warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in number of weights '
-                              f'({len(layer.weights)} vs {len(arrays)}).', stacklevel=3)
+                warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in number of '
+                              f'weights ({len(layer.weights)} vs {len(arrays)}).', stacklevel=4)
                 continue
             for weight, array in zip(layer.weights, arrays):
                 if not skip_mismatch:
                     _check_shape(k, layer, weight, array)
                 elif tuple(weight.shape) != array.shape:
                     warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in shape '
-                                  f'({tuple(weight.shape)} vs {array.shape}).', stacklevel=3)
+                                  f'({tuple(weight.shape)} vs {array.shape}).', stacklevel=4)
                     continue
                 pairs.append((weight, array))
     if not matched:
         warnings.warn(f'No layer of the model has the name of a layer in {reader.where()}: no weight was loaded. The '
                       f'file holds {_some(names)}; the model has {_some([layer.name for layer in layers])}.',
-                      stacklevel=3)
+                      stacklevel=4)
     _assign(pairs)
 
 
@@ -153,8 +153,8 @@ def _converted(arrays, layer, reader, reshape):
 
 def _check_shape(k, layer, weight, array):
     if tuple(weight.shape) != array.shape:
-        raise ValueError(f'Layer #{k} (named "{layer.name}"), weight {weight.name} has shape {tuple(weight.shape)}, but '
-                         f'the saved weight has shape {array.shape}.')
+        raise ValueError(f'Layer #{k} (named "{layer.name}"), weight {weight.name} has shape {tuple(weight.shape)}, '
+                         f'but the saved weight has shape {array.shape}.')
 
 
 def _assign(pairs):

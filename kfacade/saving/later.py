@@ -1,32 +1,34 @@
 """Configurations of Keras 2.3 and of tf.keras, as Keras 2.2.4 would have written them.
 
-Later versions renamed a few classes and added arguments. Where such an argument has the value that changes nothing, it is
-dropped; any other value asks for something that these layers do not do, and is refused by name.
+Later versions renamed a few classes and added arguments. Where such an argument has the value that changes nothing, it
+is dropped; any other value asks for something that these layers do not do, and is refused by name.
 """
 import inspect
 import warnings
 
 from .trust import InvalidModelFile
 
-_CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization', 'BatchNormalizationV2':
-            'BatchNormalization', 'CuDNNLSTMV2': 'CuDNNLSTM', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU'}
+_CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization',
+            'BatchNormalizationV2': 'BatchNormalization', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU'}
 
 # argument -> the values that change nothing
 _NEUTRAL = {'ragged': (False,), 'groups': (1,), 'time_major': (False,), 'keepdims': (False,), 'autocast': (True,),
-            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,), 'virtual_batch_size': (None,)}
+            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,),
+            'virtual_batch_size': (None,)}
 
 # arguments of later optimizers that name them or tune how they compute
 _UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum')
 
 
 def as_before(config, custom_objects=None):
-    """A copy of the layer or model ``config`` with nothing in it that came after Keras 2.2.4.
+    """The layer or model ``config`` with nothing in it that came after Keras 2.2.4; what need not change is not copied.
 
     Classes in ``custom_objects`` keep their configurations. Raises InvalidModelFile for an argument, new since then, at
     a value that makes a difference.
     """
     if isinstance(config, (list, tuple)):
-        return type(config)(as_before(item, custom_objects) for item in config)
+        items = [as_before(item, custom_objects) for item in config]
+        return config if all(new is old for new, old in zip(items, config)) else type(config)(items)
     if not isinstance(config, dict):
         return config
     found = {key: as_before(value, custom_objects) for key, value in config.items()}

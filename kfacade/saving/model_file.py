@@ -9,8 +9,14 @@ import warnings
 import h5py
 
 from ..utils.io_utils import ask_to_proceed_with_overwrite
-from .hdf5 import (load_weights_from_hdf5_group, load_weights_from_hdf5_group_by_name, read_arrays,
-                   save_weights_to_hdf5_group, stamp, write_arrays)
+from .hdf5 import (
+    load_weights_from_hdf5_group,
+    load_weights_from_hdf5_group_by_name,
+    read_arrays,
+    save_weights_to_hdf5_group,
+    stamp,
+    write_arrays,
+)
 from .text import model_config, model_from_config, parse_json, plain
 from .training_state import compile_from, set_optimizer_weights, training_config
 from .trust import InvalidModelFile, opened
@@ -19,7 +25,8 @@ from .trust import InvalidModelFile, opened
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """Saves architecture, weights, compile arguments and optimizer state of ``model`` as one HDF5 file.
 
-    The file is written beside its place and then moved there: whatever interrupts the saving, an older file stays whole.
+    The file is written beside its place and then moved there: whatever interrupts the saving, an older file stays
+    whole.
 
     # Arguments
         model: a built model.
@@ -48,8 +55,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         filepath: path of the file, or an open ``h5py.Group``.
         custom_objects: dict from names in the file to the classes and functions they stand for.
         compile: compile the model as it was when saved, and give its optimizer the saved state.
-        safe_mode: refuse to run code that the file holds (the body of a ``Lambda`` layer). Only turn this off for a file
-            that you trust as much as a program.
+        safe_mode: refuse to run code that the file holds (the body of a ``Lambda`` layer). Only turn this off for a
+            file that you trust as much as a program.
 
     # Returns
         The model: compiled, if the file says how and ``compile`` is set. If the file does not say, there is a warning.
@@ -61,8 +68,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     with opened(filepath) as reader, code_allowed(not safe_mode):
         text = reader.text('model_config')
         if text is None:
-            hint = ' It holds weights alone: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
-            raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config.{hint}')
+            hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
+            raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
         model = model_from_config(config, custom_objects=custom_objects)
         load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
@@ -107,8 +114,8 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
 def _restore_training(model, reader, custom_objects):
     text = reader.text('training_config')
     if text is None:
-        warnings.warn('No training configuration found in save file: the model was *not* compiled. Compile it manually.',
-                      stacklevel=3)
+        warnings.warn('No training configuration found in save file: the model was *not* compiled. Compile it '
+                      'manually.', stacklevel=3)
         return
     compile_from(model, text, f'the attribute training_config of {reader.where()}', custom_objects)
     if 'optimizer_weights' in reader:
@@ -120,7 +127,7 @@ def _holds_weights(reader):
 
 
 def code_allowed(allowed=True):
-    """The context in which layers may run code that their configs hold, or (not ``allowed``) one that changes nothing."""
+    """The context in which layers may run code that their configs hold; one that changes nothing if not ``allowed``."""
     if not allowed:
         return contextlib.nullcontext()
     from ..layers.core import unsafe_deserialization

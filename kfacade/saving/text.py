@@ -42,7 +42,10 @@ def model_from_config(config, custom_objects=None):
         raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                         '`Sequential.from_config(config)`?')
     from ..layers import deserialize
-    return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
+    try:
+        return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
+    except RecursionError:
+        raise InvalidModelFile('The configuration is nested too deeply to be built.') from None
 
 
 def model_from_json(json_string, custom_objects=None):

@@ -4,6 +4,7 @@ import warnings
 
 from .later import as_before_optimizer
 from .text import parse_json, plain
+from .trust import InvalidModelFile
 
 
 def training_config(model):
@@ -18,9 +19,9 @@ def training_config(model):
             'loss_weights': model.loss_weights,
         }, default=plain)
     except (NotImplementedError, TypeError) as error:
-        warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights were '
-                      'saved without the arguments of `compile` and the state of the optimizer. Call `compile` again '
-                      'after loading.', stacklevel=4)
+        warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights '
+                      'were saved without the arguments of `compile` and the state of the optimizer. Call `compile` '
+                      'again after loading.', stacklevel=4)
         return None
 
 
@@ -28,6 +29,9 @@ def compile_from(model, text, where, custom_objects=None):
     """Compiles ``model`` as the JSON ``text`` says. Raises ValueError for a loss, metric or optimizer nobody knows."""
     from .. import optimizers
     config = parse_json(text, where)
+    missing = {'optimizer_config', 'loss'} - config.keys()
+    if missing:
+        raise InvalidModelFile(f'{where} does not say {sorted(missing)}. compile=False loads the model without it.')
     custom_objects = custom_objects or {}
     saved = as_before_optimizer(config['optimizer_config'], custom_objects)
     model.compile(optimizer=optimizers.deserialize(saved, custom_objects=custom_objects),

@@ -37,7 +37,7 @@ class HDF5Matrix:
         return self.end - self.start
 
     def __getitem__(self, key):
-        """Samples by number, slice, list or array of numbers, all counted from ``start``. Raises IndexError past the end."""
+        """Samples by number, slice, list or array of numbers, counted from ``start``. IndexError past the end."""
         if isinstance(key, slice):
             start, stop = key.start or 0, len(self) if key.stop is None else key.stop
             self._check(stop <= len(self), key)

@@ -20,8 +20,8 @@ TRUTH = X > .5
 LABELS = np.array([1, 0, 3, 2, 6], 'int32')
 
 REDUCTIONS = {'sum': np.sum, 'mean': np.mean, 'var': np.var, 'std': np.std, 'max': np.max, 'min': np.min,
-              'prod': np.prod, 'logsumexp': lambda x, axis, keepdims: np.log(np.sum(np.exp(x), axis, keepdims=keepdims)),
-              'any': np.any, 'all': np.all}
+              'prod': np.prod, 'any': np.any, 'all': np.all,
+              'logsumexp': lambda x, **over: np.log(np.sum(np.exp(x), **over))}
 
 
 @pytest.mark.parametrize('name', REDUCTIONS)
@@ -90,7 +90,8 @@ CASES = [
     ('clip', lambda x: K.clip(x, -.5, .3), [X], X.clip(-.5, .3)),
     ('clip with bounds the wrong way round', lambda x: K.clip(x, .5, -.3), [X], np.full_like(X, .5)),
     ('clip with one bound', lambda x: K.clip(x, 0, None), [X], X.clip(0)),
-    ('clip with tensors', lambda x, y: K.clip(x, y - .1, y + .1), [X, Y], X.clip(Y - np.float32(.1), Y + np.float32(.1))),
+    ('clip with tensors', lambda x, y: K.clip(x, y - .1, y + .1), [X, Y],
+     X.clip(Y - np.float32(.1), Y + np.float32(.1))),
     ('equal', lambda x: K.equal(K.round(x), 0), [X], np.round(X) == 0),
     ('not_equal', lambda x, y: K.not_equal(K.round(x), K.round(y)), [X, Y], np.round(X) != np.round(Y)),
     ('greater', K.greater, [X, Y], X > Y),
@@ -110,7 +111,7 @@ CASES = [
     ('dot of three dimensions and a matrix', K.dot, [X, normal(6, 3) * 0 + 1], X.sum(-1, keepdims=True).repeat(3, -1)),
     ('dot of (2, 3) and (4, 3, 5)', K.dot, [X[0, :2, :3], Y[:, :3, :5]],
      einsum('ab,cbd->acd', X[0, :2, :3], Y[:, :3, :5])),
-    ('dot of two times three dimensions', K.dot, [X, swapped(Y, 0, 2, 1)], einsum('abc,dce->abde', X, swapped(Y, 0, 2, 1))),
+    ('dot of two times three dimensions', K.dot, [X, swapped(Y, 0, 2, 1)], einsum('abc,dec->abde', X, Y)),
     ('batch_dot', K.batch_dot, [X, swapped(Y, 0, 2, 1)], X @ swapped(Y, 0, 2, 1)),
     ('batch_dot over an axis of both', lambda x, y: K.batch_dot(x, y, axes=1), [X, Y], einsum('bic,bid->bcd', X, Y)),
     ('batch_dot over the last axes', lambda x, y: K.batch_dot(x, y, axes=(2, 2)), [X, Y], einsum('bci,bdi->bcd', X, Y)),
@@ -123,7 +124,8 @@ CASES = [
      einsum('bi,bdi->bd', X[:, 0], Y)),
     ('batch_dot of three and two dimensions', lambda x, y: K.batch_dot(x, y, axes=(1, 1)), [X, Y[:, :, 0]],
      einsum('bic,bi->bc', X, Y[:, :, 0])),
-    ('batch_dot of four dimensions', K.batch_dot, [X[None], swapped(Y, 0, 2, 1)[None]], (X @ swapped(Y, 0, 2, 1))[None]),
+    ('batch_dot of four dimensions', K.batch_dot, [X[None], swapped(Y, 0, 2, 1)[None]],
+     (X @ swapped(Y, 0, 2, 1))[None]),
     ('transpose', K.transpose, [X], X.T),
     ('gather rows', lambda x: K.gather(x, [[1, 0], [2, 2]]), [M], M[[[1, 0], [2, 2]]]),
     ('gather by float indices', lambda i: K.gather(M, i), [LABELS[:3].astype('float32')], M[LABELS[:3]]),
@@ -193,6 +195,14 @@ def test_arange_without_tensors_is_a_symbol(args, expected):
     symbol = K.arange(*args)
     assert K.int_shape(symbol) == expected.shape and K.dtype(symbol) == expected.dtype.name
     np.testing.assert_array_equal(K.eval(symbol), expected)
+
+
+@pytest.mark.parametrize('call', [
+    lambda x: x + K.constant([1, 2, 3]), lambda x: x * K.variable([1, 2, 3]), lambda x: x - np.ones(3, 'float32'),
+    lambda x: x * K.cast(K.arange(3), 'float32'), lambda x: K.concatenate([x, K.constant(np.ones((2, 3)))], axis=0),
+    lambda x: x + K.expand_dims(K.cast(K.arange(K.shape(x)[0]), 'float32'))])
+def test_constants_beside_an_unknown_size_leave_it_unknown(call):
+    assert K.int_shape(call(K.placeholder((None, 3)))) == (None, 3)
 
 
 def test_variables_are_read_when_the_expression_runs():

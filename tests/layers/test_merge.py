@@ -85,6 +85,7 @@ def test_unknown_and_batch_sizes():
                                       r'Got inputs shapes: \[\(None, 3, 4\), \(None, 5, 4\)\]'),
     (Dot(1), [(3,), (4,)], r'Dimension incompatibility 3 != 4. Layer shapes: \(None, 3\), \(None, 4\)'),
     (Dot(1), [(3,), (3,), (3,)], 'list of 2 inputs'),
+    (Dot((1, 2), name='d'), [(3,), (2, 3, 4)], 'Layer d cannot be applied to inputs of the shapes'),
 ])
 def test_wrong_inputs(layer, shapes, message):
     with pytest.raises(ValueError, match=message):

@@ -23,27 +23,46 @@ MASKS = {
     'holes': [[0, 1, 0, 1, 1], [1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]}
 
 
-def reference_step(layer, weights, x, states):
+class Dropped:
+    """Products of each gate with a vector under dropout masks (n, batch, features): one for all gates, or one each."""
+
+    def __init__(self, x, matrix, masks, gates, order):
+        self.x, self.matrices = x, np.split(matrix, gates, 1)
+        self.masks = np.ones((1, *x.shape)) if masks is None else masks
+        self.order = order
+
+    def __getitem__(self, gate):
+        return self.x * self.masks[self.order[gate] if len(self.masks) > 1 else 0] @ self.matrices[gate]
+
+
+def reference_step(layer, weights, x, states, x_masks=None, h_masks=None):
     """One step of a layer, as Keras defines it. Gates: i, f, c, o and z, r, h."""
     act = FUNCTIONS[layer.activation.__name__]
     kernel, recurrent, bias = weights
     h = states[0]
-    if isinstance(layer, SimpleRNN):
-        return [act(x @ kernel + h @ recurrent + bias)]
+    gates = {SimpleRNN: 1, GRU: 3, LSTM: 4}[type(layer)]
+    order = [1, 0, 2] if gates == 3 else [0, 1, 2, 3]  # the masks are drawn in torch's order of the gates
+    if gates == 3 and h_masks is not None and len(h_masks) == 1:
+        h, h_masks = h * h_masks[0], None
+    from_x, from_h = Dropped(x, kernel, x_masks, gates, order), Dropped(h, recurrent, h_masks, gates, order)
+    if gates == 1:
+        return [act(from_x[0] + from_h[0] + bias)]
     rec = FUNCTIONS[layer.recurrent_activation.__name__]
-    if isinstance(layer, LSTM):
-        i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4, 1)
+    if gates == 4:
+        i, f, g, o = (from_x[k] + from_h[k] + b for k, b in enumerate(np.split(bias, 4)))
         c = rec(f) * states[1] + rec(i) * act(g)
         return [rec(o) * act(c), c]
     input_bias, recurrent_bias = bias if layer.reset_after else (bias, 0 * bias)
-    (x_z, x_r, x_h), (w_z, w_r, w_h) = np.split(x @ kernel + input_bias, 3, 1), np.split(recurrent, 3, 1)
-    b_z, b_r, b_h = np.split(recurrent_bias, 3)
-    z, r = rec(x_z + h @ w_z + b_z), rec(x_r + h @ w_r + b_r)
-    candidate = act(x_h + r * (h @ w_h + b_h)) if layer.reset_after else act(x_h + (r * h) @ w_h)
+    (a_z, a_r, a_h), (b_z, b_r, b_h) = np.split(input_bias, 3), np.split(recurrent_bias, 3)
+    z, r = rec(from_x[0] + a_z + from_h[0] + b_z), rec(from_x[1] + a_r + from_h[1] + b_r)
+    if layer.reset_after:
+        candidate = act(from_x[2] + a_h + r * (from_h[2] + b_h))
+    else:
+        candidate = act(from_x[2] + a_h + Dropped(r * h, recurrent, h_masks, 3, order)[2])
     return [z * h + (1 - z) * candidate]
 
 
-def reference(layer, x, mask=None, states=None):
+def reference(layer, x, mask=None, states=None, **dropout):
     """Outputs of all steps and the last states."""
     weights = [w.astype('float64') for w in layer.get_weights()]
     states = [np.zeros((len(x), layer.units))] * len(layer.states) if states is None else states
@@ -51,7 +70,7 @@ def reference(layer, x, mask=None, states=None):
     outputs, output = [], np.zeros((len(x), layer.units)) if layer.unroll else states[0]
     for t in range(x.shape[1])[::-1 if layer.go_backwards else 1]:
         keep = mask[:, t, None] > 0
-        new = reference_step(layer, weights, x[:, t].astype('float64'), states)
+        new = reference_step(layer, weights, x[:, t].astype('float64'), states, **dropout)
         output = np.where(keep, new[0], output)
         states = [np.where(keep, *pair) for pair in zip(new, states)]
         outputs.append(output)
@@ -74,7 +93,7 @@ def masked_model(layer, mask, shape=(TIME, FEATURES)):
     if mask is None:
         outputs = layer(inputs)
     else:
-        x = x * np.array(mask)[:, :, None]
+        x = x * np.array(mask, 'float32')[:, :, None]
         outputs = layer(Masking()(inputs))
     model = models.Model(inputs, outputs)
     randomize(model)
@@ -84,7 +103,7 @@ def masked_model(layer, mask, shape=(TIME, FEATURES)):
 KINDS = [(SimpleRNN, {}), (GRU, {}), (GRU, {'reset_after': True}), (LSTM, {})]
 IDS = ['simple', 'gru', 'gru_reset_after', 'lstm']
 ACTIVATIONS = [('tanh', 'hard_sigmoid'), ('tanh', 'sigmoid'), ('relu', 'sigmoid'), ('softsign', 'hard_sigmoid'),
-               ('elu', 'linear')]
+               ('elu', 'sigmoid')]
 
 
 @pytest.mark.parametrize('mask', MASKS.values(), ids=MASKS)
@@ -109,88 +128,6 @@ def test_last_output_without_states(cls, options):
 
 
 # ---------------------------------------------------------------- paths
-
-def _problem(kind, act, rec, bias=True, masks=None, keep=None, requires_grad=True):
-    random = torch.Generator().manual_seed(3)
-
-    def normal(*shape):
-        return torch.randn(*shape, generator=random, dtype=torch.float64).requires_grad_(requires_grad)
-    width = kind.gates * UNITS
-    states = [normal(BATCH, UNITS) for _ in range(kind.states)]
-    weights = (normal(width, FEATURES), normal(width) if bias else None, normal(width, UNITS),
-               normal(width) if bias and kind is kernels.GRUResetAfter else None)
-    if masks:
-        masks = (torch.rand(masks, BATCH, UNITS, generator=random) > .3).double() * 2
-    return normal(TIME, BATCH, FEATURES), states, weights, masks or None if masks is None else masks
-
-
-def _gradients(path, kind, act, rec, problem, keep=None, create_graph=False):
-    x, states, weights, masks = problem
-    outputs, last = kernels.run(path, kind, x, states, weights, masks, act, rec, keep)
-    targets = [t for t in (x, *states, *weights) if t is not None]
-    loss = sum((y * torch.arange(1., 1 + y.numel(), dtype=y.dtype).view_as(y).cos()).sum() for y in (outputs, *last))
-    return [outputs, *last], targets, torch.autograd.grad(loss, targets, create_graph=create_graph)
-
-
-KEEP = torch.tensor(MASKS['holes']).bool().t()
-SEQUENCES = [(kind, act, rec) for kind in (kernels.Simple, kernels.GRU, kernels.GRUResetAfter, kernels.LSTM)
-             for act, rec in ((kernels.activations.tanh, kernels.activations.sigmoid),
-                              (kernels.activations.softsign, kernels.activations.hard_sigmoid),
-                              (kernels.activations.relu, kernels.activations.tanh),
-                              (kernels.activations.hard_sigmoid, kernels.activations.linear))]
-
-
-@pytest.mark.parametrize('kind, act, rec', SEQUENCES, ids=lambda x: x.__name__)
-def test_sequence_path_equals_scan(kind, act, rec):
-    """Values and gradients; with and without biases, dropout masks a gate or one for all, and masked steps."""
-    for bias in (True, False):
-        for masks in {None, 1, kind.gates} - ({1} if kind in (kernels.GRU, kernels.GRUResetAfter) else set()):
-            for keep in (None, KEEP):
-                problem = _problem(kind, act, rec, bias, masks)
-                wanted, _, wanted_gradients = _gradients('scan', kind, act, rec, problem, keep)
-                got, _, gradients = _gradients('sequence', kind, act, rec, problem, keep)
-                for a, b in zip([*got, *gradients], [*wanted, *wanted_gradients]):
-                    torch.testing.assert_close(a, b)
-
-
-@pytest.mark.parametrize('kind, act, rec', kernels.FUSED, ids=lambda x: getattr(x, '__name__', 'none'))
-def test_fused_path_equals_scan(kind, act, rec):
-    for bias in (True, False):
-        problem = _problem(kind, act, rec, bias)
-        wanted, _, wanted_gradients = _gradients('scan', kind, act, rec, problem)
-        got, _, gradients = _gradients('fused', kind, act, rec, problem)
-        for a, b in zip([*got, *gradients], [*wanted, *wanted_gradients]):
-            torch.testing.assert_close(a, b)
-
-
-@pytest.mark.parametrize('kind, act, rec', kernels.FUSED, ids=lambda x: getattr(x, '__name__', 'none'))
-def test_fused_path_under_a_mask_equals_scan(kind, act, rec):
-    problem = _problem(kind, act, rec)
-    outputs = [kernels.run(path, kind, *problem[:3], None, act, rec, KEEP)[0] for path in ('scan', 'fused')]
-    torch.testing.assert_close(*outputs)
-
-
-@pytest.mark.parametrize('kind, act, rec', SEQUENCES[::4], ids=lambda x: x.__name__)
-def test_second_derivatives_of_the_sequence_path(kind, act, rec):
-    found = {}
-    for path in ('scan', 'sequence'):
-        _, targets, first = _gradients(path, kind, act, rec, _problem(kind, act, rec), create_graph=True)
-        found[path] = [*first, *torch.autograd.grad(sum(g.square().sum() for g in first), targets)]
-    for a, b in zip(*found.values()):
-        torch.testing.assert_close(a, b)
-
-
-def test_second_derivative_where_one_input_depends_on_another():
-    x = torch.randn(TIME, BATCH, UNITS, dtype=torch.float64, requires_grad=True)
-    _, _, weights, _ = _problem(kernels.Simple, None, None)
-    weights = (torch.eye(UNITS, dtype=torch.float64), None, weights[2], None)
-    found = []
-    for path in ('scan', 'sequence'):
-        outputs, _ = kernels.run(path, kernels.Simple, x, [x[0] * 2], weights, None, kernels.activations.tanh, None)
-        first, = torch.autograd.grad(outputs.sum(), x, create_graph=True)
-        found.append(torch.autograd.grad(first.square().sum(), x)[0])
-    torch.testing.assert_close(*found)
-
 
 PATHS = [
     (LSTM, {'recurrent_activation': 'sigmoid'}, 'none', 'fused'),
@@ -254,9 +191,404 @@ def test_dropout_masks_hold_for_a_whole_sequence(cls, options, implementation, m
     got, = K.function([model.input, K.learning_phase()], [model.output])([x, 1])
     gates = 1 if implementation == 2 or cls is SimpleRNN else layer.cell.kind.gates
     assert [tuple(m.shape) for m in drawn] == [(gates, BATCH, FEATURES), (gates, BATCH, UNITS)]
-    steps = masked_model(RNN(layer.cell), None)[0]
-    with torch.no_grad(), K.state.running(True) if hasattr(K, 'state') else _running(True):
-        drawn.clear()
-        wanted = steps.layers[-1]._run_steps(torch.tensor(x), [torch.zeros(BATCH, UNITS)] * len(layer.states), None,
-                                             None, True) if False else None
-    assert wanted is None and got.shape == (BATCH, UNITS)
+    x_masks, h_masks = (m.numpy() for m in drawn)
+    wanted = reference(layer, x, x_masks=x_masks, h_masks=h_masks)[0][:, -1]
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_of_a_cell_in_a_loop_of_steps_holds_for_the_sequence():
+    """Cells that K.rnn runs step by step (here: stacked, under a mask) draw their masks once, too."""
+    cells = [LSTMCell(UNITS, dropout=.5, recurrent_dropout=.5), SimpleRNNCell(UNITS, 'linear', dropout=.5)]
+    model, x = masked_model(RNN(cells, return_sequences=True), np.ones((BATCH, TIME)))
+    x[:] = 1.
+    run = K.function([model.input, K.learning_phase()], [model.output])
+    np.random.seed(0)
+    outputs = [run([x, 1])[0] for _ in range(3)]
+    assert not np.allclose(outputs[0], outputs[1]) and not np.allclose(outputs[1], outputs[2])
+    np.testing.assert_allclose(run([x, 0])[0], run([x, 0])[0])
+
+
+def test_training_is_reproducible_from_a_numpy_seed():
+    losses = []
+    for _ in range(2):
+        K.clear_session()
+        np.random.seed(7)
+        model = models.Sequential([LSTM(3, dropout=.3, recurrent_dropout=.3, input_shape=(TIME, FEATURES))])
+        model.compile('sgd', 'mse')
+        losses.append([model.train_on_batch(data(8, TIME, FEATURES), np.ones((8, 3))) for _ in range(3)])
+    assert losses[0] == losses[1] and len(set(losses[0])) == 3
+
+
+# ---------------------------------------------------------------- states
+
+@pytest.mark.parametrize('cls, options', KINDS, ids=IDS)
+def test_initial_state_from_inputs_and_from_variables(cls, options):
+    layer = cls(UNITS, return_sequences=True, **options)
+    inputs = Input((TIME, FEATURES))
+    given = [Input((UNITS,)) for _ in layer.states]
+    model = models.Model([inputs, *given], layer(inputs, initial_state=given))
+    randomize(model)
+    x, states = data(BATCH, TIME, FEATURES), [data(BATCH, UNITS, seed=i + 5) for i in range(len(given))]
+    wanted = reference(layer, x, states=states)[0]
+    np.testing.assert_allclose(model.predict([x, *states]), wanted, rtol=1e-5, atol=1e-6)
+    again = models.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(again.predict([x, *states]), wanted, rtol=1e-5, atol=1e-6)
+    fixed = models.Model(inputs, layer(inputs, initial_state=[K.variable(s) for s in states]))
+    np.testing.assert_allclose(fixed.predict(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_with_states_runs_on_new_inputs():
+    inputs, h = Input((TIME, FEATURES)), Input((UNITS,))
+    model = models.Model([inputs, h], GRU(UNITS)(inputs, initial_state=h))
+    x, s = data(BATCH, TIME, FEATURES), data(BATCH, UNITS)
+    others = [Input((TIME, FEATURES)), Input((UNITS,))]
+    np.testing.assert_allclose(models.Model(others, model(others)).predict([x, s]), model.predict([x, s]))
+
+
+def test_states_of_one_layer_start_another():
+    inputs = Input((TIME, FEATURES))
+    _, *states = LSTM(UNITS, return_state=True)(inputs)
+    decoder = LSTM(UNITS, return_sequences=True)
+    model = models.Model(inputs, decoder(inputs, initial_state=states))
+    randomize(model)
+    x = data(BATCH, TIME, FEATURES)
+    _, encoded = reference(model.layers[1], x)
+    np.testing.assert_allclose(model.predict(x), reference(decoder, x, states=encoded)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('cls, options', KINDS, ids=IDS)
+def test_stateful(cls, options):
+    model = models.Sequential([cls(UNITS, stateful=True, batch_input_shape=(BATCH, TIME, FEATURES), **options)])
+    randomize(model)
+    layer, x = model.layers[0], data(BATCH, TIME, FEATURES)
+    first, states = reference(layer, x)
+    second, last = reference(layer, x, states=states)
+    for wanted in (first, second):
+        np.testing.assert_allclose(model.predict(x, batch_size=BATCH), wanted[:, -1], rtol=1e-5, atol=1e-6)
+    for got, wanted in zip(layer.states, last):
+        np.testing.assert_allclose(K.get_value(got), wanted, rtol=1e-5, atol=1e-6)
+    model.reset_states()
+    np.testing.assert_allclose(model.predict(x, batch_size=BATCH), first[:, -1], rtol=1e-5, atol=1e-6)
+    layer.reset_states([s.astype('float32') for s in states])
+    np.testing.assert_allclose(model.predict(x, batch_size=BATCH), second[:, -1], rtol=1e-5, atol=1e-6)
+    assert not any('state' in key for key in model.state_dict())
+    assert len(model.weights) == 3 and len(model.updates) == len(model.state_updates) == len(last)
+
+
+def test_stateful_layer_called_on_tensors_moves_on():
+    layer = SimpleRNN(UNITS, stateful=True, batch_input_shape=(BATCH, TIME, FEATURES))
+    models.Sequential([layer])
+    x = data(BATCH, TIME, FEATURES)
+    first, states = reference(layer, x)
+    with torch.no_grad():
+        for wanted in (first, reference(layer, x, states=states)[0]):
+            np.testing.assert_allclose(layer(torch.tensor(x)), wanted[:, -1], rtol=1e-5, atol=1e-6)
+
+
+def test_reset_states_errors():
+    layer = LSTM(UNITS, stateful=True)
+    layer(Input(batch_shape=(2, TIME, FEATURES)))
+    with pytest.raises(ValueError, match='expects 2 states, but it received 1'):
+        layer.reset_states(np.zeros((2, UNITS)))
+    with pytest.raises(ValueError, match=r'State 1 is incompatible.*expected shape=\(2, 2\), found shape=\(2, 3\)'):
+        layer.reset_states([np.ones((2, UNITS)), np.ones((2, 3))])
+    assert not K.get_value(layer.states[0]).any()
+    with pytest.raises(AttributeError, match='Layer must be stateful'):
+        LSTM(UNITS).reset_states()
+    with pytest.raises(ValueError, match='needs to know its batch size'):
+        LSTM(UNITS, stateful=True)(Input((TIME, FEATURES)))
+
+
+# ---------------------------------------------------------------- cells of one's own
+
+class MinimalCell(layers.Layer):
+    """The example of Keras' documentation, with slices of a weight that are taken in `build`."""
+
+    def __init__(self, units, **kwargs):
+        self.units = self.state_size = units
+        super().__init__(**kwargs)
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], 2 * self.units), initializer='uniform', name='kernel',
+                                      regularizer=regularizers.l2(.5))
+        self.recurrent_kernel = self.add_weight(shape=(self.units, self.units), initializer='uniform',
+                                                name='recurrent_kernel')
+        self.kernel_a, self.kernel_b = self.kernel[:, :self.units], self.kernel[:, self.units:]
+        self.built = True
+
+    def call(self, inputs, states):
+        output = K.dot(inputs, self.kernel_a) * K.tanh(K.dot(inputs, self.kernel_b)) + K.dot(
+            states[0], self.recurrent_kernel)
+        return output, [output]
+
+    def get_config(self):
+        return {**super().get_config(), 'units': self.units}
+
+
+def minimal_reference(x, kernel, recurrent, mask=None):
+    h, outputs = np.zeros((len(x), len(recurrent))), []
+    for t in range(x.shape[1]):
+        new = x[:, t] @ kernel[:, :len(recurrent)] * np.tanh(x[:, t] @ kernel[:, len(recurrent):]) + h @ recurrent
+        h = new if mask is None else np.where(np.array(mask)[:, t, None] > 0, new, h)
+        outputs.append(h)
+    return np.stack(outputs, 1)
+
+
+@pytest.mark.parametrize('mask', MASKS.values(), ids=MASKS)
+def test_custom_cell(mask):
+    layer = RNN(MinimalCell(UNITS), return_sequences=True, name='own')
+    model, x = masked_model(layer, mask)
+    np.testing.assert_allclose(model.predict(x), minimal_reference(x, *model.get_weights(), mask), rtol=1e-5, atol=1e-6)
+    assert [w.name.partition('/')[2] for w in layer.trainable_weights] == ['kernel:0', 'recurrent_kernel:0']
+    assert len(model.losses) == 1 and len(list(model.parameters())) == 2
+    with CustomObjectScope({'MinimalCell': MinimalCell}):
+        again = models.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(again.predict(x), model.predict(x))
+
+
+def test_custom_cell_trains():
+    model = models.Sequential([RNN(MinimalCell(UNITS), input_shape=(TIME, FEATURES))])
+    model.compile(optimizers.SGD(.1), 'mse')
+    before, x, y = model.get_weights(), data(8, TIME, FEATURES), np.zeros((8, UNITS))
+    losses = [model.train_on_batch(x, y) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert not any(np.array_equal(*pair) for pair in zip(before, model.get_weights()))
+    assert all(g is not None for g in K.gradients(model.output, model.trainable_weights))
+
+
+class ConstantCell(MinimalCell):
+    def call(self, inputs, states, constants, training=None):
+        output, states = super().call(inputs[0] if isinstance(inputs, list) else inputs, states)
+        output = output + constants[0] * (2. if training else 1.)
+        return output, [output]
+
+    def build(self, input_shape):
+        assert input_shape[1] == (None, UNITS)
+        super().build(input_shape[0])
+
+
+def test_constants_and_training_reach_the_cell():
+    inputs, constant = Input((TIME, FEATURES)), Input((UNITS,))
+    layer = RNN(ConstantCell(UNITS))
+    model = models.Model([inputs, constant], layer(inputs, constants=constant))
+    model.set_weights([0 * w for w in model.get_weights()])
+    x, c = data(BATCH, TIME, FEATURES), data(BATCH, UNITS)
+    np.testing.assert_allclose(model.predict([x, c]), c, rtol=1e-6)
+    np.testing.assert_allclose(K.function([*model.inputs, K.learning_phase()], [model.output])([x, c, 1])[0], 2 * c,
+                               rtol=1e-6)
+    assert layer.get_config()['num_constants'] == 1
+    with CustomObjectScope({'ConstantCell': ConstantCell}):
+        again = models.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    np.testing.assert_allclose(again.predict([x, c]), c, rtol=1e-6)
+
+
+def test_subclassed_built_in_cell_uses_its_own_call():
+    class Doubled(LSTMCell):
+        def call(self, inputs, states, training=None):
+            h, new = super().call(inputs, states, training=training)
+            return 2 * h, new
+
+    plain, doubled = LSTM(UNITS), RNN(Doubled(UNITS))
+    model, x = masked_model(doubled, None)
+    masked_model(plain, None)
+    plain.set_weights(doubled.get_weights())
+    np.testing.assert_allclose(model.predict(x), 2 * reference(plain, x)[0][:, -1], rtol=1e-5, atol=1e-6)
+
+
+def test_subclassed_layer_adds_to_call():
+    class Shifted(GRU):
+        def call(self, inputs, mask=None, training=None, initial_state=None):
+            return super().call(inputs + 1., mask=mask, training=training, initial_state=initial_state) * 2.
+
+    layer = Shifted(UNITS)
+    model, x = masked_model(layer, None)
+    plain = GRU(UNITS)
+    masked_model(plain, None)
+    plain.set_weights(layer.get_weights())
+    np.testing.assert_allclose(model.predict(x), 2 * reference(plain, x + 1)[0][:, -1], rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        np.testing.assert_allclose(layer(torch.tensor(x)), model.predict(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize('make', [lambda: LSTMCell(UNITS), lambda: GRUCell(UNITS), lambda: SimpleRNNCell(UNITS)],
+                         ids=['lstm', 'gru', 'simple'])
+def test_cell_called_on_symbols(make):
+    """A cell unrolled by hand is what the layer over it computes."""
+    cell = make()
+    inputs = Input((TIME, FEATURES))
+    whole = models.Model(inputs, RNN(cell)(inputs))
+    states = [K.zeros_like(inputs[:, 0, :1]) * K.zeros((1, UNITS))] * (2 if isinstance(cell, LSTMCell) else 1)
+    for t in range(TIME):
+        output, states = cell.call(inputs[:, t], states)
+    x = data(BATCH, TIME, FEATURES)
+    np.testing.assert_allclose(K.function([inputs], [output])([x])[0], whole.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_gate_slices_of_cells():
+    cell = LSTMCell(UNITS)
+    RNN(cell)(Input((TIME, FEATURES)))
+    kernel, recurrent, bias = cell.get_weights()
+    np.testing.assert_array_equal(K.eval(cell.kernel_f), kernel[:, UNITS:2 * UNITS])
+    np.testing.assert_array_equal(K.eval(cell.recurrent_kernel_o), recurrent[:, 3 * UNITS:])
+    np.testing.assert_array_equal(K.eval(cell.bias_f), np.ones(UNITS))
+    cell = GRUCell(UNITS, reset_after=True)
+    RNN(cell)(Input((TIME, FEATURES)))
+    cell.set_weights([data(*w.shape) for w in cell.weights])
+    np.testing.assert_array_equal(K.eval(cell.kernel_z), cell.get_weights()[0][:, :UNITS])
+    np.testing.assert_array_equal(K.eval(cell.recurrent_bias_h), cell.get_weights()[2][1, 2 * UNITS:])
+
+
+# ---------------------------------------------------------------- stacks
+
+def test_stacked_cells_equal_stacked_layers():
+    cells = [LSTMCell(3), GRUCell(UNITS), SimpleRNNCell(4)]
+    layer = RNN(cells, return_sequences=True, return_state=True)
+    model, x = masked_model(layer, None)
+    inputs = Input((TIME, FEATURES))
+    tops = [LSTM(3, return_sequences=True, return_state=True), GRU(UNITS, return_sequences=True, return_state=True),
+            SimpleRNN(4, return_sequences=True, return_state=True)]
+    y, states = inputs, []
+    for top, cell in zip(tops, cells):
+        y, *last = top(y)
+        top.set_weights(cell.get_weights())
+        states += last
+    for got, wanted in zip(model.predict(x), models.Model(inputs, [y, *states]).predict(x)):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    assert layer.cell.state_size == (3, 3, UNITS, 4) and layer.cell.output_size == 4
+    assert [w.shape[-1] for w in layer.weights] == [12, 12, 12, 6, 6, 6, 4, 4, 4]
+
+
+def test_stacked_cells_in_reverse_state_order():
+    with pytest.warns(UserWarning, match='reverse_state_order'):
+        cell = StackedRNNCells([LSTMCell(3), GRUCell(UNITS)], reverse_state_order=True)
+    assert cell.state_size == (UNITS, 3, 3)
+    model, x = masked_model(RNN(cell, return_state=True), None)
+    output, gru_h, lstm_h, lstm_c = model.predict(x)
+    np.testing.assert_array_equal(output, gru_h)
+    assert lstm_h.shape == lstm_c.shape == (BATCH, 3)
+
+
+def test_stacked_cells_under_a_mask():
+    """As in Keras, a masked step gives the first state, here that of the first cell; with `unroll` the last output."""
+    x = data(BATCH, TIME, FEATURES)
+    outputs = {}
+    for unroll in (False, True):
+        cells = [GRUCell(UNITS), SimpleRNNCell(UNITS)]
+        model, x = masked_model(RNN(cells, return_sequences=True, return_state=True, unroll=unroll),
+                                MASKS['right padded'])
+        outputs[unroll], first, second = model.predict(x)
+        np.testing.assert_array_equal(outputs[unroll][1, 2:], [second[1] if unroll else first[1]] * 3)
+    np.testing.assert_allclose(outputs[False][0], outputs[True][0], rtol=1e-6)
+    with pytest.raises(ValueError, match='their sizes are 3 and 2'):
+        masked_model(RNN([GRUCell(3), SimpleRNNCell(2)]), MASKS['holes'])
+
+
+# ---------------------------------------------------------------- as a torch module
+
+@pytest.mark.parametrize('cls, options', KINDS, ids=IDS)
+def test_model_survives_copies_and_state_dict(cls, options):
+    model, x = masked_model(cls(UNITS, **options), MASKS['holes'])
+    wanted = model.predict(x)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict(x), wanted)
+    other = masked_model(cls(UNITS, **options), MASKS['holes'])[0]
+    other.set_weights([0 * w for w in other.get_weights()])
+    other.load_state_dict(model.state_dict())
+    np.testing.assert_array_equal(other.predict(x), wanted)
+    fired = []
+    model.layers[-1].register_forward_hook(lambda *args: fired.append(args))
+    with torch.no_grad():
+        np.testing.assert_allclose(model(torch.tensor(x)), wanted, rtol=1e-6)
+    assert len(fired) == 1
+
+
+@pytest.fixture
+def double_precision():
+    K.set_floatx('float64')
+    yield
+    K.set_floatx('float32')
+
+
+@pytest.mark.parametrize('cls, options', KINDS, ids=IDS)
+def test_gradients_with_respect_to_keras_weights(cls, options, double_precision):
+    """Along a random direction in Keras' layout, against a difference of two values."""
+    model, x = masked_model(cls(UNITS, **options), None)
+    gradients = K.function([model.input], K.gradients(K.sum(model.output), model.trainable_weights))([x])
+    weights = model.get_weights()
+    directions = [data(*w.shape, seed=i) for i, w in enumerate(weights)]
+    values = []
+    for step in (-1e-6, 1e-6):
+        model.set_weights([w + step * d for w, d in zip(weights, directions)])
+        values.append(model.predict(x).sum())
+    slope = sum((g * d).sum() for g, d in zip(gradients, directions))
+    np.testing.assert_allclose((values[1] - values[0]) / 2e-6, slope, rtol=1e-6)
+
+
+def test_double_precision(double_precision):
+    model, x = masked_model(LSTM(UNITS), None)
+    np.testing.assert_allclose(model.predict(x.astype('float64')), reference(model.layers[-1], x)[0][:, -1], rtol=1e-12)
+
+
+# ---------------------------------------------------------------- bad input and old spellings
+
+@pytest.mark.parametrize('make, error, match', [
+    (lambda: LSTM(0), ValueError, '`units` of layer lstm_cell_.* must be a positive integer. Received: 0'),
+    (lambda: RNN(3), ValueError, 'must have a `call` method'),
+    (lambda: RNN(layers.Dense(3)), ValueError, 'must have a `state_size` attribute'),
+    (lambda: LSTM(3, unroll=True)(Input((None, 2))), ValueError, 'Cannot unroll a RNN'),
+    (lambda: LSTM(3, unroll=True)(Input((1, 2))), ValueError, 'Cannot unroll a RNN'),
+    (lambda: LSTM(3)(Input((2,))), ValueError, 'expected ndim=3, found ndim=2'),
+    (lambda: LSTM(3)(Input((2, None))), ValueError, 'last dimension of the inputs should be defined'),
+    (lambda: LSTM(3)(Input((2, 3)), initial_state=[Input((3,))]), ValueError, 'not compatible with `cell.state_size`'),
+    (lambda: LSTM(3)(Input((2, 3)), initial_state=[Input((3,)), K.zeros((1, 3))]), ValueError, 'a mix of Keras'),
+    (lambda: GRU(3)(Input((2, 3)), initial_state=Input((4,))), ValueError, 'not compatible with `cell.state_size`'),
+    (lambda: RNN(GRUCell(3))(Input((2, 3)), constants=Input((3,))), ValueError, 'does not support constants'),
+    (lambda: LSTM(3, 'tanh'), TypeError, 'can accept only 1 positional arguments'),
+    (lambda: LSTM(3, recurent_dropout=.1), TypeError, 'recurent_dropout'),
+])
+def test_bad_input(make, error, match):
+    with pytest.raises(error, match=match):
+        make()
+
+
+def test_old_spellings():
+    with pytest.warns(UserWarning) as caught:
+        layer = LSTM(output_dim=3, inner_init='zero', forget_bias_init='one', consume_less='gpu', dropout_W=.1)
+    assert (layer.units, layer.implementation, layer.dropout) == (3, 2, .1) and len(caught) == 1
+    with pytest.warns(UserWarning, match='The `implementation` argument in `SimpleRNN`'):
+        SimpleRNN(3, implementation=1)
+    with pytest.warns(UserWarning, match='`implementation=0` has been deprecated'):
+        layer = GRU(3, implementation=0)
+    assert layer.implementation == 0 and GRU.from_config(layer.get_config()).implementation == 1
+
+
+def test_rates_are_clipped():
+    layer = LSTM(3, dropout=1.5, recurrent_dropout=-1)
+    assert (layer.dropout, layer.recurrent_dropout) == (1., 0.)
+
+
+def test_cell_with_layers_of_its_own():
+    class Nested(layers.Layer):
+        def __init__(self, units, **kwargs):
+            self.state_size = units
+            self.dense = layers.Dense(units, activation='tanh')
+            super().__init__(**kwargs)
+
+        def build(self, input_shape):
+            self.dense.build((None, input_shape[-1] + self.state_size))
+            self.trainable_weights = self.dense.trainable_weights
+            self.built = True
+
+        def call(self, inputs, states):
+            output = self.dense.call(K.concatenate([inputs, states[0]]))
+            return output, [output]
+
+    layer, plain = RNN(Nested(UNITS)), SimpleRNN(UNITS)
+    model, x = masked_model(layer, None)
+    masked_model(plain, None)
+    kernel, bias = layer.get_weights()
+    plain.set_weights([kernel[:FEATURES], kernel[FEATURES:], bias])
+    np.testing.assert_allclose(model.predict(x), reference(plain, x)[0][:, -1], rtol=1e-5, atol=1e-6)

@@ -5,8 +5,13 @@ import pytest
 
 from kfacade import layers as L
 from kfacade.models import Model, Sequential
-from kfacade.saving import (InvalidModelFile, load_attributes_from_hdf5_group, load_weights_from_hdf5_group,
-                            save_attributes_to_hdf5_group, save_weights_to_hdf5_group)
+from kfacade.saving import (
+    InvalidModelFile,
+    load_attributes_from_hdf5_group,
+    load_weights_from_hdf5_group,
+    save_attributes_to_hdf5_group,
+    save_weights_to_hdf5_group,
+)
 from kfacade.saving.trust import opened
 
 
@@ -103,8 +108,8 @@ def test_by_position_passes_over_layers_without_weights(tmp_path):
      'You are trying to load a weight file containing 3 layers into a model with 1 layers'),
     (lambda: Sequential([L.Conv2D(2, 2, input_shape=(4, 4, 1), use_bias=False, name='q'), L.Flatten(), L.Dense(3),
                          L.BatchNormalization()]),
-     r'Layer #0 \(named "q" in the current model\) was found to correspond to layer a in the save file. However the new '
-     'layer q expects 1 weights, but the saved weights have 2 elements'),
+     r'Layer #0 \(named "q" in the current model\) was found to correspond to layer a in the save file. However the '
+     'new layer q expects 1 weights, but the saved weights have 2 elements'),
     (lambda: network(units=5),
      r'Layer #1 \(named "b"\), weight .*kernel:0 has shape \(18, 5\), but the saved weight has shape \(18, 3\)'),
 ])

@@ -294,7 +294,7 @@ def test_code_in_a_file_is_refused_unless_asked_for(tmp_path):
 
 def test_weights_alone_are_no_model(tmp_path):
     network().save_weights(tmp_path / 'w.h5')
-    with pytest.raises(saving.InvalidModelFile, match='No model found in config.*holds weights alone.*`load_weights`'):
+    with pytest.raises(saving.InvalidModelFile, match='No model found in config.*holds weights.*`load_weights`'):
         load_model(tmp_path / 'w.h5')
 
 
@@ -308,6 +308,16 @@ def test_broken_configurations(tmp_path, config, message):
         f.attrs['model_config'] = config
     with pytest.raises(saving.InvalidModelFile, match=f'model_config.*{message}'):
         load_model(path)
+
+
+def test_incomplete_training_configuration(tmp_path):
+    path = str(tmp_path / 'm.h5')
+    network().save(path)
+    with h5py.File(path, 'a') as f:
+        f.attrs['training_config'] = b'{"loss": "mse"}'
+    with pytest.raises(saving.InvalidModelFile, match="training_config .* does not say .'optimizer_config'"):
+        load_model(path)
+    load_model(path, compile=False)
 
 
 BOMB = 'a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n' + ''.join(
@@ -353,6 +363,25 @@ def test_copies_are_whole_and_separate(duplicate):
     assert other.train_on_batch(X, Y) == model.train_on_batch(X, Y)
     other.train_on_batch(X, Y)
     assert not np.array_equal(other.get_weights()[0], model.get_weights()[0])
+
+
+FACTOR = 3.
+
+
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, pickled])
+def test_copies_of_lambdas_and_local_functions(duplicate):
+    """Two functions of one name stay two, and they still see the globals and locals that they were written among."""
+    offset = .5
+    x = L.Input((4,))
+    tripled = L.Lambda(lambda t: K.relu(t) * FACTOR)(x)
+    model = Model(x, [L.Lambda(lambda t: t + offset)(tripled), L.Dense(2)(x)])
+    model.compile('sgd', [lambda y, p: K.mean(K.abs(y - p)), lambda y, p: K.mean(K.square(y - p))])
+    expected = model.evaluate(X, [X, Y], verbose=0)
+    other = duplicate(model)
+    for got, wanted in zip(other.predict(X), model.predict(X)):
+        np.testing.assert_array_equal(got, wanted)
+    assert other.evaluate(X, [X, Y], verbose=0) == expected
+    np.testing.assert_allclose(other.predict(X)[0], np.maximum(X, 0) * 3 + .5, rtol=1e-6)
 
 
 def test_deepcopy_of_local_classes():

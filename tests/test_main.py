@@ -1,0 +1,113 @@
+"""`python -m kfacade` runs scripts that say `import keras`, as `python` would run them."""
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+@pytest.fixture
+def run(tmp_path, request):
+    """Writes `files` ({path: text}), runs `python -m kfacade ARGUMENTS` beside them and gives the finished process."""
+    environment = {**os.environ, 'PYTHONPATH': str(request.config.rootpath)}
+
+    def run(files, *arguments):
+        for path, text in files.items():
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).write_text(textwrap.dedent(text))
+        return subprocess.run([sys.executable, '-W', 'error', '-m', 'kfacade', *arguments], cwd=tmp_path, text=True,
+                              env=environment, capture_output=True)
+    return run
+
+
+def output(process):
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+def test_keras_is_kfacade_under_every_name(run):
+    assert output(run({'script.py': """
+        import sys
+        import keras
+        import keras.backend as K
+        import keras.layers.core
+        import kfacade
+        from keras import layers, optimizers
+        from keras.engine.topology import Layer
+        from keras.layers import Dense
+        from keras.models import Sequential
+
+        assert keras.__name__ == 'keras' and keras.__version__ == '2.2.4'
+        assert keras.layers is layers is sys.modules['keras.layers'] is kfacade.layers
+        assert keras.layers.core.Dense is Dense is kfacade.layers.Dense
+        assert issubclass(Dense, Layer) and Layer is kfacade.layers.Layer
+        assert keras.optimizers.Adam is optimizers.Adam is kfacade.optimizers.Adam
+        assert K is keras.backend is kfacade.backend and K.backend() == 'torch'
+        try:
+            import keras.no_such_module
+        except ImportError:
+            print('fine')
+        """}, 'script.py')) == 'fine\n'
+
+
+def test_script_runs_as_python_would_run_it(run):
+    assert output(run({'scripts/helper.py': 'VALUE = 7', 'scripts/train.py': """
+        import os, sys
+        import helper
+        from keras.models import Sequential
+        assert __name__ == '__main__' and os.path.basename(__file__) == 'train.py'
+        assert os.path.basename(sys.path[0]) == 'scripts'
+        print(sys.argv[1:], helper.VALUE)
+        """}, 'scripts/train.py', '--epochs', '5', '-m', 'x')) == "['--epochs', '5', '-m', 'x'] 7\n"
+
+
+def test_module_runs_as_python_m_would_run_it(run):
+    files = {'project/__init__.py': '', 'project/settings.py': 'UNITS = 3', 'project/train.py': """
+        import sys
+        import keras
+        from . import settings
+        assert __name__ == '__main__' and __package__ == 'project'
+        print(sys.argv[1:], settings.UNITS)
+        """}
+    assert output(run(files, '-m', 'project.train', '--fast')) == "['--fast'] 3\n"
+
+
+def test_backend_name(run):
+    script = {'script.py': 'import keras.backend as K; print(K.backend())'}
+    assert output(run(script, '--backend-name', 'tensorflow', 'script.py')) == 'tensorflow\n'
+
+
+def test_traceback_points_at_the_line_of_the_script(run):
+    process = run({'script.py': """\
+        import numpy as np
+        from keras.layers import Dense
+        from keras.models import Sequential
+        model = Sequential([Dense(3, input_shape=(2,))])
+        model.predict(np.ones((1, 3)))
+        """}, 'script.py')
+    assert process.returncode == 1
+    assert 'script.py", line 5, in <module>' in process.stderr
+    assert 'model.predict(np.ones((1, 3)))' in process.stderr
+    assert 'to have shape (2,) but got array with shape (3,)' in process.stderr
+
+
+def test_exit_code_of_the_script(run):
+    assert run({'script.py': 'import keras, sys; sys.exit(3)'}, 'script.py').returncode == 3
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['missing.py'], 'missing.py'),
+    ([], 'script'),
+    (['--no-such-option', 'script.py'], '--no-such-option'),
+    (['-m', 'no_such_module_anywhere'], 'no_such_module_anywhere'),
+])
+def test_wrong_command_line_says_what_is_wrong(run, arguments, message):
+    process = run({}, *arguments)
+    assert process.returncode != 0
+    assert message in process.stderr
+
+
+def test_plain_import_leaves_the_name_keras_alone(run):
+    code = 'import sys, kfacade as keras; from kfacade.layers import Dense; print("keras" in sys.modules)'
+    assert subprocess.check_output([sys.executable, '-c', code], text=True).strip() == 'False'
