@@ -398,11 +398,14 @@ def transpose(x):
 
 @op
 def gather(reference, indices):
-    """The parts of `reference` (along its first axis) that an integer tensor names."""
+    """The parts of `reference` (along its first axis) that an integer tensor names.
+
+    Raises IndexError for an index out of range; negative ones are.
+    """
     reference, indices = as_tensor(reference), as_tensor(indices).long()
     if reference.dim() == 2:
         return torch.nn.functional.embedding(indices, reference)
-    return reference[indices]
+    return torch.index_select(reference, 0, indices.flatten()).reshape(indices.shape + reference.shape[1:])
 
 
 # ---------------------------------------------------------------- shapes

@@ -15,8 +15,8 @@ import torch
 from . import state
 from .dtypes import dtype_name, torch_dtype
 
-# What stands for None while shapes are worked out: each recorded call runs on the meta device once with either size, and
-# a dimension that differs between the runs is unknown. Highly composite, so that reshapes and strides divide them.
+# What stands for None while shapes are worked out: each recorded call runs on the meta device with one and with the other, and a
+# dimension that differs between the runs is unknown. Highly composite, so that reshapes and strides divide them.
 STAND_INS = (720, 1680)
 # Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere.
 _STATIC_SIZES = (1, 2, 8, 10, 16, 20, 32, 50, 64, 100, 128, 256)
@@ -38,14 +38,85 @@ class Shape(tuple):
         return None not in self
 
 
-class SymbolicTensor:
-    """A tensor without data: the node ``fn(*args, **kwargs)`` of a recorded graph, or a placeholder (``fn`` None).
+def _operator(name, reflected=False):
+    fn = getattr(operator, name)
+    if reflected:
+        return lambda self, other: dispatch(fn, (other, self), {})
+    return lambda self, *other: dispatch(fn, (self, *other), {})
 
-    `metas` are the two values that shape inference carried here: meta tensors, or ints for what derives from
-    ``K.shape``. Equality and hash are identity.
+
+def _method(name):
+    fn = getattr(torch.Tensor, name)
+
+    def method(self, *args, **kwargs):
+        return dispatch(fn, (self, *args), kwargs)
+    method.__name__ = name
+    return method
+
+
+def _refusal(advice):
+    def refuse(self, *args, **kwargs):
+        raise TypeError(f'{self!r} has no value while a graph is built. {advice}')
+    return refuse
+
+
+class TensorFace:
+    """What symbols and variables have in common: `_keras_shape`, `name`, `dtype`, and that operations on them record.
+
+    They take part in ``torch`` functions, the Python operators and the common tensor methods. Equality and hash are
+    identity.
     """
 
     __array_ufunc__ = None  # numpy leaves its operators to ours
+    __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
+    __iter__ = _refusal('Take slices (`x[:, i]`), or use `K.map_fn`.')
+    __len__ = _refusal('Use `K.int_shape(x)` or `K.shape(x)`.')
+    __array__ = __float__ = __int__ = __index__ = _refusal('Use `K.get_value`, `K.eval` or `K.function`.')
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    def dim(self):
+        return len(self.shape)
+
+    def get_shape(self):
+        """The shape that Keras knows, with None for unknown dimensions."""
+        return Shape(self._keras_shape)
+
+    def __getitem__(self, index):
+        return dispatch(operator.getitem, (self, index), {})
+
+    def __repr__(self):
+        return f'<{type(self).__name__} {self.name} shape={tuple(self._keras_shape)} dtype={dtype_name(self.dtype)}>'
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return dispatch(func, args, kwargs or {})
+
+    for _name in ('add', 'sub', 'mul', 'truediv', 'floordiv', 'mod', 'pow', 'matmul', 'and_', 'or_', 'xor'):
+        locals()[f'__{_name.strip("_")}__'] = _operator(_name)
+        locals()[f'__r{_name.strip("_")}__'] = _operator(_name, reflected=True)
+    for _name in ('lt', 'le', 'gt', 'ge', 'neg', 'abs', 'invert'):
+        locals()[f'__{_name}__'] = _operator(_name)
+    for _name in ('abs bool chunk clamp contiguous detach exp expand flatten float int log long masked_fill matmul '
+                  'mean norm permute pow relu repeat reshape sigmoid size softmax split sqrt square squeeze std sum t '
+                  'tanh to transpose type_as unsqueeze var view').split():
+        locals()[_name] = _method(_name)
+    del _name
+
+
+class Face(TensorFace):
+    """Base of the variables (`backend.variable`): their `value` is a live tensor, which counts in a running forward."""
+
+
+class SymbolicTensor(TensorFace):
+    """A tensor without data: the node ``fn(*args, **kwargs)`` of a recorded graph, or a placeholder (``fn`` None).
+
+    `metas` are the two values that shape inference carried here: meta tensors, or ints for what derives from
+    ``K.shape``.
+    """
+
     _sparse = False
     _keeps_dtype = False  # whether what is fed keeps its own dtype
 
@@ -65,87 +136,12 @@ class SymbolicTensor:
             self._name = f'{self._scope}/{own}:0' if self._scope else f'{own}:0'
         return self._name
 
-    @property
-    def ndim(self):
-        return len(self.shape)
-
-    def get_shape(self):
-        """The shape that Keras knows, with None for unknown dimensions."""
-        return Shape(self._keras_shape)
-
-    def dim(self):
-        return len(self.shape)
-
-    def __getitem__(self, index):
-        return record(operator.getitem, (self, index), {})
-
-    def __bool__(self):
-        raise TypeError(f'The symbolic tensor {self.name} has no value while the model is built, so it cannot decide an '
-                        '`if` or an `and`. Use `K.switch`, or compute with it.')
-
-    def __iter__(self):
-        raise TypeError(f'Cannot iterate over the symbolic tensor {self.name}. Take slices (`x[:, i]`), or use '
-                        '`K.map_fn`.')
-
-    def __len__(self):
-        raise TypeError(f'The symbolic tensor {self.name} has no len(). Use `K.int_shape(x)` or `K.shape(x)`.')
-
-    def __array__(self, *args, **kwargs):
-        raise TypeError(f'The symbolic tensor {self.name} has no value to make an array of. Use `K.eval`, '
-                        '`K.function`, or `model.predict`.')
-
-    def __float__(self):
-        raise TypeError(f'The symbolic tensor {self.name} has no value. Use `K.eval` or `K.function`.')
-
-    __int__ = __index__ = __float__
-
-    def __repr__(self):
-        return f'<SymbolicTensor {self.name} shape={tuple(self.shape)} dtype={dtype_name(self.dtype)}>'
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        return dispatch(func, args, kwargs or {})
-
 
 def dispatch(func, args, kwargs):
     """What `op` does, for a function that is torch's own: compute in a running forward, else record."""
     if state.mode.depth:
         return func(*live(args), **live(kwargs))
     return record(func, args, kwargs)
-
-
-def _operator(name, reflected=False):
-    fn = getattr(operator, name)
-    if reflected:
-        return lambda self, other: dispatch(fn, (other, self), {})
-    return lambda self, *other: dispatch(fn, (self, *other), {})
-
-
-def _method(name):
-    fn = getattr(torch.Tensor, name)
-
-    def method(self, *args, **kwargs):
-        return dispatch(fn, (self, *args), kwargs)
-    method.__name__ = name
-    return method
-
-
-def install_operators(cls):
-    """Gives a class of symbols or variables the Python operators and the common tensor methods."""
-    for name in ('add', 'sub', 'mul', 'truediv', 'floordiv', 'mod', 'pow', 'matmul', 'and_', 'or_', 'xor'):
-        bare = name.strip('_')
-        setattr(cls, f'__{bare}__', _operator(name))
-        setattr(cls, f'__r{bare}__', _operator(name, reflected=True))
-    for name in ('lt', 'le', 'gt', 'ge', 'neg', 'abs', 'invert'):
-        setattr(cls, f'__{name}__', _operator(name))
-    for name in ('abs bool chunk clamp contiguous detach exp expand flatten float int log long masked_fill matmul mean '
-                 'norm permute pow relu repeat reshape sigmoid size softmax split sqrt square squeeze std sum t tanh to '
-                 'transpose type_as unsqueeze var view').split():
-        setattr(cls, name, _method(name))
-    return cls
-
-
-install_operators(SymbolicTensor)
 
 
 # ---------------------------------------------------------------- trees of arguments
@@ -183,10 +179,6 @@ def is_symbolic(tree):
     return any(isinstance(x, SymbolicTensor) for x in leaves(tree))
 
 
-class Face:
-    """Base of the faces over stored values (`backend.variable`): symbols outside a running forward, tensors inside."""
-
-
 class _Captured(state.threading.local):
     """The values of outer symbols that a callback of the running op closes over (see `op(callbacks=True)`)."""
 
@@ -198,7 +190,7 @@ _captured = _Captured()
 
 
 def _live_leaf(x):
-    if isinstance(x, (Face, SymbolicTensor)):
+    if isinstance(x, TensorFace):
         if _captured.values is not None and x in _captured.values:
             return _captured.values[x]
         if _captured.missing is not None:
@@ -218,7 +210,7 @@ def _needs_value(x):
         return any(map(_needs_value, x))
     if kind is dict:
         return any(map(_needs_value, x.values()))
-    return isinstance(x, (Face, SymbolicTensor))
+    return isinstance(x, TensorFace)
 
 
 def live(tree):
@@ -284,7 +276,7 @@ def _meta_leaf(run, fresh=False):
         if isinstance(x, Face):
             return torch.empty(x.shape, dtype=x.dtype, device='meta')
         if isinstance(x, torch.Tensor):
-            return x.to('meta')
+            return x.to('meta') if fresh or x.is_floating_point() else x  # integers may be sizes
         return x
     return of
 
@@ -415,7 +407,7 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
                 args, kwargs = live(args), live(kwargs)
             return fn(*args, **kwargs)
         found = leaves((args, kwargs))
-        if any(isinstance(x, (SymbolicTensor, Face)) for x in found) or not any(
+        if any(isinstance(x, TensorFace) for x in found) or not any(
                 isinstance(x, torch.Tensor) for x in found):
             if callbacks:
                 return _record_with_callbacks(fn, args, kwargs)

@@ -6,7 +6,7 @@ import torch
 
 from . import state
 from .dtypes import torch_dtype
-from .symbolic import Face, Shape, SymbolicTensor, as_tensor, dispatch, install_operators, record
+from .symbolic import Face, Shape, TensorFace, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
 Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor."""
@@ -26,35 +26,11 @@ class Holder(torch.nn.Module):
 class _AbstractVariable(Face):
     """What Keras and TensorFlow code asks of a variable, over the property `value`."""
 
-    __array_ufunc__ = None
     _uses_learning_phase = False
 
     @property
     def _keras_shape(self):
         return tuple(self.shape)
-
-    @property
-    def ndim(self):
-        return len(self.shape)
-
-    def get_shape(self):
-        return Shape(self.shape)
-
-    def dim(self):
-        return len(self.shape)
-
-    def __getitem__(self, index):
-        return dispatch(torch.Tensor.__getitem__ if state.mode.depth else _getitem, (self, index), {})
-
-    def __bool__(self):
-        raise TypeError(f'The truth of the variable {self.name} is not known while a graph is built. '
-                        'Use `K.get_value`.')
-
-    def __iter__(self):
-        raise TypeError(f'Cannot iterate over the variable {self.name}. Use `K.get_value`.')
-
-    def __repr__(self):
-        return f'<{type(self).__name__} {self.name!r} shape={tuple(self.shape)} dtype={self.dtype}>'
 
     def numpy(self):
         """A copy of the value as an array, in Keras' layout."""
@@ -67,14 +43,6 @@ class _AbstractVariable(Face):
     def read_value(self):
         return record(torch.clone, (self,), {})
 
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        return dispatch(func, args, kwargs or {})
-
-
-def _getitem(x, index):
-    return x[index]
-
 
 class Variable(_AbstractVariable):
     """A weight as Keras knows it: name, Keras-layout shape and value, over a parameter that torch stores its own way.
@@ -84,7 +52,7 @@ class Variable(_AbstractVariable):
 
     def __init__(self, value, dtype=None, name=None, constraint=None, trainable=True, owner=None, key='value',
                  layout=None):
-        if isinstance(value, (SymbolicTensor, Face)):
+        if isinstance(value, TensorFace):
             from .session import evaluate
             value = evaluate(value)
         tensor = as_tensor(value, dtype).detach().clone()
@@ -117,8 +85,8 @@ class Variable(_AbstractVariable):
         """Sets the value, given in Keras' layout. Raises ValueError for another shape."""
         value = as_tensor(value)
         if tuple(value.shape) != tuple(self.shape):
-            raise ValueError(f'Cannot assign a value of shape {tuple(value.shape)} to the variable {self.name} of shape '
-                             f'{tuple(self.shape)}.')
+            raise ValueError(f'Cannot assign a value of shape {tuple(value.shape)} to the variable {self.name} of '
+                             f'shape {tuple(self.shape)}.')
         with torch.no_grad():
             self.param.copy_(self.layout.from_keras(value) if self.layout else value)
 
@@ -144,9 +112,9 @@ class Variable(_AbstractVariable):
 
 
 class HostVariable(_AbstractVariable):
-    """A number kept on the host behind a Variable's face (a learning rate, a step count), so reading it never waits.
+    """A number kept on the host behind a Variable's face (a learning rate, a step count): reading it never waits.
 
-    `host` is the number itself, a Python float or int. `assign` rounds floats to `dtype`, as a stored variable would be.
+    `host` is the number, a Python float or int. `assign` rounds floats to `dtype`, as a stored variable would be.
     """
 
     constraint = None
@@ -173,9 +141,6 @@ class HostVariable(_AbstractVariable):
 
 def _numpy_scalar(number, dtype):
     return torch.empty(0, dtype=dtype).numpy().dtype.type(number)
-
-
-install_operators(_AbstractVariable)
 
 
 class Update:

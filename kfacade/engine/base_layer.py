@@ -1,4 +1,4 @@
-"""`Layer`, the base of all layers: a `torch.nn.Module` that Keras scripts can call on symbols, build, save and reuse."""
+"""`Layer`, the base of all layers: a `torch.nn.Module` that scripts call on symbols, build, save and reuse."""
 import functools
 import inspect
 import re
@@ -10,8 +10,15 @@ from .. import initializers
 from ..backend import session as K
 from ..backend import state
 from ..backend.state import mode
-from ..backend.symbolic import (Face, SymbolicNode, SymbolicTensor, is_symbolic, leaves, map_leaves, record, stand_in,
-                                wrap)
+from ..backend.symbolic import (
+    SymbolicNode,
+    SymbolicTensor,
+    TensorFace,
+    leaves,
+    record,
+    stand_in,
+    wrap,
+)
 from ..backend.variable import Holder, Variable
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
@@ -34,7 +41,7 @@ def opaque(call):
     def symbolic_or_live(self, *args, **kwargs):
         if mode.depth:
             return call(self, *args, **kwargs)
-        if any(isinstance(x, (SymbolicTensor, Face)) for x in leaves((args, kwargs))):
+        if any(isinstance(x, TensorFace) for x in leaves((args, kwargs))):
             kwargs = {**dict(zip(parameters[1:], args)), **kwargs}
             return self._record_opaque(symbolic_or_live, kwargs.pop(parameters[1]), kwargs)
         with state.running(self.training):
@@ -113,7 +120,7 @@ class Layer(NodeAccess, torch.nn.Module):
                 kwargs['training'] = mode.phase
             return torch.nn.Module.__call__(self, inputs, *args, **kwargs)
         flat = leaves(inputs)
-        if any(isinstance(x, (SymbolicTensor, Face)) for x in flat):
+        if any(isinstance(x, TensorFace) for x in flat):
             return self._call_symbolic(inputs, *args, **kwargs)
         if not flat or not all(isinstance(x, torch.Tensor) for x in flat):
             raise ValueError(f"Layer {self.name} was called with an input that isn't a symbolic tensor. Received type: "
@@ -169,7 +176,7 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def _set_shapes(self, outputs, input_shape):
         for x in outputs:
-            if not isinstance(x, (SymbolicTensor, Face)):
+            if not isinstance(x, TensorFace):
                 raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
         if type(self).compute_output_shape is Layer.compute_output_shape:
             return  # nothing said: the recorded call knows better than "as the input"

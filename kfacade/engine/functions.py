@@ -3,13 +3,13 @@ import torch
 
 from ..backend import session as K
 from ..backend import state
-from ..backend.session import Function
 from ..backend.graph import PHASE, compile_graph
+from ..backend.session import Function
 from ..backend.symbolic import to_feed
 
 
 class StepFunction(Function):
-    """A function that the loops may also call as ``step(tensors)``: tensors in, tensors out, nothing waits for the device.
+    """A function that loops may also call as ``step(tensors)``: tensors in, tensors out, and no wait for the device.
 
     `plain` is an equivalent set of outputs for batches whose sample weights are all one; it needs no weights fed.
     """

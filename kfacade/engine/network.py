@@ -64,7 +64,8 @@ class Network(Layer):
         self._register_layers()
         self.input_names = [layer.name for layer in self._input_layers]
         self.output_names = [layer.name for layer in self._output_layers]
-        fed = [(layer, x) for layer, x in zip(self._input_layers, self.inputs) if getattr(layer, 'is_placeholder', True)]
+        fed = [(layer, x) for layer, x in zip(self._input_layers, self.inputs)
+               if getattr(layer, 'is_placeholder', True)]
         self._feed_inputs = [x for _, x in fed]
         self._feed_input_names = [layer.name for layer, _ in fed]
         self._feed_input_shapes = [K.int_shape(x) for _, x in fed]
@@ -158,8 +159,8 @@ class Network(Layer):
         pairs = list(zip([w for layer in self.layers for w in layer.weights], weights))
         for variable, array in pairs:
             if tuple(variable.shape) != tuple(getattr(array, 'shape', variable.shape)):
-                raise ValueError(f'Weight {variable.name} of model "{self.name}" has shape {tuple(variable.shape)}, but '
-                                 f'the given array has shape {tuple(array.shape)}.')
+                raise ValueError(f'Weight {variable.name} of model "{self.name}" has shape {tuple(variable.shape)}, '
+                                 f'but the given array has shape {tuple(array.shape)}.')
         K.batch_set_value(pairs)
 
     def _collected(self, of):
@@ -514,8 +515,8 @@ def _map_graph_network(inputs, outputs):
     names = [layer.name for layer in layers]
     for name in names:
         if names.count(name) != 1:
-            raise ValueError(f'The name "{name}" is used {names.count(name)} times in the model. All layer names should '
-                             'be unique.')
+            raise ValueError(f'The name "{name}" is used {names.count(name)} times in the model. All layer names '
+                             'should be unique.')
     keys = {Network._node_key(node.outbound_layer, node.outbound_layer._inbound_nodes.index(node)) for node in finished}
     return keys, nodes_by_depth, layers, layers_by_depth
 

@@ -61,93 +61,55 @@ class Node:
                 'node_indices': self.node_indices, 'tensor_indices': self.tensor_indices}
 
 
+def _at(attribute, what):
+    def get(self, node_index):
+        nodes = self._inbound_nodes
+        if not nodes:
+            raise RuntimeError(f'The layer {self.name} has never been called and thus has no defined {what}.')
+        if not -len(nodes) <= node_index < len(nodes):
+            raise ValueError(f'Asked to get {what} at node {node_index}, but the layer has only {len(nodes)} inbound '
+                             'nodes.')
+        return unpack_singleton(getattr(nodes[node_index], attribute))
+    get.__doc__ = f'The {what}, or list of them, of call number `node_index`.'
+    return get
+
+
+def _only(attribute, what):
+    def get(self):
+        nodes = self._inbound_nodes
+        if len(nodes) > 1:
+            raise AttributeError(f'Layer {self.name} has multiple inbound nodes, hence the notion of "layer {what}" is '
+                                 f'ill-defined. Use `get_{what.replace(" ", "_")}_at(node_index)` instead.')
+        if not nodes:
+            raise AttributeError(f'Layer {self.name} is not connected, no input to return.' if what == 'input' else
+                                 f'Layer {self.name} has no inbound nodes.')
+        return unpack_singleton(getattr(nodes[0], attribute))
+    return property(get, doc=f'The {what} of the only call. Raises AttributeError when there was none, or several.')
+
+
+def _agreed(attribute, what):
+    def get(self):
+        shapes = {str(getattr(node, attribute)) for node in self._inbound_nodes}
+        if not shapes:
+            raise AttributeError(f'The layer {self.name} has never been called and thus has no defined {what}.')
+        if len(shapes) > 1:
+            raise AttributeError(f'The layer "{self.name}" has multiple inbound nodes, with different {what}s. '
+                                 f'Hence the notion of "{what}" is ill-defined for the layer. '
+                                 f'Use `get_{what.replace(" ", "_")}_at(node_index)` instead.')
+        return unpack_singleton(getattr(self._inbound_nodes[0], attribute))
+    return property(get, doc=f'The {what}, where all calls agree on it; else raises AttributeError.')
+
+
 class NodeAccess:
     """The half of a layer that answers what it was called on."""
 
-    def _at(self, node_index, attribute, what):
-        if not self._inbound_nodes:
-            raise RuntimeError(f'The layer {self.name} has never been called and thus has no defined {what}.')
-        if not -len(self._inbound_nodes) <= node_index < len(self._inbound_nodes):
-            raise ValueError(f'Asked to get {what} at node {node_index}, but the layer has only '
-                             f'{len(self._inbound_nodes)} inbound nodes.')
-        return unpack_singleton(getattr(self._inbound_nodes[node_index], attribute))
+    inbound_nodes = property(lambda self: self._inbound_nodes)
+    outbound_nodes = property(lambda self: self._outbound_nodes)
 
-    def _only(self, attribute, what, none):
-        if len(self._inbound_nodes) > 1:
-            raise AttributeError(f'Layer {self.name} has multiple inbound nodes, hence the notion of "layer {what}" is '
-                                 f'ill-defined. Use `get_{what.replace(" ", "_")}_at(node_index)` instead.')
-        if not self._inbound_nodes:
-            raise AttributeError(f'Layer {self.name} {none}.')
-        return self._at(0, attribute, what)
-
-    def _agreed_shape(self, attribute, what):
-        if not self._inbound_nodes:
-            raise AttributeError(f'The layer {self.name} has never been called and thus has no defined {what} shape.')
-        shapes = {str(getattr(node, attribute)) for node in self._inbound_nodes}
-        if len(shapes) > 1:
-            raise AttributeError(f'The layer "{self.name}" has multiple inbound nodes, with different {what} shapes. '
-                                 f'Hence the notion of "{what} shape" is ill-defined for the layer. '
-                                 f'Use `get_{what}_shape_at(node_index)` instead.')
-        return unpack_singleton(getattr(self._inbound_nodes[0], attribute))
-
-    def get_input_at(self, node_index):
-        """The input symbol, or list of symbols, of a call."""
-        return self._at(node_index, 'input_tensors', 'input')
-
-    def get_output_at(self, node_index):
-        """The output symbol, or list of symbols, of a call."""
-        return self._at(node_index, 'output_tensors', 'output')
-
-    def get_input_shape_at(self, node_index):
-        """The input shape, or list of shapes, of a call."""
-        return self._at(node_index, 'input_shapes', 'input shape')
-
-    def get_output_shape_at(self, node_index):
-        """The output shape, or list of shapes, of a call."""
-        return self._at(node_index, 'output_shapes', 'output shape')
-
-    def get_input_mask_at(self, node_index):
-        """The input mask, or list of masks, of a call."""
-        return self._at(node_index, 'input_masks', 'input mask')
-
-    def get_output_mask_at(self, node_index):
-        """The output mask, or list of masks, of a call."""
-        return self._at(node_index, 'output_masks', 'output mask')
-
-    @property
-    def inbound_nodes(self):
-        return self._inbound_nodes
-
-    @property
-    def outbound_nodes(self):
-        return self._outbound_nodes
-
-    @property
-    def input(self):
-        """The input of the only call. Raises AttributeError when there was none or more than one."""
-        return self._only('input_tensors', 'input', 'is not connected, no input to return')
-
-    @property
-    def output(self):
-        """The output of the only call. Raises AttributeError when there was none or more than one."""
-        return self._only('output_tensors', 'output', 'has no inbound nodes')
-
-    @property
-    def input_mask(self):
-        """The input mask of the only call."""
-        return self._only('input_masks', 'input mask', 'has no inbound nodes')
-
-    @property
-    def output_mask(self):
-        """The output mask of the only call."""
-        return self._only('output_masks', 'output mask', 'has no inbound nodes')
-
-    @property
-    def input_shape(self):
-        """The input shape, where all calls agree on it."""
-        return self._agreed_shape('input_shapes', 'input')
-
-    @property
-    def output_shape(self):
-        """The output shape, where all calls agree on it."""
-        return self._agreed_shape('output_shapes', 'output')
+    get_input_at, get_output_at = _at('input_tensors', 'input'), _at('output_tensors', 'output')
+    get_input_shape_at = _at('input_shapes', 'input shape')
+    get_output_shape_at = _at('output_shapes', 'output shape')
+    get_input_mask_at, get_output_mask_at = _at('input_masks', 'input mask'), _at('output_masks', 'output mask')
+    input, output = _only('input_tensors', 'input'), _only('output_tensors', 'output')
+    input_mask, output_mask = _only('input_masks', 'input mask'), _only('output_masks', 'output mask')
+    input_shape, output_shape = _agreed('input_shapes', 'input shape'), _agreed('output_shapes', 'output shape')

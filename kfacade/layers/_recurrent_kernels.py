@@ -39,8 +39,7 @@ NONLINEARITIES = {
 
 def _product_of_rows(a, b, bias=None):
     """``a @ b.T + bias`` for large matrices: by oneDNN where it is, as MKL takes twice as long on an AMD processor."""
-    if (a.device.type == 'cpu' and a.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-            and not torch.compiler.is_compiling()):
+    if a.device.type == 'cpu' and a.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         return torch.ops.mkldnn._linear_pointwise(a, b, bias, 'none', [], '')
     return F.linear(a, b, bias)
 
@@ -405,9 +404,9 @@ def choose_path(kind, act, rec, masks=None, projected=False, masked=False, last_
         return 'scan'  # the states of the steps that do not count could overflow, and 0 times infinity is no gradient
     if masks is not None and len(masks) == 1 and kind in (GRU, GRUResetAfter):
         return 'scan'
-    if (kind, act, rec) not in FUSED or masks is not None or projected or (masked and last_states and kind is LSTM):
-        return 'sequence'
-    return 'fused'
+    if (kind, act, rec) in FUSED and masks is None and not projected and not (masked and last_states and kind is LSTM):
+        return 'fused'
+    return 'scan' if torch.compiler.is_compiling() else 'sequence'  # tracers want no writing into buffers
 
 
 def run(path, kind, x, states, weights, masks, act, rec, keep=None):

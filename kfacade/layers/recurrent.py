@@ -1,11 +1,12 @@
 """Recurrent layers: `RNN` over any cell, and SimpleRNN, GRU and LSTM."""
 import warnings
 
+import numpy as np
 import torch
 
 from .. import backend as K
 from ..backend import state
-from ..backend.symbolic import Face, SymbolicNode, SymbolicTensor, as_tensor, leaves, live, op, wrap
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, as_tensor, leaves, live, op, wrap
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
@@ -143,11 +144,9 @@ class RNN(BuiltinLayer):
             self.constants_spec, self._num_constants = constants_spec, len(constants_spec)
 
     def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
-        if isinstance(inputs, (list, tuple)):  # so it comes where the states are inputs of the model, or copies of them
-            whole, (inputs, initial_state, constants) = inputs, standardize_args(
-                list(inputs), None, None, self._num_constants)
-        else:
-            whole = inputs
+        whole = inputs
+        if isinstance(inputs, (list, tuple)):  # the states and constants are inputs of the model
+            inputs, initial_state, constants = standardize_args(list(inputs), None, None, self._num_constants)
         mask = mask[0] if isinstance(mask, list) else mask
         if self.unroll and K.int_shape(inputs)[1] in (None, 1):
             raise ValueError('Cannot unroll a RNN if the time dimension is undefined or equal to 1. Specify the number '
@@ -159,19 +158,23 @@ class RNN(BuiltinLayer):
                              f'for the output, but their sizes are {state_sizes(self.cell)[0]} and '
                              f'{output_size_of(self.cell)}.')
         states = self._first_states(inputs, initial_state)
-        if training is None:
-            training = K.learning_phase() if self._uses_phase else False
-        if state.is_running() or not any(isinstance(x, (SymbolicTensor, Face)) for x in leaves((inputs, states))):
-            with state.running():
-                results = self._run(*live((inputs, states, constants, mask)), training)
+        arguments = inputs, states, constants, mask
+        if state.is_running() or not any(isinstance(x, TensorFace) for x in leaves(arguments)):
+            with state.running(None if state.is_running() else self.training):
+                results = self._run(*live(arguments), self._phase(training))
         else:
-            results = self._record(inputs, states, constants, mask, training)
+            results = self._record(*arguments, self._phase(training))
         if not self._gives_states():
             return results
         output, *last = results
         if self.stateful:
             self._keep_states(last, whole)
         return [output, *last] if self.return_state else output
+
+    def _phase(self, training):
+        if training is None:
+            return K.learning_phase() if self._uses_phase else False
+        return training
 
     def forward(self, inputs, *args, recorded=False, **kwargs):
         if recorded:
@@ -279,18 +282,18 @@ class RNN(BuiltinLayer):
         shapes = self._state_shapes()
         if self.states[0] is None:
             self.states = [self._kept_state(f'state_{i}', shape) for i, shape in enumerate(shapes)]
-        values = to_list(states, allow_tuple=True) if states is not None else [torch.zeros(shape) for shape in shapes]
+        values = to_list(states, allow_tuple=True) if states is not None else [np.zeros(shape) for shape in shapes]
         if len(values) != len(shapes):
             raise ValueError(f'Layer {self.name} expects {len(shapes)} states, but it received {len(values)} state '
                              f'values. Input received: {states}')
         for i, (value, shape) in enumerate(zip(values, shapes)):
-            if tuple(value.shape) != shape:
+            if np.shape(value) != shape:
                 raise ValueError(f'State {i} is incompatible with layer {self.name}: expected shape={shape}, found '
-                                 f'shape={tuple(value.shape)}')
+                                 f'shape={np.shape(value)}')
         K.batch_set_value(zip(self.states, values))
 
     def _kept_state(self, key, shape):
-        kept = Variable(torch.zeros(shape), name=key, trainable=False, owner=self._params, key=key)
+        kept = Variable(np.zeros(shape), name=key, trainable=False, owner=self._params, key=key)
         # It goes along to another device, but belongs to a batch, not to what was learned: no part of the state_dict.
         self._params.register_buffer(key, kept.param, persistent=False)
         return kept

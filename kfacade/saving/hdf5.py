@@ -8,12 +8,12 @@ import warnings
 
 import numpy as np
 
+from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
 from .conversions import preprocess_weights_for_loading
 from .trust import Reader
 
 KERAS_VERSION = '2.2.4'
 BACKEND = 'tensorflow'  # what files say of us: kernels are correlated, as TensorFlow's are
-HDF5_OBJECT_HEADER_LIMIT = 64512
 
 
 def save_attributes_to_hdf5_group(group, name, data):

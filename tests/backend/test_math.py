@@ -135,6 +135,7 @@ CASES = [
     ('reshape to elements of a shape', lambda x: K.reshape(x, (K.shape(x)[0], K.shape(x)[2], -1)), [X],
      X.reshape(4, 6, 5)),
     ('reshape to a tensor', lambda x: K.reshape(x, K.stack([-1, K.prod(K.shape(x)[1:])])), [X], X.reshape(4, 30)),
+    ('reshape to an array', lambda x: K.reshape(x, np.array([-1, 3])), [X], X.reshape(-1, 3)),
     ('reshape to a joined shape', lambda x: K.reshape(x, K.concatenate([K.shape(x)[:1], [10, 3]])), [X],
      X.reshape(4, 10, 3)),
     ('permute_dimensions', lambda x: K.permute_dimensions(x, (2, 0, 1)), [X], swapped(X, 2, 0, 1)),
@@ -145,6 +146,7 @@ CASES = [
     ('repeat', lambda x: K.repeat(x, 3), [M], np.stack([M] * 3, 1)),
     ('repeat_elements', lambda x: K.repeat_elements(x, 2, axis=1), [X], X.repeat(2, 1)),
     ('tile', lambda x: K.tile(x, (2, 1, 3)), [X], np.tile(X, (2, 1, 3))),
+    ('tile by an array', lambda x: K.tile(x, np.array([1, 2])), [M], np.tile(M, (1, 2))),
     ('tile of a vector by an int', lambda x: K.tile(x, 3), [M[0]], np.tile(M[0], 3)),
     ('tile by a tensor', lambda x: K.tile(x, K.stack([1, K.shape(x)[1]])), [M], np.tile(M, (1, 7))),
     ('flatten', K.flatten, [X], X.ravel()),
@@ -233,3 +235,10 @@ def test_print_tensor_prints_whenever_it_is_computed(capsys):
 def test_errors_say_what_was_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.tensor(M))
+
+
+@pytest.mark.parametrize('reference', [X, M, M[0]])
+@pytest.mark.parametrize('index', [-1, 7])
+def test_gather_refuses_an_index_out_of_range(reference, index):
+    with pytest.raises((IndexError, RuntimeError), match='out of range'):
+        K.gather(torch.tensor(reference), [index])

@@ -157,7 +157,7 @@ def test_a_model_on_new_inputs_adds_no_nodes_to_its_layers():
     inner = Sequential([layers.Dense(2, input_shape=(3,), kernel_regularizer=regularizers.l2(0.1)),
                         layers.BatchNormalization()])
     x = Input((3,))
-    outer = Model(x, inner(inner(x) if False else x))
+    outer = Model(x, inner(x))
     assert len(inner.layers[0].inbound_nodes) == 1 and len(inner.inbound_nodes) == 2
     assert len(outer.losses) == 1 and len(outer.updates) == 2
     with pytest.raises(AttributeError, match='multiple inbound nodes'):
@@ -268,7 +268,8 @@ def test_a_subclassed_model_trains_and_saves_its_weights(tmp_path):
     model.compile('adam', 'mse', metrics=['mae'])
     x = np.random.RandomState(0).randn(32, 3)
     history = model.fit(x, x[:, :1], epochs=3, verbose=0)
-    assert history.history['loss'][2] < history.history['loss'][0] and model.metrics_names == ['loss', 'mean_absolute_error']
+    assert history.history['loss'][2] < history.history['loss'][0]
+    assert model.metrics_names == ['loss', 'mean_absolute_error']
     assert [layer.name for layer in model.layers] == ['dense_1', 'batch_normalization_1', 'dense_2']
     model.save_weights(str(tmp_path / 'w.h5'))
     other = Mlp()

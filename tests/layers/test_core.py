@@ -27,7 +27,6 @@ from kfacade.layers import (
 from kfacade.layers.core import unsafe_deserialization
 from kfacade.models import Model, Sequential
 
-
 # ---------------------------------------------------------------- Dense
 
 def test_dense_is_a_matrix_product():

@@ -28,7 +28,7 @@ def test_locally_connected_2d():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r'Invalid border mode for LocallyConnected1D \(only "valid" is supported\): same'):
+    with pytest.raises(ValueError, match=r'Invalid border mode for LocallyConnected1D \(only "valid" is .*\): same'):
         LocallyConnected1D(5, 4, padding='same')
     with pytest.raises(ValueError, match='should be fully-defined, but layer local received'):
         LocallyConnected2D(5, 4, name='local')(Input((None, 8, 3)))

@@ -100,6 +100,13 @@ def masked_model(layer, mask, shape=(TIME, FEATURES)):
     return model, x
 
 
+@pytest.fixture
+def double_precision():
+    K.set_floatx('float64')
+    yield
+    K.set_floatx('float32')
+
+
 KINDS = [(SimpleRNN, {}), (GRU, {}), (GRU, {'reset_after': True}), (LSTM, {})]
 IDS = ['simple', 'gru', 'gru_reset_after', 'lstm']
 ACTIVATIONS = [('tanh', 'hard_sigmoid'), ('tanh', 'sigmoid'), ('relu', 'sigmoid'), ('softsign', 'hard_sigmoid'),
@@ -284,6 +291,14 @@ def test_stateful_layer_called_on_tensors_moves_on():
     with torch.no_grad():
         for wanted in (first, reference(layer, x, states=states)[0]):
             np.testing.assert_allclose(layer(torch.tensor(x)), wanted[:, -1], rtol=1e-5, atol=1e-6)
+
+
+def test_stateful_in_double_precision(double_precision):
+    model = models.Sequential([GRU(UNITS, stateful=True, batch_input_shape=(BATCH, TIME, FEATURES))])
+    x = data(BATCH, TIME, FEATURES).astype('float64')
+    states = reference(model.layers[0], x)[1]
+    model.predict(x, batch_size=BATCH)
+    np.testing.assert_allclose(K.get_value(model.layers[0].states[0]), states[0], rtol=1e-12)
 
 
 def test_reset_states_errors():
@@ -505,13 +520,6 @@ def test_model_survives_copies_and_state_dict(cls, options):
     assert len(fired) == 1
 
 
-@pytest.fixture
-def double_precision():
-    K.set_floatx('float64')
-    yield
-    K.set_floatx('float32')
-
-
 @pytest.mark.parametrize('cls, options', KINDS, ids=IDS)
 def test_gradients_with_respect_to_keras_weights(cls, options, double_precision):
     """Along a random direction in Keras' layout, against a difference of two values."""
@@ -525,6 +533,32 @@ def test_gradients_with_respect_to_keras_weights(cls, options, double_precision)
         values.append(model.predict(x).sum())
     slope = sum((g * d).sum() for g, d in zip(gradients, directions))
     np.testing.assert_allclose((values[1] - values[0]) / 2e-6, slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize('cls, options', [*KINDS, (LSTM, {'recurrent_activation': 'sigmoid'})],
+                         ids=[*IDS, 'fused_lstm'])
+def test_export(cls, options):
+    model, x = masked_model(cls(UNITS, **options), MASKS['right padded'])
+    exported = torch.export.export(model.eval(), (torch.tensor(x),))
+    np.testing.assert_allclose(exported.module()(torch.tensor(x)).detach(), model.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_functional_gradient():
+    model, x = masked_model(LSTM(UNITS), None)
+    parameters = dict(model.named_parameters())
+    gradients = torch.func.grad(lambda p: torch.func.functional_call(model, p, torch.tensor(x)).sum())(parameters)
+    model(torch.tensor(x)).sum().backward()
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+def test_call_on_tensors_follows_the_mode_of_the_module():
+    layer = LSTM(UNITS, dropout=.9)
+    masked_model(layer, None)
+    x = torch.ones(BATCH, TIME, FEATURES)
+    torch.testing.assert_close(layer.call(x), layer(x))
+    layer.train()
+    assert not torch.allclose(layer.call(x), layer.call(x))
 
 
 def test_double_precision(double_precision):
