@@ -4,8 +4,12 @@ import warnings
 import torch
 
 from . import backend as K
+from .backend import elu, hard_sigmoid, relu, sigmoid, softplus, softsign, tanh
 from .backend.symbolic import op
 from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
+
+_OF_THE_BACKEND = {function.__name__: function
+                   for function in (elu, hard_sigmoid, relu, sigmoid, softplus, softsign, tanh)}
 
 
 def softmax(x, axis=-1):
@@ -16,11 +20,6 @@ def softmax(x, axis=-1):
     return K.softmax(x) if ndim == 2 else K.softmax(x, axis)
 
 
-def elu(x, alpha=1.0):
-    """``x`` where it is positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2015, arXiv:1511.07289)."""
-    return K.elu(x, alpha)
-
-
 @op
 def selu(x):
     """``scale * elu(x, alpha)`` with the constants that keep mean 0 and variance 1 from layer to layer.
@@ -28,36 +27,6 @@ def selu(x):
     To be used with the initializer `lecun_normal` and with `AlphaDropout` (Klambauer et al. 2017, arXiv:1706.02515).
     """
     return torch.selu(x)
-
-
-def softplus(x):
-    """``log(exp(x) + 1)``."""
-    return K.softplus(x)
-
-
-def softsign(x):
-    """``x / (abs(x) + 1)``."""
-    return K.softsign(x)
-
-
-def relu(x, alpha=0., max_value=None, threshold=0.):
-    """``alpha * (x - threshold)`` below `threshold`, else ``x``, but at most `max_value`; by default ``max(x, 0)``."""
-    return K.relu(x, alpha=alpha, max_value=max_value, threshold=threshold)
-
-
-def tanh(x):
-    """Hyperbolic tangent."""
-    return K.tanh(x)
-
-
-def sigmoid(x):
-    """``1 / (1 + exp(-x))``."""
-    return K.sigmoid(x)
-
-
-def hard_sigmoid(x):
-    """``0.2 * x + 0.5``, clipped to [0, 1]: cheaper than `sigmoid`."""
-    return K.hard_sigmoid(x)
 
 
 def exponential(x):
@@ -77,7 +46,8 @@ def serialize(activation):
 
 def deserialize(name, custom_objects=None):
     """The activation function called `name`, looked for in `custom_objects` first. Raises ValueError if unknown."""
-    return deserialize_keras_object(name, public_objects(globals()), custom_objects, 'activation function')
+    known = {**_OF_THE_BACKEND, **public_objects(globals())}
+    return deserialize_keras_object(name, known, custom_objects, 'activation function')
 
 
 def get(identifier):

@@ -101,10 +101,9 @@ def _load(folder):
     try:
         with open(path) as f:
             settings = json.load(f)
-        for key, setter in (('floatx', set_floatx), ('epsilon', set_epsilon),
-                            ('image_data_format', set_image_data_format)):
-            if key in settings:
-                setter(settings[key])
+        setters = {'floatx': set_floatx, 'epsilon': set_epsilon, 'image_data_format': set_image_data_format}
+        for key in settings.keys() & setters.keys():
+            setters[key](settings[key])
     except FileNotFoundError:
         _write_defaults(path)
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -113,11 +112,11 @@ def _load(folder):
 
 
 def _write_defaults(path):
-    settings = {'floatx': _floatx, 'epsilon': _epsilon, 'backend': 'torch', 'image_data_format': _image_data_format}
+    settings = {'floatx': _floatx, 'epsilon': _epsilon, 'backend': _backend, 'image_data_format': _image_data_format}
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'x') as f:
-            f.write(json.dumps(settings, indent=4))
+            json.dump(settings, f, indent=4)
     except OSError:
         return  # a read-only home is no reason to fail: the defaults hold without a file
 

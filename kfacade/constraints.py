@@ -3,6 +3,8 @@
 `axis` are the axes over which a norm is taken: 0 for the weights of each unit of a `Dense` layer (kernel of shape
 (inputs, units)), ``[0, 1, 2]`` for each filter of a `Conv2D` (rows, columns, channels, filters).
 """
+import dataclasses
+
 from . import backend as K
 from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
@@ -11,6 +13,7 @@ def _norms(w, axis):
     return K.sqrt(K.sum(K.square(w), axis=axis, keepdims=True))
 
 
+@dataclasses.dataclass(eq=False)
 class Constraint:
     """Base of constraints: called with a weight, gives the weight to store in its place."""
 
@@ -18,22 +21,19 @@ class Constraint:
         return w
 
     def get_config(self):
-        return {}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
+@dataclasses.dataclass(eq=False)
 class MaxNorm(Constraint):
     """Scales weights whose norm exceeds `max_value` down to it (Srivastava et al. 2014, with dropout)."""
 
-    def __init__(self, max_value=2, axis=0):
-        self.max_value = max_value
-        self.axis = axis
+    max_value: float = 2
+    axis: int | list = 0
 
     def __call__(self, w):
         norms = _norms(w, self.axis)
         return w * (K.clip(norms, 0, self.max_value) / (K.epsilon() + norms))
-
-    def get_config(self):
-        return {'max_value': self.max_value, 'axis': self.axis}
 
 
 class NonNeg(Constraint):
@@ -43,35 +43,29 @@ class NonNeg(Constraint):
         return w * K.cast(K.greater_equal(w, 0.), K.floatx())
 
 
+@dataclasses.dataclass(eq=False)
 class UnitNorm(Constraint):
     """Scales weights to norm 1."""
 
-    def __init__(self, axis=0):
-        self.axis = axis
+    axis: int | list = 0
 
     def __call__(self, w):
         return w / (K.epsilon() + _norms(w, self.axis))
 
-    def get_config(self):
-        return {'axis': self.axis}
 
-
+@dataclasses.dataclass(eq=False)
 class MinMaxNorm(Constraint):
     """Moves norms outside of [`min_value`, `max_value`] into it, by the part `rate` of the way at each update."""
 
-    def __init__(self, min_value=0.0, max_value=1.0, rate=1.0, axis=0):
-        self.min_value = min_value
-        self.max_value = max_value
-        self.rate = rate
-        self.axis = axis
+    min_value: float = 0.0
+    max_value: float = 1.0
+    rate: float = 1.0
+    axis: int | list = 0
 
     def __call__(self, w):
         norms = _norms(w, self.axis)
         desired = self.rate * K.clip(norms, self.min_value, self.max_value) + (1 - self.rate) * norms
         return w * (desired / (K.epsilon() + norms))
-
-    def get_config(self):
-        return {'min_value': self.min_value, 'max_value': self.max_value, 'rate': self.rate, 'axis': self.axis}
 
 
 max_norm = maxnorm = MaxNorm

@@ -1,4 +1,5 @@
 """First values of weights: callables of ``(shape, dtype=None)`` that give a tensor or an array."""
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from .utils.generic_utils import deserialize_keras_object, interpret, public_obj
 _TRUNCATED_STD = .87962566103423978
 
 
+@dataclasses.dataclass(eq=False)
 class Initializer:
     """Base of initializers. `seed`, where there is one, makes every call give the same values."""
 
@@ -18,11 +20,21 @@ class Initializer:
         raise NotImplementedError(f'{type(self).__name__} has to define `__call__(self, shape, dtype=None)`.')
 
     def get_config(self):
-        return {}
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_config(cls, config):
         return cls(**{key: value for key, value in config.items() if key != 'dtype'})  # tf.keras stores a dtype
+
+
+@dataclasses.dataclass(eq=False)
+class Constant(Initializer):
+    """All `value`, or an array of the right size in the right shape."""
+
+    value: object = 0
+
+    def __call__(self, shape, dtype=None):
+        return K.constant(self.value, shape=shape, dtype=dtype)
 
 
 class Zeros(Initializer):
@@ -39,47 +51,28 @@ class Ones(Initializer):
         return K.constant(1, shape=shape, dtype=dtype)
 
 
-class Constant(Initializer):
-    """All `value`, or an array of the right size in the right shape."""
-
-    def __init__(self, value=0):
-        self.value = value
-
-    def __call__(self, shape, dtype=None):
-        return K.constant(self.value, shape=shape, dtype=dtype)
-
-    def get_config(self):
-        return {'value': self.value}
-
-
+@dataclasses.dataclass(eq=False)
 class RandomNormal(Initializer):
     """Normally distributed."""
 
-    def __init__(self, mean=0., stddev=0.05, seed=None):
-        self.mean = mean
-        self.stddev = stddev
-        self.seed = seed
+    mean: float = 0.
+    stddev: float = 0.05
+    seed: int | None = None
 
     def __call__(self, shape, dtype=None):
         return K.random_normal(shape, self.mean, self.stddev, dtype=dtype, seed=self.seed)
 
-    def get_config(self):
-        return {'mean': self.mean, 'stddev': self.stddev, 'seed': self.seed}
 
-
+@dataclasses.dataclass(eq=False)
 class RandomUniform(Initializer):
     """Uniformly distributed between `minval` and `maxval`."""
 
-    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
-        self.minval = minval
-        self.maxval = maxval
-        self.seed = seed
+    minval: float = -0.05
+    maxval: float = 0.05
+    seed: int | None = None
 
     def __call__(self, shape, dtype=None):
         return K.random_uniform(shape, self.minval, self.maxval, dtype=dtype, seed=self.seed)
-
-    def get_config(self):
-        return {'minval': self.minval, 'maxval': self.maxval, 'seed': self.seed}
 
 
 class TruncatedNormal(RandomNormal):
@@ -89,8 +82,9 @@ class TruncatedNormal(RandomNormal):
         return K.truncated_normal(shape, self.mean, self.stddev, dtype=dtype, seed=self.seed)
 
 
+@dataclasses.dataclass(eq=False)
 class VarianceScaling(Initializer):
-    """Random with mean 0 and variance ``scale / n``, where n depends on the shape.
+    """Random with mean 0 and variance ``scale / n``. Raises ValueError for values other than these.
 
     Arguments:
         scale: positive number.
@@ -98,26 +92,25 @@ class VarianceScaling(Initializer):
             (``'fan_avg'``).
         distribution: ``'normal'`` (cut at two standard deviations) or ``'uniform'``.
         seed: integer or None.
-
-    Raises ValueError for other values.
     """
 
-    def __init__(self, scale=1.0, mode='fan_in', distribution='normal', seed=None):
-        if scale <= 0.:
-            raise ValueError(f'`scale` must be a positive float. Got: {scale}')
-        mode, distribution = mode.lower(), distribution.lower()
-        if mode not in ('fan_in', 'fan_out', 'fan_avg'):
-            raise ValueError(f'Invalid `mode` argument: expected one of "fan_in", "fan_out", "fan_avg" '
-                             f'but got {mode!r}')
-        if distribution == 'truncated_normal':  # what tf.keras calls 'normal'
-            distribution = 'normal'
-        if distribution not in ('normal', 'uniform'):
+    scale: float = 1.0
+    mode: str = 'fan_in'
+    distribution: str = 'normal'
+    seed: int | None = None
+
+    def __post_init__(self):
+        self.mode, self.distribution = self.mode.lower(), self.distribution.lower()
+        if self.distribution == 'truncated_normal':  # what tf.keras calls 'normal'
+            self.distribution = 'normal'
+        if self.scale <= 0.:
+            raise ValueError(f'`scale` must be a positive float. Got: {self.scale}')
+        if self.mode not in ('fan_in', 'fan_out', 'fan_avg'):
+            raise ValueError('Invalid `mode` argument: expected one of "fan_in", "fan_out", "fan_avg" '
+                             f'but got {self.mode!r}')
+        if self.distribution not in ('normal', 'uniform'):
             raise ValueError('Invalid `distribution` argument: expected one of "normal", "uniform" '
-                             f'but got {distribution!r}')
-        self.scale = scale
-        self.mode = mode
-        self.distribution = distribution
-        self.seed = seed
+                             f'but got {self.distribution!r}')
 
     def __call__(self, shape, dtype=None):
         fan_in, fan_out = _compute_fans(shape)
@@ -129,10 +122,8 @@ class VarianceScaling(Initializer):
         limit = math.sqrt(3. * variance)
         return K.random_uniform(shape, -limit, limit, dtype=dtype, seed=self.seed)
 
-    def get_config(self):
-        return {'scale': self.scale, 'mode': self.mode, 'distribution': self.distribution, 'seed': self.seed}
 
-
+@dataclasses.dataclass(eq=False)
 class Orthogonal(Initializer):
     """A random matrix with orthogonal rows or columns, times `gain` (Saxe et al. 2013, arXiv:1312.6120).
 
@@ -140,9 +131,8 @@ class Orthogonal(Initializer):
     `seed` sets, as in Keras: what is drawn later depends on it.
     """
 
-    def __init__(self, gain=1., seed=None):
-        self.gain = gain
-        self.seed = seed
+    gain: float = 1.
+    seed: int | None = None
 
     def __call__(self, shape, dtype=None):
         flat_shape = math.prod(shape[:-1]), shape[-1]
@@ -152,15 +142,12 @@ class Orthogonal(Initializer):
         q = u if u.shape == flat_shape else v
         return np.asarray(self.gain * q.reshape(shape), dtype=dtype_name(dtype))
 
-    def get_config(self):
-        return {'gain': self.gain, 'seed': self.seed}
 
-
+@dataclasses.dataclass(eq=False)
 class Identity(Initializer):
     """The identity matrix times `gain`, repeated along the longer side. Raises ValueError where it does not fit."""
 
-    def __init__(self, gain=1.):
-        self.gain = gain
+    gain: float = 1.
 
     def __call__(self, shape, dtype=None):
         if len(shape) != 2:
@@ -170,9 +157,6 @@ class Identity(Initializer):
         if max(shape) % side != 0:
             raise ValueError(f'Long side should be multiple of short side. Got shape: {tuple(shape)}')
         return np.tile(self.gain * np.identity(side, dtype=dtype_name(dtype)), (rows // side, columns // side))
-
-    def get_config(self):
-        return {'gain': self.gain}
 
 
 def _scaling(name, scale, mode, distribution, source):
@@ -208,10 +192,7 @@ HeUniform, HeNormal = he_uniform, he_normal
 
 
 def _compute_fans(shape, data_format='channels_last'):
-    """Numbers of inputs and outputs of a unit whose weights have `shape`; a kernel's also count its receptive field.
-
-    `data_format` says where a kernel has its channels: last (all of Keras' kernels) or first.
-    """
+    """Numbers of inputs and outputs of a unit whose weights have `shape`; a kernel's also count its receptive field."""
     if len(shape) == 2:
         return tuple(shape)
     if len(shape) not in (3, 4, 5):

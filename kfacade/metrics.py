@@ -4,22 +4,8 @@ Every loss function is a metric too. The model takes the mean over the batch (an
 """
 from . import backend as K
 from .backend.dtypes import torch_dtype
-from .losses import (  # noqa: F401 (every loss is a metric)
-    _of_tensors,
-    binary_crossentropy,
-    categorical_crossentropy,
-    cosine_proximity,
-    hinge,
-    kullback_leibler_divergence,
-    logcosh,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mean_squared_logarithmic_error,
-    poisson,
-    sparse_categorical_crossentropy,
-    squared_hinge,
-)
+from .losses import *  # noqa: F403 (every loss is a metric, under its short names too)
+from .losses import _of_tensors
 from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
 
@@ -50,13 +36,6 @@ def top_k_categorical_accuracy(y_true, y_pred, k=5):
 def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5):
     """As `top_k_categorical_accuracy`, for integer classes as targets."""
     return K.mean(K.in_top_k(y_pred, K.cast(K.flatten(y_true), 'int32'), k), axis=-1)
-
-
-mse = MSE = mean_squared_error
-mae = MAE = mean_absolute_error
-mape = MAPE = mean_absolute_percentage_error
-msle = MSLE = mean_squared_logarithmic_error
-cosine = cosine_proximity
 
 
 def serialize(metric):

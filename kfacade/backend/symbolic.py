@@ -15,8 +15,8 @@ import torch
 from . import state
 from .dtypes import dtype_name, torch_dtype
 
-# What stands for None while shapes are worked out: each recorded call runs on the meta device with one and with the other, and a
-# dimension that differs between the runs is unknown. Highly composite, so that reshapes and strides divide them.
+# What stands for None while shapes are worked out: each recorded call runs on the meta device with the one and with the
+# other, and a dimension that differs is unknown. Highly composite, so that reshapes and strides divide them.
 STAND_INS = (720, 1680)
 # Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere.
 _STATIC_SIZES = (1, 2, 8, 10, 16, 20, 32, 50, 64, 100, 128, 256)

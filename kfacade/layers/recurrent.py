@@ -1,5 +1,6 @@
 """Recurrent layers: `RNN` over any cell, and SimpleRNN, GRU and LSTM."""
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -248,8 +249,9 @@ class RNN(BuiltinLayer):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
         if constants:
             kwargs['constants'] = constants
-        _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards, mask,
-                                   unroll=self.unroll)
+        with _attributes_restored([self.cell, *getattr(self.cell, 'cells', ())]):
+            _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
+                                       mask, unroll=self.unroll)
         return outputs, list(states)
 
     # ------------------------------------------------------------ kept states
@@ -325,6 +327,28 @@ class RNN(BuiltinLayer):
         return layer
 
 
+@contextmanager
+def _attributes_restored(objects):
+    """Undoes what a cell stores in itself at its first step for the later ones, as it does not hold for other batches.
+
+    Cells written for Keras keep their dropout masks so; to Keras, what they keep are symbols, computed anew each time.
+    """
+    before = [(vars(x), dict(vars(x))) for x in objects]
+    try:
+        yield
+    finally:
+        for now, then in before:
+            for name in now.keys() - then.keys():
+                del now[name]
+            now.update({name: value for name, value in then.items() if now.get(name) is not value})
+
+
+def _generate_dropout_mask(ones, rate, training=None, count=1):
+    """A dropout mask with the shape of `ones`, or a list of `count`: for cells written after Keras' own."""
+    masks = [K.in_train_phase(lambda: K.dropout(ones, rate), ones, training=training) for _ in range(count)]
+    return masks if count > 1 else masks[0]
+
+
 def _zero_state_shapes(inputs, layer):
     return layer._all_shapes(inputs.shape)[1:]
 
@@ -359,6 +383,9 @@ def standardize_args(inputs, initial_state, constants, num_constants):
         inputs, *states = inputs
         initial_state = states or None
     return inputs, *(None if x is None else to_list(x, allow_tuple=True) for x in (initial_state, constants))
+
+
+_standardize_args = standardize_args  # as third-party code imports it
 
 
 def specs_of(tensors):

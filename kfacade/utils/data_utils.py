@@ -6,10 +6,13 @@ import os
 import queue
 import random
 import shutil
+import sys
 import tarfile
 import threading
 import warnings
 import zipfile
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 from urllib.error import HTTPError, URLError
 from urllib.request import urlretrieve
@@ -233,7 +236,7 @@ class SequenceEnqueuer:
         """Generator of the batches in order; None is left out. An error in a worker stops all and is raised here."""
         try:
             while self.is_running():
-                batch = self.queue.get().get()
+                batch = self.queue.get().result()
                 self.queue.task_done()
                 if batch is not None:
                     yield batch
@@ -249,32 +252,52 @@ class SequenceEnqueuer:
         try:
             self._run()
         except Exception as error:  # raised where somebody waits for a batch, else they would wait for ever
-            self.queue.put(_Failed(error))
+            failed = Future()
+            failed.set_exception(error)
+            self.queue.put(failed)
 
     def _run(self):
         """Runs in a thread of its own: puts the workers' results, still pending, into the queue."""
         raise NotImplementedError(f'{type(self).__name__} must define `_run()`.')
 
+    @contextmanager
     def _pool(self, initializer, *arguments):
-        """A new pool of workers, who see the sequence as it is now."""
+        """New workers, who see the sequence as it is now: ``submit(function, *arguments)``, which returns a `Future`.
+
+        An executor tells when a process died, where a `multiprocessing.Pool` waits for ever; the threads are a pool's,
+        since those of an executor keep the interpreter from ending while a generator has nothing to give.
+        """
         _SHARED_SEQUENCES[self.uid] = self.sequence
         if not self.use_multiprocessing:
-            return ThreadPool(self.workers)
-        return multiprocessing.Pool(self.workers, initializer, (_SHARED_SEQUENCES, *arguments))
+            with ThreadPool(self.workers) as pool:
+                yield lambda *task: _submit(pool, *task)
+            return
+        # Generators cannot be sent to a process, so it has to be a copy of this one where that is safe.
+        method = multiprocessing.get_start_method(allow_none=True) or ('fork' if sys.platform == 'linux' else None)
+        executor = ProcessPoolExecutor(self.workers, multiprocessing.get_context(method), initializer,
+                                       (_SHARED_SEQUENCES, *arguments))
+        try:
+            yield executor.submit
+        finally:
+            processes = list((executor._processes or {}).values())
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in processes:  # which may be busy with a batch that nobody wants any more
+                process.terminate()
 
-    def _put(self, pool, function, *arguments):
+    def _put(self, submit, function, *arguments):
         if self.is_running():
-            self.queue.put(pool.apply_async(function, (self.uid, *arguments)))
+            self.queue.put(submit(function, self.uid, *arguments))
 
 
-class _Failed:
-    """Stands in the queue for a result, when there cannot be one."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def get(self):
-        raise self.error
+def _submit(pool, function, *arguments):
+    def work():
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # SystemExit, too, would leave those who wait for the batch without an answer
+            future.set_exception(error)
+    future = Future()
+    pool.apply_async(work)
+    return future
 
 
 class OrderedEnqueuer(SequenceEnqueuer):
@@ -293,9 +316,9 @@ class OrderedEnqueuer(SequenceEnqueuer):
         while self.is_running():
             if self.shuffle:
                 random.shuffle(order)
-            with self._pool(init_pool) as pool:
+            with self._pool(init_pool) as submit:
                 for i in order:
-                    self._put(pool, get_index, i)
+                    self._put(submit, get_index, i)
                 self._wait_until_taken()
             if self.is_running():
                 self.sequence.on_epoch_end()
@@ -319,9 +342,9 @@ class GeneratorEnqueuer(SequenceEnqueuer):
             warnings.warn('`wait_time` is not used anymore.', DeprecationWarning, stacklevel=2)
 
     def _run(self):
-        with self._pool(init_pool_generator, self.random_seed) as pool:
+        with self._pool(init_pool_generator, self.random_seed) as submit:
             while self.is_running():
-                self._put(pool, next_sample)
+                self._put(submit, next_sample)
 
     def _after(self, error):
         if isinstance(error, StopIteration):
@@ -335,7 +358,6 @@ class GeneratorEnqueuer(SequenceEnqueuer):
 
     def _last_batches(self):
         """What other workers still made while one of them met the end."""
-        for result in [self.queue.get() for _ in range(self.queue.qsize())]:
-            result.wait()
-            if result.successful() and result.get() is not None:
-                yield result.get()
+        for future in [self.queue.get() for _ in range(self.queue.qsize())]:
+            if future.exception() is None and future.result() is not None:
+                yield future.result()

@@ -305,13 +305,13 @@ def test_compile_refuses(arguments, error, message):
     (dict(x=X[:, :1], y=Y), ValueError, r'Error when checking input: expected dense_1_input to have shape \(2,\) but '
                                         r'got array with shape \(1,\)'),
     (dict(x=X[:, :, None], y=Y), ValueError, 'expected dense_1_input to have 2 dimensions, but got array with shape'),
-    (dict(x=X, y=np.ones((4, 2))), ValueError, r'Error when checking target: expected dense_1 to have shape \(1,\) but'),
+    (dict(x=X, y=np.ones((4, 2))), ValueError, r'Error when checking target: expected dense_1 to have shape'),
     (dict(x=[X, X], y=Y), ValueError, 'the list of Numpy arrays that you are passing to your model is not the size the '
                                       'model expected'),
     (dict(x=X, y=Y[:3]), ValueError, 'Found 4 input samples and 3 target samples'),
     (dict(x=X, y=Y, sample_weight=np.ones((4, 2))), ValueError, 'Found a sample_weight array with shape'),
     (dict(x=X, y=Y, validation_data=(X,)), ValueError, 'however it contains 1 items'),
-    (dict(x=X, y=Y, batch_size=2, steps_per_epoch=3), ValueError, 'If steps_per_epoch is set, the `batch_size` must be'),
+    (dict(x=X, y=Y, batch_size=2, steps_per_epoch=3), ValueError, 'If steps_per_epoch is set, the `batch_size` must'),
     (dict(x=X, y=Y, validation_data=(X, Y), steps_per_epoch=3), ValueError, 'Must specify `validation_steps`'),
     (dict(x=X, y=Y, validation_steps=3), ValueError, 'Can only use `validation_steps`'),
     (dict(x=X[:0], y=Y[:0]), ValueError, 'empty arrays'),
