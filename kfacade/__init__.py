@@ -1,10 +1,13 @@
 """kfacade: the public API of Keras 2 as a thin facade over PyTorch."""
-from . import config, backend  # isort: skip  (first: all else stands on them)
+# isort: off
+from . import config, backend  # all else stands on them
 from . import activations, callbacks, constraints, engine, initializers, layers, legacy, losses, metrics, models
 from . import objectives, optimizers, regularizers, saving, utils
 from .engine import Input
 from .models import Model, Sequential
 
 __version__ = '2.2.4'  # of the API: scripts compare it
-__all__ = ['Input', 'Model', 'Sequential']
-__all__ += [name for name in dir() if not name.startswith('_')]
+
+__all__ = ['Input', 'Model', 'Sequential', 'activations', 'backend', 'callbacks', 'config', 'constraints', 'engine',
+           'initializers', 'layers', 'legacy', 'losses', 'metrics', 'models', 'objectives', 'optimizers',
+           'regularizers', 'saving', 'utils']

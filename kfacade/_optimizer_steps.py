@@ -188,16 +188,13 @@ class Step(torch.optim.Optimizer):
         return ps, strides, _by_rule(self._optimizer.rule, ps, list(slots.values()), self._options)
 
     def load_state_dict(self, state_dict):
-        """Not for this optimizer, whose state belongs to the Keras one."""
         raise NotImplementedError('The state of this optimizer is the `weights` of the Keras optimizer: use its '
                                   '`get_weights` and `set_weights`.')
 
     def step(self, closure=None):
         """``step()`` of torch's optimizers: calls `closure`, if there is one, for the loss, then updates."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = closure() if closure is not None else None
         self()
         return loss
 

@@ -4,7 +4,7 @@ from .engine.input_layer import Input, InputLayer
 from .engine.sequential import Sequential
 from .engine.training import Model
 from .saving import load_model, model_from_config, model_from_json, model_from_yaml, save_model
-from .utils.generic_utils import has_arg, to_list
+from .utils.generic_utils import has_arg, to_list, unpack_singleton
 
 __all__ = ['Input', 'InputLayer', 'Model', 'Sequential', 'clone_model', 'has_arg', 'load_model', 'model_from_config',
            'model_from_json', 'model_from_yaml', 'save_model', 'to_list']
@@ -13,23 +13,16 @@ __all__ = ['Input', 'InputLayer', 'Model', 'Sequential', 'clone_model', 'has_arg
 def clone_model(model, input_tensors=None):
     """A model of the same architecture and layer names, with new layers and freshly initialised weights.
 
-    # Arguments
-        model: a functional or ``Sequential`` model. Layers that it uses several times stay shared in the clone.
-        input_tensors: symbols to build the clone on (for a ``Sequential``, one); None for new inputs.
-
-    # Raises
-        ValueError: if ``model`` is no model, or the input tensors do not fit it.
+    Layers that the model uses several times stay shared in the clone. `input_tensors` are symbols to build it on (one
+    for a `Sequential`); None for new inputs. Raises ValueError if `model` is no model, or they do not fit it.
     """
+    if not isinstance(model, Model):
+        raise ValueError(f'Expected `model` argument to be a `Model` instance, got {model!r}')
     clone = _clone_sequential_model if isinstance(model, Sequential) else _clone_functional_model
     return clone(model, input_tensors)
 
 
 def _clone_functional_model(model, input_tensors=None):
-    if not isinstance(model, Model):
-        raise ValueError(f'Expected `model` argument to be a `Model` instance, got {model!r}')
-    if isinstance(model, Sequential):
-        raise ValueError('Expected `model` argument to be a functional `Model` instance, got a `Sequential` instance '
-                         f'instead: {model!r}')
     inputs = _clone_inputs(model, input_tensors)
     clones = {layer: x._keras_history[0] for layer, x in zip(model._input_layers, inputs)}
     symbols = dict(zip(model.inputs, inputs))
@@ -44,9 +37,8 @@ def _clone_functional_model(model, input_tensors=None):
                 continue
             arguments = {key: symbols.get(value, value) if K.is_tensor(value) else value
                          for key, value in (node.arguments or {}).items()}
-            fed = [symbols[x] for x in node.input_tensors]
-            symbols.update(zip(node.output_tensors, to_list(clones[layer](fed[0] if len(fed) == 1 else fed,
-                                                                          **arguments))))
+            outputs = clones[layer](unpack_singleton([symbols[x] for x in node.input_tensors]), **arguments)
+            symbols.update(zip(node.output_tensors, to_list(outputs)))
     return Model(inputs, [symbols[x] for x in model.outputs], name=model.name)
 
 
@@ -59,22 +51,20 @@ def _clone_inputs(model, tensors):
     if len(tensors) != len(layers):
         raise ValueError(f'Expected {len(layers)} `input_tensors`, one for each of {model.input_names}, '
                          f'got {len(tensors)}.')
-    return [x if K.is_keras_tensor(x) else Input(tensor=x, name=f'input_wrapper_for_{layer.name}')
-            for x, layer in zip(tensors, layers)]
+    return [_as_input(x, layer.name) for x, layer in zip(tensors, layers)]
+
+
+def _as_input(x, name):
+    return x if K.is_keras_tensor(x) else Input(tensor=x, name=f'input_wrapper_for_{name}')
 
 
 def _clone_sequential_model(model, input_tensors=None):
-    if not isinstance(model, Sequential):
-        raise ValueError(f'Expected `model` argument to be a `Sequential` model instance, but got: {model!r}')
     layers = [_clone_layer(layer) for layer in model.layers]
     if input_tensors is not None:
         tensors = to_list(input_tensors)
         if len(tensors) != 1:
             raise ValueError('To clone a `Sequential` model, we expect at most one tensor as part of `input_tensors`.')
-        x = tensors[0]
-        if not K.is_keras_tensor(x):
-            x = Input(tensor=x, name=f'input_wrapper_for_{x.name}')
-        origin = x._keras_history[0]
+        origin = _as_input(tensors[0], tensors[0].name)._keras_history[0]
         if not isinstance(origin, InputLayer):
             raise ValueError('Cannot clone a `Sequential` model on top of a tensor that comes from a Keras layer other '
                              'than an `InputLayer`. Use the functional API instead.')

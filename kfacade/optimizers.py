@@ -52,9 +52,14 @@ class _LearningRate(HostVariable):
 class Optimizer:
     """Base of all optimizers; optimizers of your own override `get_updates` and `get_config`.
 
-    Arguments, of every optimizer:
+    Arguments of every optimizer:
         clipnorm: gradients are scaled down so that their common L2 norm is at most this.
         clipvalue: after that, each element of a gradient is clipped to [-clipvalue, clipvalue].
+
+    Arguments of those that list them:
+        lr: learning rate.
+        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
+        epsilon: keeps divisors from 0; None for ``K.epsilon()``.
 
     Assigning a number to an attribute that holds a Variable (``optimizer.lr = 0.01``) sets the Variable, and so counts
     from the next step on.
@@ -94,9 +99,8 @@ class Optimizer:
         return grads
 
     def clipping(self):
-        """(clipnorm, clipvalue), each None where it is absent or not positive."""
-        bounds = (getattr(self, name, None) for name in ('clipnorm', 'clipvalue'))
-        return tuple(bound if bound is not None and bound > 0 else None for bound in bounds)
+        """(clipnorm, clipvalue), each 0 where it is absent or not positive."""
+        return tuple(max(getattr(self, name, None) or 0, 0) for name in ('clipnorm', 'clipvalue'))
 
     def make_step(self, params):
         """A function without arguments that does, in place and on the gradients in ``param.grad``, a training step.
@@ -193,11 +197,9 @@ class _BuiltIn(Optimizer):
         return slots
 
     def make_step(self, params):
-        cls, numbers_read = type(self), (*self.rates, *({'decay'} & vars(self).keys()))
-        untouched = (cls.get_updates is _get_updates and cls.get_gradients is _get_gradients
-                     and not {'get_updates', 'get_gradients'} & vars(self).keys()
-                     and all(isinstance(getattr(self, name), HostVariable) for name in numbers_read))
-        if not untouched:
+        own = (getattr(self.get_updates, '__func__', None), getattr(self.get_gradients, '__func__', None))
+        numbers_read = (*self.rates, *({'decay'} & vars(self).keys()))
+        if own != _OVERRIDABLE or not all(isinstance(getattr(self, name), HostVariable) for name in numbers_read):
             return None
         self.torch_optimizer = kernels.Step(self, list(params), self._make_slots(params))
         return self.torch_optimizer
@@ -208,17 +210,13 @@ class _BuiltIn(Optimizer):
                                            for name, value in held.items()}}
 
 
-_get_updates, _get_gradients = _BuiltIn.get_updates, Optimizer.get_gradients
+_OVERRIDABLE = _BuiltIn.get_updates, Optimizer.get_gradients
 
 
 class SGD(_BuiltIn):
     """Stochastic gradient descent: the velocity is v = momentum v - lr g, and the step p + v.
 
-    Arguments:
-        lr: learning rate.
-        momentum: share of the velocity that is kept.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
-        nesterov: steps by momentum v - lr g, with the new v (Sutskever et al. 2013).
+    With `nesterov` the step is p + momentum v - lr g, with the new v (Sutskever et al. 2013).
     """
 
     rates, options, slots = ('lr', 'momentum'), ('nesterov',), ('moment',)
@@ -237,11 +235,7 @@ class SGD(_BuiltIn):
 class RMSprop(_BuiltIn):
     """Divides the gradient by a running root mean square of it (Hinton, lecture 6e of "Neural Networks", 2012).
 
-    Arguments:
-        lr: learning rate.
-        rho: share of the running mean that is kept.
-        epsilon: added to the root; None for ``K.epsilon()``.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
+    `rho` is the share of the running mean that each step keeps.
     """
 
     rates, options, slots = ('lr', 'rho'), ('epsilon',), ('accumulator',)
@@ -259,13 +253,7 @@ class RMSprop(_BuiltIn):
 
 
 class Adagrad(_BuiltIn):
-    """Divides the gradient by the root of the sum of all its squares so far (Duchi et al. 2011).
-
-    Arguments:
-        lr: learning rate.
-        epsilon: added to the root; None for ``K.epsilon()``.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
-    """
+    """Divides the gradient by the root of the sum of all its squares so far (Duchi et al. 2011)."""
 
     rates, options, slots = ('lr',), ('epsilon',), ('accumulator',)
     config_keys = ('lr', 'decay', 'epsilon')
@@ -284,11 +272,7 @@ class Adagrad(_BuiltIn):
 class Adadelta(_BuiltIn):
     """Scales the gradient by the ratio of running root mean squares, of past steps and of gradients (Zeiler 2012).
 
-    Arguments:
-        lr: learning rate; 1 is the paper's rule.
-        rho: share of the running means that is kept.
-        epsilon: added under both roots; None for ``K.epsilon()``.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
+    `rho` is the share of the running means that each step keeps; `lr` 1 is the paper's rule.
     """
 
     rates, options, slots = ('lr',), ('rho', 'epsilon'), ('accumulator', 'delta_accumulator')
@@ -310,16 +294,9 @@ class Adadelta(_BuiltIn):
 class Adam(_BuiltIn):
     """Steps by the ratio of running means of the gradient and, under a root, of its square (Kingma & Ba 2014).
 
-    The correction of both means for their start from zero is a factor of the learning rate, so `epsilon` is the paper's
-    "epsilon hat".
-
-    Arguments:
-        lr: learning rate.
-        beta_1: share of the mean of gradients that is kept, in (0, 1).
-        beta_2: share of the mean of squares that is kept, in (0, 1).
-        epsilon: added to the root; None for ``K.epsilon()``.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
-        amsgrad: divides by the largest mean of squares so far (Reddi et al. 2018).
+    `beta_1` and `beta_2`, in (0, 1), are the shares of the two means that each step keeps. Their correction for the
+    start from zero is a factor of the learning rate, so `epsilon` is the paper's "epsilon hat". With `amsgrad` the
+    divisor is the largest mean of squares so far (Reddi et al. 2018).
     """
 
     rates, options = ('lr', 'beta_1', 'beta_2'), ('epsilon', 'amsgrad')
@@ -353,15 +330,7 @@ class Adam(_BuiltIn):
 
 
 class Adamax(_BuiltIn):
-    """Adam with the infinity norm in place of the root mean square (Kingma & Ba 2014, section 7).
-
-    Arguments:
-        lr: learning rate.
-        beta_1: share of the mean of gradients that is kept, in (0, 1).
-        beta_2: share of the norm that is kept, in (0, 1).
-        epsilon: added to the norm; None for ``K.epsilon()``.
-        decay: step t (from 0) uses the learning rate lr / (1 + decay t).
-    """
+    """Adam with the infinity norm in place of the root mean square (Kingma & Ba 2014, section 7)."""
 
     rates, options, slots = ('lr', 'beta_1', 'beta_2'), ('epsilon',), ('m', 'u')
     config_keys = ('lr', 'beta_1', 'beta_2', 'decay', 'epsilon')
@@ -383,14 +352,9 @@ class Adamax(_BuiltIn):
 
 
 class Nadam(_BuiltIn):
-    """Adam with Nesterov momentum that warms up (Dozat 2015); `m_schedule` is the product of all momenta so far.
+    """Adam with Nesterov momentum that warms up (Dozat 2015): to beta_1 (1 - 0.96^(t schedule_decay) / 2) in step t.
 
-    Arguments:
-        lr: learning rate.
-        beta_1: the momentum that step t tends to, as beta_1 (1 - 0.96^(t schedule_decay) / 2).
-        beta_2: share of the mean of squares that is kept, in (0, 1).
-        epsilon: added to the root; None for ``K.epsilon()``.
-        schedule_decay: speed of the warming up.
+    `m_schedule` is the product of all momenta so far.
     """
 
     rates, options, slots = ('lr', 'beta_1', 'beta_2', 'm_schedule'), ('epsilon',), ('m', 'v')
@@ -440,11 +404,10 @@ class TorchOptimizer(Optimizer):
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError('As an optimizer, a function that makes a torch.optim.Optimizer from a list of parameters '
                             f'was expected, but {self._factory!r} gave {optimizer!r}.')
-        required = [name for name, parameter in inspect.signature(optimizer.step).parameters.items()
-                    if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
-        if required:
-            raise ValueError(f'{type(optimizer).__name__}.step needs the argument {required[0]!r}, which training a '
-                             'model cannot give. Use an optimizer that steps on the gradients alone.')
+        for name, parameter in inspect.signature(optimizer.step).parameters.items():
+            if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                raise ValueError(f'{type(optimizer).__name__}.step needs the argument {name!r}, which training a model '
+                                 'cannot give. Use an optimizer that steps on the gradients alone.')
         self.torch_optimizer = optimizer
         self.lr = _LearningRate(optimizer, 'float64')
 
@@ -501,45 +464,31 @@ class TFOptimizer(Optimizer):
                         'Use an optimizer of this module, or pass `compile` one of `torch.optim`.')
 
 
-sgd = SGD
-rmsprop = RMSprop
-adagrad = Adagrad
-adadelta = Adadelta
-adam = Adam
-adamax = Adamax
-nadam = Nadam
+sgd, rmsprop, adagrad, adadelta = SGD, RMSprop, Adagrad, Adadelta
+adam, adamax, nadam = Adam, Adamax, Nadam
 
 _CLASSES = {cls.__name__.lower(): cls for cls in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam, TFOptimizer)}
 
 
 def serialize(optimizer):
-    """``{'class_name': ..., 'config': ...}`` of an optimizer."""
+    """The config of an optimizer."""
     return serialize_keras_object(optimizer)
 
 
 def deserialize(config, custom_objects=None):
-    """An optimizer from ``{'class_name': ..., 'config': ...}``; names of built-in ones are known in any case.
-
-    Raises ValueError for an unknown name, which `custom_objects` may supply.
-    """
-    name = config['class_name']
-    if name.lower() in _CLASSES:
-        config = {**config, 'class_name': name.lower()}
-    return deserialize_keras_object(config, module_objects=_CLASSES, custom_objects=custom_objects,
-                                    printable_module_name='optimizer')
+    """The optimizer of a config; names of built-in ones are known in any case. Raises ValueError for an unknown one."""
+    name = config['class_name'].lower()
+    if name in _CLASSES:
+        config = {**config, 'class_name': name}
+    return deserialize_keras_object(config, _CLASSES, custom_objects, 'optimizer')
 
 
 def get(identifier):
-    """An optimizer, from a name, a dict of `serialize`, an optimizer of Keras or torch, or a factory of a torch one.
-
-    Raises ValueError for anything else.
-    """
+    """An optimizer from a name, a config, an optimizer of Keras or torch or a factory of torch's; else ValueError."""
     if isinstance(identifier, Optimizer):
         return identifier
-    if isinstance(identifier, dict):
-        return deserialize(identifier)
-    if isinstance(identifier, str):
-        return deserialize({'class_name': identifier, 'config': {}})
+    if isinstance(identifier, (str, dict)):
+        return deserialize({'class_name': identifier, 'config': {}} if isinstance(identifier, str) else identifier)
     is_keras_class = inspect.isclass(identifier) and issubclass(identifier, Optimizer)
     if isinstance(identifier, torch.optim.Optimizer) or (callable(identifier) and not is_keras_class):
         return TorchOptimizer(identifier)

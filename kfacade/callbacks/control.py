@@ -18,6 +18,15 @@ def _direction(title, mode, larger_is_better):
     return np.less, np.inf
 
 
+def _watched(title, monitor, logs):
+    """The value of `monitor` in `logs`; warns and gives None where there is none."""
+    value = logs.get(monitor)
+    if value is None:
+        warnings.warn(f'{title} conditioned on metric `{monitor}` which is not available. Available metrics are: '
+                      f'{",".join(logs)}', RuntimeWarning, stacklevel=3)
+    return value
+
+
 class TerminateOnNaN(Callback):
     """Stops the training when the loss of a batch is NaN or infinite. Reads the loss of every batch."""
 
@@ -44,15 +53,10 @@ class ModelCheckpoint(Callback):
     def __init__(self, filepath, monitor='val_loss', verbose=0, save_best_only=False, save_weights_only=False,
                  mode='auto', period=1):
         super().__init__()
-        self.filepath = filepath
-        self.monitor = monitor
-        self.verbose = verbose
-        self.save_best_only = save_best_only
-        self.save_weights_only = save_weights_only
-        self.period = period
+        self._keep(locals())
         self.epochs_since_last_save = 0
-        self.monitor_op, self.best = _direction('ModelCheckpoint', mode,
-                                                'acc' in monitor or monitor.startswith('fmeasure'))
+        larger_is_better = 'acc' in monitor or monitor.startswith('fmeasure')
+        self.monitor_op, self.best = _direction('ModelCheckpoint', mode, larger_is_better)
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -61,27 +65,24 @@ class ModelCheckpoint(Callback):
             return
         self.epochs_since_last_save = 0
         filepath = self.filepath.format(epoch=epoch + 1, **logs)
-        if not self.save_best_only:
-            return self._save(epoch, filepath, f'saving model to {filepath}')
-        current = logs.get(self.monitor)
-        if current is None:
-            warnings.warn(f'Can save best model only with {self.monitor} available, skipping.', RuntimeWarning,
-                          stacklevel=2)
-        elif self.monitor_op(current, self.best):
-            best, self.best = self.best, current
-            self._save(epoch, filepath, f'{self.monitor} improved from {best:.5f} to {current:.5f}, saving model to '
-                                        f'{filepath}')
-        else:
-            self._tell(epoch, f'{self.monitor} did not improve from {self.best:.5f}')
-
-    def _tell(self, epoch, message):
+        saves, message = True, f'saving model to {filepath}'
+        if self.save_best_only:
+            current = logs.get(self.monitor)
+            if current is None:
+                warnings.warn(f'Can save best model only with {self.monitor} available, skipping.', RuntimeWarning,
+                              stacklevel=2)
+                return
+            saves = self.monitor_op(current, self.best)
+            if saves:
+                message = f'{self.monitor} improved from {self.best:.5f} to {current:.5f}, {message}'
+                self.best = current
+            else:
+                message = f'{self.monitor} did not improve from {self.best:.5f}'
         if self.verbose > 0:
             print(f'\nEpoch {epoch + 1:05d}: {message}')
-
-    def _save(self, epoch, filepath, message):
-        self._tell(epoch, message)
-        save = self.model.save_weights if self.save_weights_only else self.model.save
-        save(filepath, overwrite=True)
+        if saves:
+            save = self.model.save_weights if self.save_weights_only else self.model.save
+            save(filepath, overwrite=True)
 
 
 class EarlyStopping(Callback):
@@ -100,20 +101,14 @@ class EarlyStopping(Callback):
     def __init__(self, monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
                  restore_best_weights=False):
         super().__init__()
-        self.monitor = monitor
-        self.baseline = baseline
-        self.patience = patience
-        self.verbose = verbose
-        self.restore_best_weights = restore_best_weights
+        self._keep(locals())
         self.best_weights = None
-        self.wait = 0
-        self.stopped_epoch = 0
+        self.wait = self.stopped_epoch = 0
         self.monitor_op, self._worst = _direction('EarlyStopping', mode, 'acc' in monitor)
         self.min_delta = min_delta if self.monitor_op is np.greater else -min_delta
 
     def on_train_begin(self, logs=None):
-        self.wait = 0
-        self.stopped_epoch = 0
+        self.wait = self.stopped_epoch = 0
         self.best = self._worst if self.baseline is None else self.baseline
 
     def on_epoch_end(self, epoch, logs=None):
@@ -141,12 +136,7 @@ class EarlyStopping(Callback):
 
     def get_monitor_value(self, logs):
         """The watched value in `logs`; warns and gives None where there is none."""
-        logs = logs or {}
-        value = logs.get(self.monitor)
-        if value is None:
-            warnings.warn(f'Early stopping conditioned on metric `{self.monitor}` which is not available. '
-                          f'Available metrics are: {",".join(logs)}', RuntimeWarning, stacklevel=2)
-        return value
+        return _watched('Early stopping', self.monitor, logs or {})
 
 
 class LearningRateScheduler(Callback):
@@ -159,8 +149,7 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule, verbose=0):
         super().__init__()
-        self.schedule = schedule
-        self.verbose = verbose
+        self._keep(locals())
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
@@ -184,12 +173,9 @@ class LearningRateScheduler(Callback):
 class ReduceLROnPlateau(Callback):
     """Lowers the learning rate when a quantity no longer improves.
 
-    Arguments:
-        monitor: the log to watch.
+    Arguments, beside those of `EarlyStopping`:
         factor: what the rate is multiplied by, below 1.
         patience: epochs without improvement until the rate is lowered.
-        verbose: 1 tells of it.
-        mode: 'min', 'max' or 'auto' ('max' for names with 'acc').
         min_delta: smallest change that counts as an improvement (``epsilon`` is its old name).
         cooldown: epochs after a lowering in which patience is not counted.
         min_lr: lowest rate.
@@ -207,13 +193,7 @@ class ReduceLROnPlateau(Callback):
         if kwargs:
             warnings.warn(f'ReduceLROnPlateau has no arguments {sorted(kwargs)}: they make no difference.',
                           stacklevel=2)
-        self.monitor = monitor
-        self.factor = factor
-        self.patience = patience
-        self.verbose = verbose
-        self.min_delta = min_delta
-        self.cooldown = cooldown
-        self.min_lr = min_lr
+        self._keep(locals())
         better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)
         margin = min_delta if better is np.greater else -min_delta
         self.monitor_op = lambda value, best: better(value, best + margin)
@@ -221,8 +201,7 @@ class ReduceLROnPlateau(Callback):
 
     def _reset(self):
         self.best = self._worst
-        self.cooldown_counter = 0
-        self.wait = 0
+        self.cooldown_counter = self.wait = 0
 
     def on_train_begin(self, logs=None):
         self._reset()
@@ -230,12 +209,9 @@ class ReduceLROnPlateau(Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs = {} if logs is None else logs
         optimizer = self.model.optimizer
-        lr = K.get_value(optimizer.lr)
-        logs['lr'] = lr
-        current = logs.get(self.monitor)
+        logs['lr'] = K.get_value(optimizer.lr)
+        current = _watched('Reduce LR on plateau', self.monitor, logs)
         if current is None:
-            warnings.warn(f'Reduce LR on plateau conditioned on metric `{self.monitor}` which is not available. '
-                          f'Available metrics are: {",".join(logs)}', RuntimeWarning, stacklevel=2)
             return
         if self.in_cooldown():
             self.cooldown_counter -= 1
@@ -245,7 +221,7 @@ class ReduceLROnPlateau(Callback):
             self.wait = 0
         elif not self.in_cooldown():
             self.wait += 1
-            rate = float(lr)
+            rate = float(logs['lr'])
             if self.wait >= self.patience and rate > self.min_lr:
                 lowered = max(rate * self.factor, self.min_lr)
                 K.set_value(optimizer.lr, lowered)

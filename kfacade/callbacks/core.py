@@ -17,15 +17,17 @@ class Callback:
     """
 
     def __init__(self):
-        self.validation_data = None
-        self.model = None
+        self.validation_data = self.model = None
+
+    def _keep(self, arguments):
+        """Makes attributes of a constructor's arguments, its ``locals()``."""
+        for name in arguments.keys() - {'self', '__class__', 'kwargs'}:
+            setattr(self, name, arguments[name])
 
     def set_params(self, params):
-        """Takes the parameters of the training run."""
         self.params = params
 
     def set_model(self, model):
-        """Takes the model that is trained."""
         self.model = model
 
     def on_train_begin(self, logs=None):
@@ -55,10 +57,9 @@ class LambdaCallback(Callback):
 
     def __init__(self, on_epoch_begin=None, on_epoch_end=None, on_batch_begin=None, on_batch_end=None,
                  on_train_begin=None, on_train_end=None, **kwargs):
+        hooks = {name: hook for name, hook in locals().items() if name.startswith('on_') and hook is not None}
         super().__init__()
-        hooks = {'on_epoch_begin': on_epoch_begin, 'on_epoch_end': on_epoch_end, 'on_batch_begin': on_batch_begin,
-                 'on_batch_end': on_batch_end, 'on_train_begin': on_train_begin, 'on_train_end': on_train_end}
-        self.__dict__.update(kwargs, **{name: hook for name, hook in hooks.items() if hook is not None})
+        self.__dict__.update(kwargs, **hooks)
 
 
 class _BatchHook:
@@ -66,9 +67,8 @@ class _BatchHook:
 
     def __init__(self, name, callbacks, queue_length):
         self.name = name
-        base = getattr(Callback, name)
         hooks = [getattr(callback, name) for callback in callbacks]
-        self.hooks = [hook for hook in hooks if getattr(hook, '__func__', None) is not base]
+        self.hooks = [hook for hook in hooks if getattr(hook, '__func__', None) is not getattr(Callback, name)]
         self.seconds = deque(maxlen=queue_length)
 
     def __call__(self, batch, logs, batch_seconds):
@@ -104,20 +104,19 @@ class CallbackList:
         self._batch_begin = _BatchHook('on_batch_begin', self.callbacks, self.queue_length)
         self._batch_end = _BatchHook('on_batch_end', self.callbacks, self.queue_length)
 
+    def _call(self, method, *arguments):
+        for callback in self.callbacks:
+            getattr(callback, method)(*arguments)
+
     def append(self, callback):
-        """Adds a callback at the end."""
         self.callbacks.append(callback)
         self._find_batch_hooks()
 
     def set_params(self, params):
-        """Gives all callbacks the parameters of the run."""
-        for callback in self.callbacks:
-            callback.set_params(params)
+        self._call('set_params', params)
 
     def set_model(self, model):
-        """Gives all callbacks the model."""
-        for callback in self.callbacks:
-            callback.set_model(model)
+        self._call('set_model', model)
 
     def set_validation_data(self, arrays):
         """Gives all callbacks the arrays (inputs, targets, weights) that each epoch is validated on."""
@@ -125,39 +124,25 @@ class CallbackList:
             callback.validation_data = arrays
 
     def on_train_begin(self, logs=None):
-        """Calls `on_train_begin` of all callbacks."""
-        logs = logs or {}
-        for callback in self.callbacks:
-            callback.on_train_begin(logs)
+        self._call('on_train_begin', logs or {})
 
     def on_train_end(self, logs=None):
-        """Calls `on_train_end` of all callbacks."""
-        logs = logs or {}
-        for callback in self.callbacks:
-            callback.on_train_end(logs)
+        self._call('on_train_end', logs or {})
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Calls `on_epoch_begin` of all callbacks."""
-        logs = logs or {}
-        for callback in self.callbacks:
-            callback.on_epoch_begin(epoch, logs)
+        self._call('on_epoch_begin', epoch, logs or {})
         self._batch_seconds = 0.
         self._find_batch_hooks()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Calls `on_epoch_end` of all callbacks."""
-        logs = logs or {}
-        for callback in self.callbacks:
-            callback.on_epoch_end(epoch, logs)
+        self._call('on_epoch_end', epoch, logs or {})
 
     def on_batch_begin(self, batch, logs=None):
-        """Calls `on_batch_begin` of the callbacks that have one."""
         if self._batch_begin.hooks:
             self._batch_begin(batch, logs or {}, self._batch_seconds)
         self._batch_start = time.time()
 
     def on_batch_end(self, batch, logs=None):
-        """Calls `on_batch_end` of the callbacks that have one."""
         self._batch_seconds = time.time() - self._batch_start
         if self._batch_end.hooks:
             self._batch_seconds += self._batch_end(batch, logs or {}, self._batch_seconds)

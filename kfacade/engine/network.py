@@ -214,20 +214,6 @@ class Network(Layer):
                 found += layer.state_updates if isinstance(layer, Network) else layer.updates
         return found
 
-    @property
-    def input_spec(self):
-        """What each input layer expects."""
-        if not getattr(self, '_is_graph_network', False):
-            return None
-        specs = [spec for layer in self._input_layers for spec in to_list(layer.input_spec)] if any(
-            layer.input_spec is not None for layer in self._input_layers) else [None] * len(self._input_layers)
-        return unpack_singleton(specs)
-
-    @input_spec.setter
-    def input_spec(self, value):
-        if value is not None:
-            raise AttributeError('The input spec of a model is that of its input layers.')
-
     @staticmethod
     def _node_key(layer, node_index):
         return f'{layer.name}_ib-{node_index}'

@@ -1,5 +1,4 @@
 """`Model`: a network with `compile`, `fit`, `evaluate` and `predict`."""
-import copy
 import warnings
 
 import numpy as np
@@ -375,14 +374,12 @@ class Model(Network):
              initial_epoch, steps_per_epoch):
         from .. import callbacks as cbks
         run = cbks.configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
-        seen = getattr(self, 'callback_model', None) or self
         run.on_train_begin()
-        seen.stop_training = self.stop_training = False
         phase = [0.] if self._takes_phase else []
         run.set_validation_data([a for part in held_out for a in part] + phase if held_out else [])
         feed = self._feed(self.train_function, x, y, weights)
-        fit_loop(seen if seen is not self else self, feed, self.metrics_names, run, n, batch_size, epochs,
-                 initial_epoch, shuffle, steps_per_epoch, validate)
+        fit_loop(self, feed, self.metrics_names, run, n, batch_size, epochs, initial_epoch, shuffle, steps_per_epoch,
+                 validate)
         run.on_train_end()
         return self.history
 
@@ -516,9 +513,6 @@ class Model(Network):
         """
         return training_generator.predict_generator(self, generator, steps, max_queue_size, workers,
                                                     use_multiprocessing, verbose)
-
-    def __getstate__(self):
-        return copy.copy(super().__getstate__())
 
 
 def _numbers(values):

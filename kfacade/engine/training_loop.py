@@ -86,6 +86,8 @@ def fit_loop(model, feed, names, callbacks, n, batch_size, epochs, initial_epoch
         validate: None, or a function without arguments that gives the list of validation results.
     """
     index = np.arange(n) if n is not None else None
+    seen = getattr(model, 'callback_model', None) or model
+    seen.stop_training = model.stop_training = False
     for epoch in range(initial_epoch, epochs):
         for metric in model.stateful_metric_functions:
             metric.reset_states()
@@ -99,13 +101,13 @@ def fit_loop(model, feed, names, callbacks, n, batch_size, epochs, initial_epoch
             for name, value in zip(names, feed.run(fed)):
                 logs[name] = value
             callbacks.on_batch_end(i, logs)
-            if model.stop_training:
+            if seen.stop_training:
                 break
         else:
             if validate is not None:
                 epoch_logs.update(zip(['val_' + name for name in names], map(float, validate())))
         callbacks.on_epoch_end(epoch, epoch_logs)
-        if model.stop_training:
+        if seen.stop_training:
             break
 
 

@@ -1,0 +1,10 @@
+"""What holds for every test."""
+import pytest
+import torch
+
+torch.set_num_threads(1)  # the tensors of tests are small: more threads only wait for each other
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+        pytest.skip('needs a CUDA device')
