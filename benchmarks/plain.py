@@ -1,7 +1,7 @@
 """The same workloads as a good PyTorch user writes them: no framework, one loop.
 
-The fastest form of each optimizer, gradients set to None, channels_last, batches gathered by index from tensors, logits in the
-loss, and nothing that waits for a number in each step.
+The fastest form of each optimizer, gradients set to None, channels_last, batches gathered by index from tensors, logits
+in the loss, and nothing that waits for a number in each step.
 """
 import torch
 from torch import nn

@@ -49,34 +49,23 @@ def install_keras_alias():
 def main(arguments):
     parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
     parser.add_argument('--backend-name', default='torch', help='what K.backend() answers (default: torch)')
-    parser.add_argument('-m', dest='module', metavar='MODULE', help='run a module, as python -m does')
-    split = _own_arguments(arguments)
-    options, rest = parser.parse_args(arguments[:split]), arguments[split:]
+    parser.add_argument('-m', dest='module', nargs=argparse.REMAINDER, help='run a module, as python -m does')
+    parser.add_argument('script', nargs=argparse.REMAINDER, help='the script, and its arguments')
+    options = parser.parse_args(arguments)
     from kfacade import config
     config._backend = options.backend_name
     install_keras_alias()
     if options.module:
-        sys.path[0] = os.getcwd()
-        sys.argv = [options.module, *rest]
-        runpy.run_module(options.module, run_name='__main__', alter_sys=True)
-    elif rest:
-        if not os.path.exists(rest[0]):
-            parser.error(f'there is no script {rest[0]!r}')
-        sys.argv = rest
-        sys.path[0] = os.path.dirname(os.path.abspath(rest[0]))
-        runpy.run_path(rest[0], run_name='__main__')
+        sys.path[0], sys.argv = os.getcwd(), options.module + options.script
+        runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+    elif options.script:
+        script = options.script[0]
+        if not os.path.exists(script):
+            parser.error(f'there is no script {script!r}')
+        sys.path[0], sys.argv = os.path.dirname(os.path.abspath(script)), options.script
+        runpy.run_path(script, run_name='__main__')
     else:
         parser.error('name a script to run, or a module with -m')
-
-
-def _own_arguments(arguments):
-    """How many of the arguments are kfacade's own: those before the script, or up to the module's name."""
-    i = 0
-    while i < len(arguments) and arguments[i].startswith('-'):
-        if arguments[i] == '-m':
-            return i + 2
-        i += 2 if arguments[i] == '--backend-name' else 1
-    return i
 
 
 if __name__ == '__main__':

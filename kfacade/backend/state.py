@@ -5,9 +5,12 @@ from contextlib import contextmanager
 
 
 class _Mode(threading.local):
-    """Of one thread: how many running forwards it is in, their learning phase, and the open name scopes."""
+    """Of one thread: how many running forwards it is in, whether one is only there to find shapes, the learning phase
+    of the innermost, and the open name scope.
+    """
 
     depth = 0
+    inferring = False
     phase = False
     scope = ''
 

@@ -306,17 +306,19 @@ def _infer(fn, args, kwargs):
     """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
     attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
     attempts += [(_static_leaf(size),) * 2 for size in _STATIC_SIZES]
-    first_error = None
+    first_error, outer = None, state.mode.inferring
     for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:
             with state.running(phase=True), torch.no_grad(), torch.device('meta' if i else 'cpu'):
-                results = []
+                state.mode.inferring, results = True, []
                 for leaf in attempt:
                     _captured.leaf = leaf
                     results.append(fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)))
                 return tuple(results)
         except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
             first_error = first_error or error
+        finally:
+            state.mode.inferring = outer
     shapes = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
     raise ValueError(f'`{function_name(fn)}` cannot be applied to {shapes or "these arguments"}: '
                      f'{first_error}') from first_error

@@ -53,7 +53,7 @@ class ModelCheckpoint(Callback):
     def __init__(self, filepath, monitor='val_loss', verbose=0, save_best_only=False, save_weights_only=False,
                  mode='auto', period=1):
         super().__init__()
-        self._keep(locals())
+        self._keep_arguments(locals())
         self.epochs_since_last_save = 0
         larger_is_better = 'acc' in monitor or monitor.startswith('fmeasure')
         self.monitor_op, self.best = _direction('ModelCheckpoint', mode, larger_is_better)
@@ -101,7 +101,7 @@ class EarlyStopping(Callback):
     def __init__(self, monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
                  restore_best_weights=False):
         super().__init__()
-        self._keep(locals())
+        self._keep_arguments(locals())
         self.best_weights = None
         self.wait = self.stopped_epoch = 0
         self.monitor_op, self._worst = _direction('EarlyStopping', mode, 'acc' in monitor)
@@ -149,7 +149,7 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule, verbose=0):
         super().__init__()
-        self._keep(locals())
+        self._keep_arguments(locals())
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
@@ -159,7 +159,7 @@ class LearningRateScheduler(Callback):
             lr = self.schedule(epoch, float(K.get_value(optimizer.lr)))
         except TypeError:  # a schedule of the epoch alone
             lr = self.schedule(epoch)
-        if not isinstance(lr, (float, np.float32, np.float64)):
+        if not isinstance(lr, (float, np.float32)):
             raise ValueError(f'The output of the "schedule" function should be float. Got: {lr!r}')
         K.set_value(optimizer.lr, lr)
         if self.verbose > 0:
@@ -193,7 +193,7 @@ class ReduceLROnPlateau(Callback):
         if kwargs:
             warnings.warn(f'ReduceLROnPlateau has no arguments {sorted(kwargs)}: they make no difference.',
                           stacklevel=2)
-        self._keep(locals())
+        self._keep_arguments(locals())
         better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)
         margin = min_delta if better is np.greater else -min_delta
         self.monitor_op = lambda value, best: better(value, best + margin)

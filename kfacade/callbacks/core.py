@@ -19,7 +19,7 @@ class Callback:
     def __init__(self):
         self.validation_data = self.model = None
 
-    def _keep(self, arguments):
+    def _keep_arguments(self, arguments):
         """Makes attributes of a constructor's arguments, its ``locals()``."""
         for name in arguments.keys() - {'self', '__class__', 'kwargs'}:
             setattr(self, name, arguments[name])

@@ -3,7 +3,6 @@ import csv
 import json
 import os
 import warnings
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -122,8 +121,7 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.append_header = True
-        self.writer = None
-        self.keys = None
+        self.writer = self.keys = None
 
     def on_train_begin(self, logs=None):
         if self.append and os.path.exists(self.filename):
@@ -141,18 +139,13 @@ class CSVLogger(Callback):
             self.writer = csv.DictWriter(self.csv_file, ['epoch', *self.keys], delimiter=self.sep)
             if self.append_header:
                 self.writer.writeheader()
-        self.writer.writerow({'epoch': epoch, **{key: _cell(logs[key]) for key in self.keys}})
+        row = {key: f'"[{", ".join(map(str, logs[key]))}]"' if np.ndim(logs[key]) else logs[key] for key in self.keys}
+        self.writer.writerow({'epoch': epoch, **row})
         self.csv_file.flush()
 
     def on_train_end(self, logs=None):
         self.csv_file.close()
         self.writer = None
-
-
-def _cell(value):
-    if isinstance(value, Iterable) and not isinstance(value, str) and np.ndim(value):
-        return f'"[{", ".join(map(str, value))}]"'
-    return value
 
 
 class RemoteMonitor(Callback):
@@ -168,21 +161,16 @@ class RemoteMonitor(Callback):
     def __init__(self, root='http://localhost:9000', path='/publish/epoch/end/', field='data', headers=None,
                  send_as_json=False):
         super().__init__()
-        self.root = root
-        self.path = path
-        self.field = field
-        self.headers = headers
-        self.send_as_json = send_as_json
+        self._keep_arguments(locals())
 
     def on_epoch_end(self, epoch, logs=None):
         try:
             import requests
         except ImportError as error:
-            raise ImportError('RemoteMonitor requires the `requests` library. Install it with `pip install requests`.'
-                              ) from error
-        event = {'epoch': epoch}
-        for key, value in (logs or {}).items():
-            event[key] = value.item() if isinstance(value, (np.ndarray, np.generic)) else value
+            message = 'RemoteMonitor requires the `requests` library. Install it with `pip install requests`.'
+            raise ImportError(message) from error
+        event = {key: value.item() if isinstance(value, (np.ndarray, np.generic)) else value
+                 for key, value in {'epoch': epoch, **(logs or {})}.items()}
         body = {'json': event} if self.send_as_json else {'data': {self.field: json.dumps(event)}}
         try:
             requests.post(self.root + self.path, headers=self.headers, **body)

@@ -1,4 +1,5 @@
 """The logs of a batch, read from the device only when somebody looks."""
+import functools
 import time
 
 import torch
@@ -48,20 +49,17 @@ class Logs(dict):
         return self
 
 
-def _reading(name):
-    method = getattr(dict, name)
-
+def _reading(method):
+    @functools.wraps(method)
     def read_all_first(self, *args):
         return method(self._read_all(), *args)
-    read_all_first.__name__ = name
-    read_all_first.__doc__ = method.__doc__
     return read_all_first
 
 
 # `__iter__` is among them because ``dict(logs)`` and ``**logs`` take the stored values unless a subclass defines it.
 for _name in ('__iter__', 'items', 'values', 'pop', 'popitem', 'setdefault', '__eq__', '__ne__', '__or__', '__ror__',
               '__repr__'):
-    setattr(Logs, _name, _reading(_name))
+    setattr(Logs, _name, _reading(getattr(dict, _name)))
 
 
 def raw_items(logs):

@@ -8,11 +8,6 @@ from ..engine.training_utils import make_batches, standardize_input_data
 from .core import Callback
 
 
-def _needs_extra(error):
-    return ImportError('TensorBoard needs the `tensorboard` package. Install it with '
-                       f'`pip install kfacade[tensorboard]` ({error}).')
-
-
 class TensorBoard(Callback):
     """Writes losses and metrics for TensorBoard, and on request histograms, weight images, embeddings and the graph.
 
@@ -37,24 +32,16 @@ class TensorBoard(Callback):
                  write_images=False, embeddings_freq=0, embeddings_layer_names=None, embeddings_metadata=None,
                  embeddings_data=None, update_freq='epoch'):
         super().__init__()
+        self._keep_arguments(locals())
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise _needs_extra(error) from error
+            raise ImportError('TensorBoard needs the `tensorboard` package. Install it with '
+                              f'`pip install kfacade[tensorboard]` ({error}).') from error
         self._make_writer = SummaryWriter
-        self.log_dir = log_dir
-        self.histogram_freq = histogram_freq
-        self.batch_size = batch_size
-        self.write_graph = write_graph
-        self.write_grads = write_grads
-        self.write_images = write_images
-        self.embeddings_freq = embeddings_freq
-        self.embeddings_layer_names = embeddings_layer_names
         self.embeddings_metadata = embeddings_metadata or {}
-        self.embeddings_data = embeddings_data
         self.update_freq = 1 if update_freq == 'batch' else update_freq
-        self.samples_seen = 0
-        self.samples_seen_at_last_write = 0
+        self.samples_seen = self.samples_seen_at_last_write = 0
 
     def set_model(self, model):
         self.model = model
@@ -106,46 +93,48 @@ class TensorBoard(Callback):
         for weight in {id(w): w for layer in self.model.layers for w in layer.weights}.values():
             name, value = weight.name.replace(':', '_'), K.get_value(weight)
             self.writer.add_histogram(name, value, epoch)
-            images = _as_images(value) if self.write_images else None
-            if images is not None:
+            if self.write_images and (images := _as_images(value)) is not None:
                 self.writer.add_images(name, images, epoch, dataformats='NHWC')
 
     def _write_outputs(self, epoch):
         model, tagged = self.model, {}
         for layer in model.layers:
             outputs = getattr(layer, 'output', None)  # a layer that was called twice has no single output
-            for i, x in enumerate(outputs if isinstance(outputs, list) else []):
-                tagged[f'{layer.name}_out_{i}'] = x
-            if outputs is not None and not isinstance(outputs, list):
+            if isinstance(outputs, list):
+                tagged.update((f'{layer.name}_out_{i}', x) for i, x in enumerate(outputs))
+            elif outputs is not None:
                 tagged[f'{layer.name}_out'] = outputs
         if self.write_grads:
             weights = model._collected_trainable_weights
             for weight, gradient in zip(weights, model.optimizer.get_gradients(model.total_loss, weights)):
                 tagged[f'{weight.name.replace(":", "_")}_grad'] = gradient
         inputs = model.inputs + model.targets + model.sample_weights
-        evaluate = K.function(inputs, list(tagged.values()))
         arrays = self.validation_data[:len(inputs)]  # a learning phase may follow; here it is the test phase
-        for start, stop in make_batches(len(arrays[0]), self.batch_size):
-            for tag, value in zip(tagged, evaluate([array[start:stop] for array in arrays])):
+        for values in self._by_batch(inputs, list(tagged.values()), arrays):
+            for tag, value in zip(tagged, values):
                 self.writer.add_histogram(tag, value, epoch)
+
+    def _by_batch(self, inputs, outputs, arrays):
+        evaluate = K.function(inputs, outputs)
+        return [evaluate([array[start:stop] for array in arrays])
+                for start, stop in make_batches(len(arrays[0]), self.batch_size)]
 
     def _write_embeddings(self, epoch):
         model = self.model
         arrays = standardize_input_data(self.embeddings_data, model.input_names)
         names = self.embeddings_layer_names or [layer.name for layer in model.layers
                                                 if type(layer).__name__ == 'Embedding']
-        evaluate = K.function(model.inputs, [model.get_layer(name).output for name in names])
-        parts = [evaluate([array[start:stop] for array in arrays])
-                 for start, stop in make_batches(len(arrays[0]), self.batch_size)]
-        for name, values in zip(names, zip(*parts)):
+        batches = self._by_batch(model.inputs, [model.get_layer(name).output for name in names], arrays)
+        for name, values in zip(names, zip(*batches)):
             vectors = np.concatenate(values).reshape(len(arrays[0]), -1)
             header, labels = self._labels(name)
             self.writer.add_embedding(vectors, metadata=labels, metadata_header=header, global_step=epoch, tag=name)
 
     def _labels(self, name):
         """(column names, labels) from the metadata file of a layer: lines, or a table with tabs and a first line."""
-        given = self.embeddings_metadata
-        path = given if isinstance(given, str) else given.get(name)
+        path = self.embeddings_metadata
+        if isinstance(path, dict):
+            path = path.get(name)
         if path is None:
             return None, None
         with open(os.path.join(self.log_dir, path)) as file:

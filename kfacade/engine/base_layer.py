@@ -39,6 +39,8 @@ def opaque(call):
 
     @functools.wraps(call)
     def symbolic_or_live(self, *args, **kwargs):
+        if mode.inferring:
+            return self._infer(args[0] if args else kwargs[parameters[1]])
         if mode.depth:
             return call(self, *args, **kwargs)
         if any(isinstance(x, TensorFace) for x in leaves((args, kwargs))):
@@ -116,6 +118,8 @@ class Layer(NodeAccess, torch.nn.Module):
         if mode.depth:
             if not self.built:
                 self._build_live(inputs)
+            if mode.inferring and hasattr(self.call, 'body'):
+                return self._infer(inputs)
             if self._takes_training and 'training' not in kwargs:
                 kwargs['training'] = mode.phase
             return torch.nn.Module.__call__(self, inputs, *args, **kwargs)
@@ -204,6 +208,13 @@ class Layer(NodeAccess, torch.nn.Module):
         if type(self).call is call:
             return SymbolicNode(self, (inputs,), kwargs)
         return SymbolicNode(call.body, (self, inputs), kwargs)
+
+    def _infer(self, inputs):
+        """What stands for the output while shapes are worked out: empty tensors, and no weight is touched."""
+        given = to_list(inputs, allow_tuple=True)
+        dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
+        shape = self.compute_output_shape(unpack_singleton([tuple(x.shape) for x in given]))
+        return map_shapes(lambda s: torch.empty(s, dtype=dtype, device='meta'), shape)
 
     def _output_metas(self, owner, inputs, given):
         runs = []

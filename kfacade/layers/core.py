@@ -386,10 +386,17 @@ def _array_or_value(value):
     return np.array(value['value']) if isinstance(value, dict) and value.get('type') == 'ndarray' else value
 
 
+def _backend_function(name):
+    """The backend function of a name, among those that compute; else None."""
+    function = getattr(K, name, None)
+    room = getattr(function, '__module__', None) or ''
+    return function if room in {f'{K.__name__}.{r}' for r in ('control', 'math', 'nn', 'random', 'spatial')} else None
+
+
 def _dump(function):
-    """What a file holds of a function: its name where it is ours or not Python's, else Keras' dump of its bytecode."""
+    """What a file holds of a function: its name where it is the backend's or no Python function, else its bytecode."""
     name = getattr(function, '__name__', type(function).__name__)
-    if isinstance(function, types.FunctionType) and getattr(K, name, None) is not function:
+    if isinstance(function, types.FunctionType) and _backend_function(name) is not function:
         return func_dump(function), 'lambda'
     return name, 'function'
 
@@ -398,14 +405,13 @@ def _load(stored, kind, given, layer_name=None):
     """The function that a file describes; None where that is bytecode which may not be run."""
     if kind not in ('function', 'lambda'):
         raise TypeError(f'Unknown function type: {kind}. Expected "function" or "lambda".')
-    function_name = stored if kind == 'function' else _name_in_bytecode(stored)
-    for name in (layer_name, function_name):
+    by_name = kind == 'function'
+    for name in (layer_name, str(stored) if by_name else _name_in_bytecode(stored)):
         if callable(given.get(name)):
             return given[name]
-    if kind == 'function':
-        if hasattr(getattr(K, str(stored), None), 'body'):
-            return getattr(K, stored)
-        return deserialize_keras_object(stored, custom_objects=given, printable_module_name='function in Lambda layer')
+    if by_name:
+        return _backend_function(str(stored)) or deserialize_keras_object(
+            stored, custom_objects=given, printable_module_name='function in Lambda layer')
     return func_load(stored, globs={**globals(), **given}) if _bytecode_allowed.get() else None
 
 
@@ -416,14 +422,14 @@ def _name_in_bytecode(stored):
     qualified name in between) and the table of lines. The outermost function comes last.
     """
     try:
-        raw = base64.b64decode(stored[0] if isinstance(stored, (list, tuple)) else stored)
+        raw = base64.b64decode(stored[0] if isinstance(stored, (list, tuple)) else stored)[-2 ** 16:]
     except (ValueError, TypeError, IndexError):
         return None
     found = None
     for match in re.finditer(rb'[zZ\xfa\xda](.)', raw, re.DOTALL):
         end = match.end() + match[1][0]
-        name = raw[match.end():end]
-        if re.fullmatch(rb'[A-Za-z_]\w*', name) and re.match(rb'(r....|[zZ\xfa\xda].[^\0]*?)?....[s\xf3r]', raw[end:],
+        name, rest = raw[match.end():end], raw[end:end + 300]
+        if re.fullmatch(rb'[A-Za-z_]\w*', name) and re.match(rb'(r....|[zZ\xfa\xda].[^\0]*?)?....[s\xf3r]', rest,
                                                              re.DOTALL):
             found = name.decode()
     return found

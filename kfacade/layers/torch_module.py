@@ -64,6 +64,6 @@ class TorchModule(Layer):
         return found if len(found) > 1 else found[0]
 
     def get_config(self):
-        raise NotImplementedError(f'Layer {self.name} wraps the torch module {type(self.module).__name__}, which a Keras '
-                                  'configuration cannot hold. Save the weights (`save_weights`, or `state_dict`) and '
-                                  'make the model again in code.')
+        raise NotImplementedError(f'Layer {self.name} wraps the torch module {type(self.module).__name__}, which a '
+                                  'Keras configuration cannot hold. Save the weights (`save_weights`, or '
+                                  '`state_dict`) and make the model again in code.')

@@ -32,22 +32,19 @@ def generate_legacy_interface(allowed_positional_args=None, conversions=None, pr
         @functools.wraps(func)
         def wrapper(*args, **kwargs):
             name = type(args[0]).__name__ if object_type == 'class' else func.__name__
-            converted = []
-            if preprocessor:
-                args, kwargs, converted = preprocessor(args, kwargs)
+            args, kwargs, converted = preprocessor(args, kwargs) if preprocessor else (args, kwargs, [])
             if positional is not None and len(args) > len(positional) + 1:
                 raise TypeError(f'`{name}` can accept only {len(positional)} positional arguments {tuple(positional)}, '
                                 f'but you passed the following positional arguments: {list(args[1:])}')
             for old in kwargs.keys() & values.keys():
-                if kwargs[old] in values[old]:
-                    kwargs[old] = values[old][kwargs[old]]
+                kwargs[old] = values[old].get(kwargs[old], kwargs[old])
             for old, new in conversions or ():
                 if old in kwargs:
                     value = kwargs.pop(old)
                     if new in kwargs:
                         raise_duplicate_arg_error(old, new)
                     kwargs[new] = value
-                    converted.append((new, old))
+                    converted = [*converted, (new, old)]
             if converted:
                 shown = [_shown(value) for value in args[1:]] + [f'{k}={_shown(v)}' for k, v in kwargs.items()]
                 warnings.warn(f'Update your `{name}` call to the Keras 2 API: `{name}({", ".join(shown)})`',
@@ -74,33 +71,33 @@ def raise_duplicate_arg_error(old_arg, new_arg):
                     f'and the Keras 2 keyword argument `{new_arg}`. Stick to the latter!')
 
 
-def _warn(message):
-    warnings.warn(message, stacklevel=4)  # past the preprocessor and the wrapper, to the call itself
+def _warn(message, stacklevel=4):
+    warnings.warn(message, stacklevel=stacklevel)  # past the preprocessor and the wrapper, to the call itself
 
 
 # ---------------------------------------------------------------- preprocessors of layers
 
 def _kernel_size_preprocessor(*sizes):
     """A preprocessor that gathers Keras-1 kernel sizes: integers by position after `filters`, or keywords `sizes`."""
-    def args_preprocessor(args, kwargs):
+    def args_preprocessor(args, kwargs, converted=()):
         given = args[2:]
         if len(given) > len(sizes):
             raise TypeError(f'Layer can receive at most {len(sizes) + 1} positional arguments.')
         if not all(isinstance(size, int) for size in given):
-            return args, kwargs, []
+            return args, kwargs, converted
         if len(given) == 2 and kwargs.keys() & {'padding', 'strides', 'data_format'}:
             raise ValueError('It seems that you are using the Keras 2 and you are passing both `kernel_size` and '
                              '`strides` as integer positional arguments. For safety reasons, this is disallowed. '
                              'Pass `strides` as a keyword argument instead.')
         by_keyword = sizes[len(given):]
         if not all(name in kwargs for name in by_keyword):
-            return args, kwargs, []
+            return args, kwargs, converted
         kernel_size = (*given, *(kwargs.pop(name) for name in by_keyword))
         if len(args) > 1:
             args = (*args[:2], kernel_size)
         else:
             kwargs['kernel_size'] = kernel_size
-        return args, kwargs, [('kernel_size', '/'.join(sizes))]
+        return args, kwargs, [*converted, ('kernel_size', '/'.join(sizes))]
     return args_preprocessor
 
 
@@ -114,20 +111,17 @@ def separable_conv2d_args_preprocessor(args, kwargs):
     if 'init' in kwargs:
         kwargs['depthwise_initializer'] = kwargs['pointwise_initializer'] = kwargs.pop('init')
         converted = [('init', 'depthwise_initializer/pointwise_initializer')]
-    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
-    return args, kwargs, converted + more
+    return conv2d_args_preprocessor(args, kwargs, converted)
 
 
 def deconv2d_args_preprocessor(args, kwargs):
     """`output_shape`, by keyword or in fourth place, is dropped, as it is computed now; then as for a convolution."""
-    converted = []
-    if len(args) == 5 and isinstance(args[4], tuple):
-        args, converted = args[:4], [('output_shape', None)]
-    if 'output_shape' in kwargs:
-        del kwargs['output_shape']
-        converted = [('output_shape', None)]
-    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
-    return args, kwargs, converted + more
+    by_position = len(args) == 5 and isinstance(args[4], tuple)
+    if by_position:
+        args = args[:4]
+    dropped = by_position or 'output_shape' in kwargs
+    kwargs.pop('output_shape', None)
+    return conv2d_args_preprocessor(args, kwargs, [('output_shape', None)] if dropped else ())
 
 
 def _convert_forget_bias(kwargs):
@@ -136,16 +130,14 @@ def _convert_forget_bias(kwargs):
     if kwargs.pop('forget_bias_init') == 'one':
         kwargs['unit_forget_bias'] = True
         return [('forget_bias_init', 'unit_forget_bias')]
-    warnings.warn('The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize '
-                  'with ones.', stacklevel=4)
+    _warn('The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize with '
+          'ones.', 5)
     return []
 
 
 def convlstm2d_args_preprocessor(args, kwargs):
     """``forget_bias_init='one'`` becomes ``unit_forget_bias=True``; then as for a convolution."""
-    converted = _convert_forget_bias(kwargs)
-    args, kwargs, more = conv2d_args_preprocessor(args, kwargs)
-    return args, kwargs, converted + more
+    return conv2d_args_preprocessor(args, kwargs, _convert_forget_bias(kwargs))
 
 
 def conv1d_args_preprocessor(args, kwargs):
@@ -163,7 +155,7 @@ def recurrent_args_preprocessor(args, kwargs):
     if more:
         _warn('The `input_dim` and `input_length` arguments in recurrent layers are deprecated. '
               'Use `input_shape` instead.')
-    return args, kwargs, converted + more
+    return args, kwargs, [*converted, *more]
 
 
 def embedding_kwargs_preprocessor(args, kwargs):
@@ -226,13 +218,12 @@ def generator_methods_args_preprocessor(args, kwargs):
 
 def add_weight_args_preprocessing(args, kwargs):
     """The old order ``add_weight(shape, name)`` becomes keywords."""
-    if len(args) > 1 and isinstance(args[1], (tuple, list)):
-        kwargs['shape'] = args[1]
-        args = (args[0], *args[2:])
-        if len(args) > 1 and isinstance(args[1], str):
-            kwargs['name'] = args[1]
-            args = (args[0], *args[2:])
-    return args, kwargs, []
+    layer, *given = args
+    if given and isinstance(given[0], (tuple, list)):
+        kwargs['shape'] = given.pop(0)
+        if given and isinstance(given[0], str):
+            kwargs['name'] = given.pop(0)
+    return (layer, *given), kwargs, []
 
 
 def get_updates_arg_preprocessing(args, kwargs):

@@ -6,12 +6,11 @@ import torch.nn.functional as F
 
 from .. import backend as K
 from .. import initializers
-from ..backend.symbolic import SymbolicTensor
-from ..engine.base_layer import InputSpec, Layer, opaque
-from ..layers._base import BuiltinLayer
+from ..engine.base_layer import InputSpec, opaque
+from ..layers._base import BuiltinLayer, spatial_settings
 from ..layers.convolutional import AtrousConvolution1D, AtrousConvolution2D
-from ..layers.recurrent import call_with_states, standardize_args
-from ..utils import conv_utils
+from ..layers.recurrent import RNN, call_with_states, standardize_args
+from ..utils.conv_utils import conv_output_length
 from ..utils.generic_utils import to_list, transpose_shape
 
 __all__ = ['AtrousConvolution1D', 'AtrousConvolution2D', 'ConvRecurrent2D', 'Highway', 'MaxoutDense', 'Recurrent']
@@ -25,13 +24,13 @@ class _OldDense(BuiltinLayer):
     `input_dim`, for the first layer of a model.
     """
 
-    def __init__(self, weights, input_dim, kwargs, **settings):
+    def __init__(self, arguments):
         warnings.warn(f'The `{type(self).__name__}` layer is deprecated and will be removed after 06/2017.',
                       stacklevel=3)
-        if input_dim:
-            kwargs['input_shape'] = (input_dim,)
-        super().__init__(weights=weights, **kwargs)
-        self.configure(input_dim=input_dim, **settings)
+        if arguments['input_dim']:
+            arguments['kwargs']['input_shape'] = (arguments['input_dim'],)
+        super().__init__(weights=arguments['weights'], **arguments['kwargs'])
+        self.configure(arguments)
         self.init = initializers.get(self.init)
         self.input_spec = InputSpec(ndim=2)
 
@@ -44,14 +43,11 @@ class _OldDense(BuiltinLayer):
         if name in ('b', 'b_carry') and not self.bias:
             self._params.register_parameter(name, None)
             return None
-        return self.add_weight(name=name, shape=shape, initializer=initializer,
-                               regularizer=getattr(self, f'{name}_regularizer', None),
-                               constraint=getattr(self, f'{name}_constraint', None))
+        parts = {part: getattr(self, f'{name}_{part}', None) for part in ('regularizer', 'constraint')}
+        return self.add_weight(name=name, shape=shape, initializer=initializer, **parts)
 
     def get_config(self):
-        config = super().get_config()
-        config['init'] = initializers.serialize(self.init)
-        return config
+        return {**super().get_config(), 'init': initializers.serialize(self.init)}
 
 
 class MaxoutDense(_OldDense):
@@ -64,10 +60,7 @@ class MaxoutDense(_OldDense):
     def __init__(self, output_dim, nb_feature=4, init='glorot_uniform', weights=None, W_regularizer=None,
                  b_regularizer=None, activity_regularizer=None, W_constraint=None, b_constraint=None, bias=True,
                  input_dim=None, **kwargs):
-        super().__init__(weights, input_dim, kwargs, output_dim=output_dim, nb_feature=nb_feature, init=init,
-                         W_regularizer=W_regularizer, b_regularizer=b_regularizer,
-                         activity_regularizer=activity_regularizer, W_constraint=W_constraint,
-                         b_constraint=b_constraint, bias=bias)
+        super().__init__(locals())
 
     def build(self, input_shape):
         self.W = self.add_part('W', (self.nb_feature, input_shape[1], self.output_dim), self.init)
@@ -95,9 +88,7 @@ class Highway(_OldDense):
                  activity_regularizer=None, W_constraint=None, b_constraint=None, bias=True, input_dim=None, **kwargs):
         if kwargs.pop('transform_bias', None) is not None:
             warnings.warn('`transform_bias` argument is deprecated and has been removed.', stacklevel=2)
-        super().__init__(weights, input_dim, kwargs, init=init, activation=activation, W_regularizer=W_regularizer,
-                         b_regularizer=b_regularizer, activity_regularizer=activity_regularizer,
-                         W_constraint=W_constraint, b_constraint=b_constraint, bias=bias)
+        super().__init__(locals())
 
     def build(self, input_shape):
         size = input_shape[1]
@@ -114,7 +105,7 @@ class Highway(_OldDense):
         return self.activated(F.linear(x, params.W.t(), params.b)) * gate + (1. - gate) * x
 
 
-class Recurrent(Layer):
+class Recurrent(BuiltinLayer):
     """Base class for recurrent layers written for Keras before 2.1.
 
     A subclass sets `units`, `self.states` (a list of as many None as it has states) and its weights in `build`, and
@@ -123,15 +114,12 @@ class Recurrent(Layer):
     for the subclass to read.
     """
 
+    settings = (*RNN.settings, 'implementation')
+
     def __init__(self, return_sequences=False, return_state=False, go_backwards=False, stateful=False, unroll=False,
                  implementation=0, **kwargs):
         super().__init__(**kwargs)
-        self.return_sequences = return_sequences
-        self.return_state = return_state
-        self.go_backwards = go_backwards
-        self.stateful = stateful
-        self.unroll = unroll
-        self.implementation = implementation
+        self.configure(locals())
         self.supports_masking = True
         self.input_spec = [InputSpec(ndim=3)]
         self.state_spec = None
@@ -143,14 +131,8 @@ class Recurrent(Layer):
         output = (batch, time, self.units) if self.return_sequences else (batch, self.units)
         return [output, *((batch, self.units) for _ in self.states)]
 
-    def compute_output_shape(self, input_shape):
-        shapes = self._all_shapes(input_shape[0] if isinstance(input_shape, list) else input_shape)
-        return shapes if self.return_state else shapes[0]
-
-    def compute_mask(self, inputs, mask):
-        mask = mask[0] if isinstance(mask, list) else mask
-        mask = mask if self.return_sequences else None
-        return [mask, *(None for _ in self.states)] if self.return_state else mask
+    compute_output_shape, compute_mask = RNN.compute_output_shape, RNN.compute_mask
+    get_initial_state = RNN.get_initial_state
 
     def step(self, inputs, states):
         raise NotImplementedError(f'{type(self).__name__} has to define `step(self, inputs, states)`.')
@@ -158,11 +140,6 @@ class Recurrent(Layer):
     def get_constants(self, inputs, training=None):
         """Tensors that every step gets after the states."""
         return []
-
-    def get_initial_state(self, inputs):
-        """The states that a sequence starts with when none are given: zeros, a list of (batch, units)."""
-        zeros = K.expand_dims(K.sum(K.zeros_like(inputs), axis=(1, 2)))
-        return [K.tile(zeros, [1, self.units])] * len(self.states)
 
     def preprocess_input(self, inputs, training=None):
         """What the steps get of the whole input (batch, time, features)."""
@@ -186,17 +163,11 @@ class Recurrent(Layer):
             mask[0] if isinstance(mask, list) else mask, self.get_constants(inputs, training=training), self.unroll,
             K.int_shape(inputs)[1])
         if self.stateful:
-            self._keep(states, whole)
+            self._keep_states(states, whole)
         output = outputs if self.return_sequences else last_output
         return [output, *states] if self.return_state else output
 
-    def _keep(self, states, inputs):
-        """Records the update of the kept states; a live call makes it at once."""
-        for kept, value in zip(self.states, states):
-            if isinstance(value, SymbolicTensor):
-                self.add_update([K.update(kept, value)], inputs)
-            else:
-                kept.assign(value.detach())
+    _keep_states = RNN._keep_states
 
     def reset_states(self, states=None):
         """Sets the kept states to zero, or to an array or list of arrays, each (batch, units).
@@ -220,10 +191,6 @@ class Recurrent(Layer):
                              f'{len(values)} state values of the shapes {[tuple(value.shape) for value in values]}.')
         K.batch_set_value(zip(self.states, values))
 
-    def get_config(self):
-        names = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll', 'implementation')
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 class ConvRecurrent2D(Recurrent):
     """Base class for recurrent layers over images, (batch, time, rows, columns, channels) or channels first.
@@ -231,26 +198,18 @@ class ConvRecurrent2D(Recurrent):
     Arguments as of `Conv2D` and `Recurrent`; a subclass defines `step` on images.
     """
 
+    settings = (*Recurrent.settings, 'filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate')
+
     def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
                  return_sequences=False, go_backwards=False, stateful=False, **kwargs):
         super().__init__(return_sequences=return_sequences, go_backwards=go_backwards, stateful=stateful, **kwargs)
-        self.filters = filters
-        self.kernel_size = conv_utils.normalize_tuple(kernel_size, 2, 'kernel_size')
-        self.strides = conv_utils.normalize_tuple(strides, 2, 'strides')
-        self.padding = conv_utils.normalize_padding(padding)
-        self.data_format = K.normalize_data_format(data_format)
-        self.dilation_rate = conv_utils.normalize_tuple(dilation_rate, 2, 'dilation_rate')
+        self.configure(filters=filters, **spatial_settings(2, locals()))
         self.input_spec = [InputSpec(ndim=5)]
 
     def _all_shapes(self, input_shape):
         batch, time, *image = input_shape
         image = image[1:] if self.data_format == 'channels_first' else image[:2]
-        sizes = [conv_utils.conv_output_length(size, self.kernel_size[i], self.padding, self.strides[i],
-                                               self.dilation_rate[i]) for i, size in enumerate(image)]
+        sizes = [conv_output_length(size, self.kernel_size[i], self.padding, self.strides[i], self.dilation_rate[i])
+                 for i, size in enumerate(image)]
         image = transpose_shape((*sizes, self.filters), self.data_format, (0, 1))
         return [(batch, time, *image) if self.return_sequences else (batch, *image), (batch, *image), (batch, *image)]
-
-    def get_config(self):
-        names = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate')
-        config, own = super().get_config(), {name: getattr(self, name) for name in names}
-        return {**config, **own}

@@ -330,3 +330,12 @@ def test_a_plain_torch_module_as_a_layer():
     np.testing.assert_array_equal(model.predict(x), model.predict(x))
     with pytest.raises(NotImplementedError, match='wraps the torch module Sequential'):
         model.to_json()
+
+
+def test_layers_inside_a_callback():
+    dense = layers.Dense(2, kernel_initializer='ones')
+    dense(Input((3,)))
+    x = Input((4, 3))
+    y = layers.Lambda(lambda t: K.map_fn(lambda row: dense(row), t))(x)
+    assert y.shape == (None, 4, 2)
+    np.testing.assert_array_equal(Model(x, y).predict(np.ones((5, 4, 3))), np.full((5, 4, 2), 3.))

@@ -338,10 +338,16 @@ def test_lambda_code_of_a_config_is_refused_unless_asked_for():
 
 
 def test_lambda_of_a_backend_function_is_saved_by_name():
+    enlarged = Lambda(K.resize_images, arguments={'height_factor': 2, 'width_factor': 1,
+                                                  'data_format': 'channels_last'}).get_config()
+    assert Lambda.from_config(enlarged)(torch.zeros(1, 2, 2, 1)).shape == (1, 4, 2, 1)
     config = Lambda(K.square).get_config()
     assert (config['function'], config['function_type']) == ('square', 'function')
     x = torch.as_tensor(data(2, 3))
     np.testing.assert_array_equal(Lambda.from_config(config)(x), x ** 2)
+    for name in ('function', 'clear_session', 'Variable'):
+        with pytest.raises(ValueError, match='Unknown function in Lambda layer'):
+            Lambda.from_config({**config, 'function': name})
     with pytest.raises(ValueError, match='Unknown function in Lambda layer:os'):
         Lambda.from_config({**config, 'function': 'os'})
     with pytest.raises(TypeError, match='Unknown function type: raw'):
