@@ -33,7 +33,7 @@ KNOWN_WARNINGS = {
     'nested__frozen_inner_model': 'Error in loading the saved optimizer state',
     'weights__class_and_sample_weight': 'Found both `sample_weight` and `class_weight`',
     'fit__history_cw': 'Found both `sample_weight` and `class_weight`',
-    'legacy_keras1_real': '(Update your `|The `|`implementation=0` has been|No training configuration|Error in loading)',
+    'legacy_keras1_real': '(Update your `|The `|`implementation=0` has|No training configuration|Error in loading)',
 }
 
 

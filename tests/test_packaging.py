@@ -1,5 +1,6 @@
 """What the README and pyproject.toml say about the package holds."""
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,13 @@ def test_import_needs_the_core_dependencies_only():
     code = ("import sys; sys.modules.update(dict.fromkeys(['sklearn', 'scipy', 'PIL', 'pandas', 'matplotlib']));"
             "import kfacade; kfacade.models.Sequential([kfacade.layers.Dense(1, input_shape=(2,))])")
     subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True)
+
+
+def test_python_in_the_readme_runs():
+    blocks = re.findall('```python\n(.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, 'README.md', 'exec'), {})
 
 
 @pytest.mark.slow

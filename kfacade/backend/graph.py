@@ -124,7 +124,7 @@ def _own(value):
     return value.detach().clone() if value._is_view() else value.detach()
 
 
-def compile_graph(inputs, outputs, updates=(), phase=False):
+def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False):
     """Compiles the computation of `outputs` and of the new values of `updates` from `inputs`.
 
     Arguments:
@@ -132,10 +132,10 @@ def compile_graph(inputs, outputs, updates=(), phase=False):
         outputs: symbols, Variables or constants.
         updates: `Update` objects, applied by `CompiledGraph.apply_updates`.
         phase: True for training, False for test.
+        differentiable: whether the caller differentiates the outputs (which may hold gradients themselves).
     Raises ValueError naming a placeholder that is needed and not fed.
     """
-    compiler = _Compiler(inputs, outputs, updates, phase)
-    return compiler.compile()
+    return _Compiler(inputs, outputs, updates, phase).compile(differentiable)
 
 
 class _Compiler:
@@ -164,14 +164,12 @@ class _Compiler:
                 if output in present and len(updates) == 2 and calls[output.fn] == 1
                 and all(touched[u.variable] == 1 for u in updates)}
 
-    def compile(self):
+    def compile(self, differentiable):
         gradient_nodes = [s for s in self.order if s.fn is gradients_of]
         self.targets = {t for s in gradient_nodes for t in s.args[1]}
-        differentiated = set()
-        if len(gradient_nodes) > 1:
-            for s in gradient_nodes:
-                differentiated.update(x for x in walk(symbols_in(s.args[0]), phase=self.phase) if x.fn is gradients_of)
-        self.differentiated = differentiated
+        sources = [s.args[0] for s in gradient_nodes] + self.outputs * differentiable
+        self.differentiated = {x for source in sources for x in walk(symbols_in(source), phase=self.phase)
+                               if x.fn is gradients_of} if gradient_nodes else set()
         for i, symbol in enumerate(self.inputs):
             name = self._unique(symbol.name.split(':')[0] if symbol.fn is None else f'input_{i + 1}')
             self._set(symbol, self.graph.placeholder(name))

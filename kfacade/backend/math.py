@@ -8,6 +8,7 @@ import inspect
 import sys
 
 import torch
+import torch.nn.functional as F
 
 from . import state
 from .dtypes import torch_dtype
@@ -15,11 +16,11 @@ from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
 
 __all__ = [
     'abs', 'all', 'any', 'arange', 'argmax', 'argmin', 'batch_dot', 'batch_flatten', 'cast', 'clip', 'concatenate',
-    'cos', 'cumprod', 'cumsum', 'dot', 'equal', 'exp', 'expand_dims', 'flatten', 'gather', 'greater',
-    'greater_equal', 'identity', 'in_top_k', 'l2_normalize', 'less', 'less_equal', 'log', 'logsumexp', 'max',
-    'maximum', 'mean', 'min', 'minimum', 'not_equal', 'one_hot', 'ones_like', 'permute_dimensions', 'pow',
-    'print_tensor', 'prod', 'repeat', 'repeat_elements', 'reshape', 'reverse', 'round', 'sign', 'sin', 'slice',
-    'sqrt', 'square', 'squeeze', 'stack', 'std', 'stop_gradient', 'sum', 'tile', 'transpose', 'var', 'zeros_like']
+    'cos', 'cumprod', 'cumsum', 'dot', 'equal', 'exp', 'expand_dims', 'flatten', 'gather', 'greater', 'greater_equal',
+    'identity', 'in_top_k', 'l2_normalize', 'less', 'less_equal', 'log', 'logsumexp', 'max', 'maximum', 'mean', 'min',
+    'minimum', 'not_equal', 'one_hot', 'ones_like', 'permute_dimensions', 'pow', 'print_tensor', 'prod', 'repeat',
+    'repeat_elements', 'reshape', 'reverse', 'round', 'sigmoid', 'sign', 'sin', 'slice', 'softplus', 'softsign', 'sqrt',
+    'square', 'squeeze', 'stack', 'std', 'stop_gradient', 'sum', 'tanh', 'tile', 'transpose', 'var', 'zeros_like']
 
 
 def as_ints(values):
@@ -43,114 +44,88 @@ def named(recorded):
     return call
 
 
+def resolved(recorded, **resolvers):
+    """`recorded`, with some arguments resolved when it is called: ``None`` must not be looked up anew at each run."""
+    signature = inspect.signature(recorded)
+
+    @functools.wraps(recorded)
+    def call(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, resolve in resolvers.items():
+            bound.arguments[name] = resolve(bound.arguments[name])
+        return recorded(*bound.args)
+    return call
+
+
+def _function(name, body, doc):
+    """The op of a `body` that is known as the function `name` of this module."""
+    body.__name__ = body.__qualname__ = name
+    body.__doc__ = doc
+    return op(body)
+
+
 # ---------------------------------------------------------------- reductions
 
-def _reduction(fn):
-    """The backend function of a reduction `fn`, which gets a tensor and a non-empty tuple of axes.
+def _reduction(name, fn, doc):
+    """The backend function of a reduction `fn`, which gets a tensor, a non-empty tuple of axes, and `keepdims`.
 
     ``axis=None`` means all axes; an empty list means none, as in TensorFlow (torch would reduce them all).
     """
-    @op
-    @functools.wraps(fn)
     def reduce(x, axis=None, keepdims=False):
         x = as_tensor(x)
         axes = tuple(range(x.dim())) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-        if not axes:
-            return fn(x.unsqueeze(0), (0,), False)
-        return fn(x, axes, keepdims)
-    return reduce
+        return fn(x, axes, keepdims) if axes else fn(x.unsqueeze(0), (0,), False)
+    return _function(name, reduce, doc)
+
+
+def _sum(x, axes, keepdims):
+    return torch.sum(x, axes, keepdims, dtype=None if x.dtype == torch.bool else x.dtype)
+
+
+def _var(x, axes, keepdims):
+    return torch.var(_floating(x), axes, correction=0, keepdim=keepdims)
+
+
+def _prod(x, axes, keepdims):
+    for axis in sorted((a % x.dim() for a in axes), reverse=True):
+        x = torch.prod(x, axis, keepdims, dtype=x.dtype)
+    return x
 
 
 def _floating(x):
     return x if x.is_floating_point() else x.to(torch_dtype())
 
 
-@_reduction
-def sum(x, axis=None, keepdims=False):
-    """Sum over an axis, a list of axes, or all of them, in the data type of `x`."""
-    return torch.sum(x, axis, keepdims, dtype=None if x.dtype == torch.bool else x.dtype)
+sum = _reduction('sum', _sum, 'Sum over an axis, a list of axes, or all of them, in the data type of `x`.')
+prod = _reduction('prod', _prod, 'Product over axes, in the data type of `x`.')
+mean = _reduction('mean', lambda x, *over: torch.mean(_floating(x), *over),
+                  'Mean over axes; integers and bools are averaged as ``floatx()``.')
+var = _reduction('var', _var, 'Population variance (divided by N) over axes.')
+std = _reduction('std', lambda x, *over: torch.sqrt(_var(x, *over)),
+                 'Population standard deviation (divided by N) over axes.')
+max = _reduction('max', torch.amax, 'Maximum over axes; elements that tie share the gradient.')
+min = _reduction('min', torch.amin, 'Minimum over axes; elements that tie share the gradient.')
+any = _reduction('any', lambda x, *over: torch.any(x.bool(), *over),
+                 'Whether any element over axes is true (not zero), as bools.')
+all = _reduction('all', lambda x, *over: torch.all(x.bool(), *over),
+                 'Whether all elements over axes are true (not zero), as bools.')
+logsumexp = _reduction('logsumexp', torch.logsumexp, '``log(sum(exp(x)))`` over axes, without overflow.')
 
 
-@_reduction
-def mean(x, axis=None, keepdims=False):
-    """Mean over axes; integers and bools are averaged as ``floatx()``."""
-    return torch.mean(_floating(x), axis, keepdims)
+def _along(name, fn, default_axis, doc):
+    """The backend function of a `fn` that gets a tensor and one axis."""
+    def along(x, axis=default_axis):
+        return fn(as_tensor(x), axis)
+    return _function(name, along, doc)
 
 
-@_reduction
-def var(x, axis=None, keepdims=False):
-    """Population variance (divided by N) over axes."""
-    return torch.var(_floating(x), axis, correction=0, keepdim=keepdims)
-
-
-@_reduction
-def std(x, axis=None, keepdims=False):
-    """Population standard deviation (divided by N) over axes."""
-    return torch.sqrt(torch.var(_floating(x), axis, correction=0, keepdim=keepdims))
-
-
-@_reduction
-def max(x, axis=None, keepdims=False):
-    """Maximum over axes; elements that tie share the gradient."""
-    return torch.amax(x, axis, keepdims)
-
-
-@_reduction
-def min(x, axis=None, keepdims=False):
-    """Minimum over axes; elements that tie share the gradient."""
-    return torch.amin(x, axis, keepdims)
-
-
-@_reduction
-def prod(x, axis=None, keepdims=False):
-    """Product over axes, in the data type of `x`."""
-    for one in sorted((a % x.dim() for a in axis), reverse=True):
-        x = torch.prod(x, one, keepdims, dtype=x.dtype)
-    return x
-
-
-@_reduction
-def any(x, axis=None, keepdims=False):
-    """Whether any element over axes is true (not zero), as bools."""
-    return torch.any(x.bool(), axis, keepdims)
-
-
-@_reduction
-def all(x, axis=None, keepdims=False):
-    """Whether all elements over axes are true (not zero), as bools."""
-    return torch.all(x.bool(), axis, keepdims)
-
-
-@_reduction
-def logsumexp(x, axis=None, keepdims=False):
-    """``log(sum(exp(x)))`` over axes, without overflow."""
-    return torch.logsumexp(x, axis, keepdims)
-
-
-@op
-def argmax(x, axis=-1):
-    """Index (int64) of the maximum along an axis, the first where several tie."""
-    return torch.argmax(as_tensor(x), axis)
-
-
-@op
-def argmin(x, axis=-1):
-    """Index (int64) of the minimum along an axis, the first where several tie."""
-    return torch.argmin(as_tensor(x), axis)
-
-
-@op
-def cumsum(x, axis=0):
-    """Sums of the elements up to each position of an axis."""
-    x = as_tensor(x)
-    return torch.cumsum(x, axis, dtype=x.dtype)
-
-
-@op
-def cumprod(x, axis=0):
-    """Products of the elements up to each position of an axis."""
-    x = as_tensor(x)
-    return torch.cumprod(x, axis, dtype=x.dtype)
+argmax = _along('argmax', torch.argmax, -1, 'Index (int64) of the maximum along an axis, the first where several tie.')
+argmin = _along('argmin', torch.argmin, -1, 'Index (int64) of the minimum along an axis, the first where several tie.')
+cumsum = _along('cumsum', lambda x, axis: torch.cumsum(x, axis, dtype=x.dtype), 0,
+                'Sums of the elements up to each position of an axis.')
+cumprod = _along('cumprod', lambda x, axis: torch.cumprod(x, axis, dtype=x.dtype), 0,
+                 'Products of the elements up to each position of an axis.')
 
 
 @op
@@ -183,58 +158,35 @@ def _pair(x, y):
     return as_tensor(x), y if isinstance(y, (int, float)) else as_tensor(y)
 
 
-@op
-def abs(x):
-    """Absolute value."""
-    return torch.abs(as_tensor(x))
+def _elementwise(name, fn, doc):
+    return _function(name, lambda x: fn(as_tensor(x)), doc)
 
 
-@op
-def square(x):
-    """Square."""
-    return torch.square(as_tensor(x))
+abs = _elementwise('abs', torch.abs, 'Absolute value.')
+square = _elementwise('square', torch.square, 'Square.')
+sqrt = _elementwise('sqrt', lambda x: torch.sqrt(torch.clamp(x, min=0)), 'Square root; negative numbers count as 0.')
+exp = _elementwise('exp', torch.exp, 'Exponential.')
+log = _elementwise('log', torch.log, 'Natural logarithm.')
+sin = _elementwise('sin', torch.sin, 'Sine, of radians.')
+cos = _elementwise('cos', torch.cos, 'Cosine, of radians.')
+tanh = _elementwise('tanh', torch.tanh, 'Hyperbolic tangent.')
+sigmoid = _elementwise('sigmoid', torch.sigmoid, '``1 / (1 + exp(-x))``.')
+softplus = _elementwise('softplus', F.softplus, '``log(exp(x) + 1)``.')
+softsign = _elementwise('softsign', F.softsign, '``x / (abs(x) + 1)``.')
+round = _elementwise('round', torch.round, 'Nearest integer, the even one where two are as near.')
+sign = _elementwise('sign', torch.sign, '-1, 0 or 1.')
 
 
-@op
-def sqrt(x):
-    """Square root; negative numbers count as 0."""
-    return torch.sqrt(torch.clamp(as_tensor(x), min=0))
+def _comparison(name, fn, doc):
+    return _function(name, lambda x, y: fn(*_pair(x, y)), doc)
 
 
-@op
-def exp(x):
-    """Exponential."""
-    return torch.exp(as_tensor(x))
-
-
-@op
-def log(x):
-    """Natural logarithm."""
-    return torch.log(as_tensor(x))
-
-
-@op
-def sin(x):
-    """Sine, of radians."""
-    return torch.sin(as_tensor(x))
-
-
-@op
-def cos(x):
-    """Cosine, of radians."""
-    return torch.cos(as_tensor(x))
-
-
-@op
-def round(x):
-    """Nearest integer, the even one where two are as near."""
-    return torch.round(as_tensor(x))
-
-
-@op
-def sign(x):
-    """-1, 0 or 1."""
-    return torch.sign(as_tensor(x))
+equal = _comparison('equal', torch.eq, 'Whether elements are equal, as bools.')
+not_equal = _comparison('not_equal', torch.ne, 'Whether elements differ, as bools.')
+greater = _comparison('greater', torch.gt, '``x > y``, as bools.')
+greater_equal = _comparison('greater_equal', torch.ge, '``x >= y``, as bools.')
+less = _comparison('less', torch.lt, '``x < y``, as bools.')
+less_equal = _comparison('less_equal', torch.le, '``x <= y``, as bools.')
 
 
 @op
@@ -261,49 +213,10 @@ def minimum(x, y):
 def clip(x, min_value, max_value):
     """`x` kept within bounds, numbers or tensors (None: unbounded). A `max_value` below `min_value` counts as that."""
     x = as_tensor(x)
-    if min_value is not None and not isinstance(min_value, (int, float)) or (
-            max_value is not None and not isinstance(max_value, (int, float))):
-        x = x if max_value is None else minimum(x, max_value)
-        return x if min_value is None else maximum(x, min_value)
-    if max_value is not None and min_value is not None and max_value < min_value:
-        max_value = min_value
-    return torch.clamp(x, min_value, max_value)
-
-
-@op
-def equal(x, y):
-    """Whether elements are equal, as bools."""
-    return torch.eq(*_pair(x, y))
-
-
-@op
-def not_equal(x, y):
-    """Whether elements differ, as bools."""
-    return torch.ne(*_pair(x, y))
-
-
-@op
-def greater(x, y):
-    """``x > y``, as bools."""
-    return torch.gt(*_pair(x, y))
-
-
-@op
-def greater_equal(x, y):
-    """``x >= y``, as bools."""
-    return torch.ge(*_pair(x, y))
-
-
-@op
-def less(x, y):
-    """``x < y``, as bools."""
-    return torch.lt(*_pair(x, y))
-
-
-@op
-def less_equal(x, y):
-    """``x <= y``, as bools."""
-    return torch.le(*_pair(x, y))
+    if isinstance(min_value, (int, float)) and isinstance(max_value, (int, float)):
+        return torch.clamp(x, min_value, min_value if max_value < min_value else max_value)
+    x = x if max_value is None else minimum(x, max_value)
+    return x if min_value is None else maximum(x, min_value)
 
 
 @op
@@ -370,22 +283,19 @@ def batch_dot(x, y, axes=None):
     Raises ValueError for more than one axis of a tensor.
     """
     x, y = as_tensor(x), as_tensor(y)
-    axes = (axes, axes) if isinstance(axes, int) else (x.dim() - 1, y.dim() - 2) if axes is None else tuple(axes)
-    for axis in axes:
-        if isinstance(axis, (list, tuple)):
-            raise ValueError('Multiple target dimensions are not supported. Expected: None, int, (int, int), '
-                             f'Provided: {axes}')
-    surplus = x.dim() - y.dim()
-    if x.dim() == y.dim() == 2:
-        product = torch.sum(x * y, axes[0]) if axes[0] == axes[1] else torch.sum(x.t() * y, axes[1])
-        return product.unsqueeze(1)
-    added = tuple(range(x.dim() - 1, x.dim() - 1 - surplus)) if surplus < 0 else tuple(
-        range(x.dim() + y.dim() - 3, x.dim() + y.dim() - 3 + surplus))
-    x = x.reshape(x.shape + (1,) * -surplus)
-    y = y.reshape(y.shape + (1,) * surplus)
+    dims, y_dims = x.dim(), y.dim()
+    axes = (axes, axes) if isinstance(axes, int) else (dims - 1, y_dims - 2) if axes is None else tuple(axes)
+    if isinstance(axes[0], (list, tuple)) or isinstance(axes[1], (list, tuple)):
+        raise ValueError('Multiple target dimensions are not supported. Expected: None, int, (int, int), '
+                         f'Provided: {axes}')
+    if dims == y_dims == 2:
+        return torch.sum((x if axes[0] == axes[1] else x.t()) * y, axes[1]).unsqueeze(1)
+    # the one of fewer dimensions gets some of size 1, which the product then loses
+    first, added = (dims + y_dims - 3, dims - y_dims) if dims > y_dims else (dims - 1, y_dims - dims)
+    x, y = x.reshape(x.shape + (1,) * (y_dims - dims)), y.reshape(y.shape + (1,) * (dims - y_dims))
     x = x if axes[0] == x.dim() - 1 else x.transpose(-1, -2)
     y = y.transpose(-1, -2) if axes[1] == y.dim() - 1 else y
-    product = torch.matmul(x, y).squeeze(added)
+    product = torch.matmul(x, y).squeeze(tuple(range(first, first + added)))
     return product.unsqueeze(1) if product.dim() == 1 else product
 
 
@@ -404,7 +314,7 @@ def gather(reference, indices):
     """
     reference, indices = as_tensor(reference), as_tensor(indices).long()
     if reference.dim() == 2:
-        return torch.nn.functional.embedding(indices, reference)
+        return F.embedding(indices, reference)
     return torch.index_select(reference, 0, indices.flatten()).reshape(indices.shape + reference.shape[1:])
 
 
@@ -516,6 +426,4 @@ def arange(start, stop=None, step=1, dtype='int32'):
         start, stop = 0, start if start > 0 else 0
     start, stop, step = (v.item() if isinstance(v, torch.Tensor) else v for v in (start, stop, step))
     numbers = torch.arange(start, stop, step)
-    if dtype == 'int32':
-        return numbers if numbers.is_floating_point() else numbers.int()
-    return numbers.to(torch_dtype(dtype))
+    return numbers if dtype == 'int32' and numbers.is_floating_point() else numbers.to(torch_dtype(dtype))

@@ -1,15 +1,16 @@
 """Functions of neural networks: activations, losses, dropout and batch normalization."""
+import functools
+
 import torch
 import torch.nn.functional as F
 
 from ..config import epsilon as fuzz
-from .math import as_ints, clip
+from .math import as_ints, clip, resolved
 from .random import SeedStream, keep_mask
 from .symbolic import as_tensor, op
 
 __all__ = ['batch_normalization', 'binary_crossentropy', 'categorical_crossentropy', 'dropout', 'elu', 'hard_sigmoid',
-           'normalize_batch_in_training', 'relu', 'sigmoid', 'softmax', 'softplus', 'softsign',
-           'sparse_categorical_crossentropy', 'tanh']
+           'normalize_batch_in_training', 'relu', 'softmax', 'sparse_categorical_crossentropy']
 
 # TensorFlow's fused batch normalization, which Keras used for images, takes no smaller epsilon.
 MIN_FUSED_EPSILON = 1.001e-5
@@ -51,33 +52,9 @@ def softmax(x, axis=-1):
 
 
 @op
-def softplus(x):
-    """``log(exp(x) + 1)``."""
-    return F.softplus(as_tensor(x))
-
-
-@op
-def softsign(x):
-    """``x / (abs(x) + 1)``."""
-    return F.softsign(as_tensor(x))
-
-
-@op
-def sigmoid(x):
-    """``1 / (1 + exp(-x))``."""
-    return torch.sigmoid(as_tensor(x))
-
-
-@op
 def hard_sigmoid(x):
     """``0.2 * x + 0.5``, kept within 0 and 1."""
     return torch.clamp(0.2 * as_tensor(x) + 0.5, 0., 1.)
-
-
-@op
-def tanh(x):
-    """Hyperbolic tangent."""
-    return torch.tanh(as_tensor(x))
 
 
 # ---------------------------------------------------------------- losses
@@ -92,26 +69,19 @@ def _clip_probability(output):
     return torch.clamp(output, fuzz(), 1. - fuzz())
 
 
-def _sparse_shape(target, output, from_logits=False, axis=-1):
+def _without_axis(target, output, from_logits=False, axis=-1):
     _check_axis(axis, output.dim())
-    shape = list(output.shape)
-    del shape[axis]
-    return shape
+    return [size for i, size in enumerate(output.shape) if i != axis % output.dim()]
 
 
-def _categorical_shape(target, output, from_logits=False, axis=-1):
-    return _sparse_shape(target, output, from_logits, -1 if from_logits else axis)
+def _without_class_axis(target, output, from_logits=False, axis=-1):
+    return _without_axis(target, output, axis=-1 if from_logits else axis)
 
 
-def _elementwise_shape(target, output, from_logits=False):
-    return output.shape
+_loss = functools.partial(op, dtype=lambda target, output, *rest, **options: output.dtype)
 
 
-def _losses_dtype(target, output, from_logits=False, axis=-1):
-    return output.dtype
-
-
-@op(shape=_categorical_shape, dtype=_losses_dtype)
+@_loss(shape=_without_class_axis)
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against target probabilities of the same shape.
 
@@ -126,12 +96,12 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     return -torch.sum(target * torch.log(_clip_probability(output)), axis)
 
 
-@op(shape=_sparse_shape, dtype=_losses_dtype)
+@_loss(shape=_without_axis)
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against integer targets, as many as there are positions.
 
     The output is clipped by ``epsilon()``, then scaled to sum to 1 along `axis`; with `from_logits` that axis holds
-    logits. Returns one value a position, in the shape of the output without `axis`.
+    logits. Returns the shape of the output without `axis`.
     Raises ValueError for an axis that is none, RuntimeError for a target that is no class.
     """
     output = as_tensor(output)
@@ -144,7 +114,7 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     return torch.log(torch.sum(output, -1) / torch.gather(output, -1, classes).squeeze(-1))
 
 
-@op(shape=_elementwise_shape, dtype=_losses_dtype)
+@_loss(shape=lambda target, output, from_logits=False: output.shape)
 def binary_crossentropy(target, output, from_logits=False):
     """Cross-entropy of each probability (clipped by ``epsilon()``), or logit, against its target, elementwise.
 
@@ -157,6 +127,8 @@ def binary_crossentropy(target, output, from_logits=False):
 
 # ---------------------------------------------------------------- dropout and normalization
 
+@functools.partial(resolved, seed=SeedStream)
+@op
 def dropout(x, level, noise_shape=None, seed=None):
     """Sets a fraction `level` of `x` to zero at random, in every phase, and scales the rest by ``1 / (1 - level)``.
 
@@ -165,19 +137,9 @@ def dropout(x, level, noise_shape=None, seed=None):
     """
     if not 0. <= level < 1.:
         raise ValueError(f'`level` must be at least 0 and less than 1. Got: {level}')
-    return drop(x, level, noise_shape, SeedStream(seed))
-
-
-def _same_shape(x, *rest):
-    return x.shape
-
-
-@op(shape=_same_shape)
-def drop(x, level, noise_shape, stream):
-    """`dropout` with random numbers from a `SeedStream`."""
     if level == 0:
         return x
-    return x * keep_mask(x.shape if noise_shape is None else as_ints(noise_shape), 1. - level, stream, like=x)
+    return x * keep_mask(x.shape if noise_shape is None else as_ints(noise_shape), 1. - level, seed, like=x)
 
 
 def _along(axis, dims, *statistics):
@@ -220,8 +182,7 @@ def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
     fused = x.dim() == 4 and axes == [0, 1, 2]
     if fused:
         epsilon = max(epsilon, MIN_FUSED_EPSILON)
-    shape = mean.shape
-    gamma, beta = [p if p is None else p.reshape(shape) for p in (gamma, beta)]
+    gamma, beta = [p if p is None else p.reshape(mean.shape) for p in (gamma, beta)]
     normed = _normalize(x, mean, var, beta, gamma, epsilon)
     if fused:
         count = x.numel() // x.shape[-1]

@@ -10,15 +10,12 @@ import numpy as np
 import torch
 
 from .dtypes import torch_dtype
-from .math import as_ints
+from .math import as_ints, resolved
 from .symbolic import op
 from .variable import Variable
 
 __all__ = ['random_binomial', 'random_normal', 'random_normal_variable', 'random_uniform', 'random_uniform_variable',
            'truncated_normal']
-
-
-_INTEGERS = {8: torch.int8, 16: torch.int16, 32: torch.int32}
 
 
 class SeedStream:
@@ -67,19 +64,14 @@ def keep_mask(shape, keep, stream, like):
     width = 8 if (keep * 256).is_integer() else 16 if .01 < keep < .99 else 32
     bits = torch.empty(-(-count * width // 64), dtype=torch.int64, device=like.device)
     bits.random_(-2 ** 63, None, generator=generator)
-    bits = bits.view(_INTEGERS[width])[:count].view(mask.shape)
+    bits = bits.view(getattr(torch, f'int{width}'))[:count].view(mask.shape)
     return torch.lt(bits, int(keep * 2 ** width) - 2 ** (width - 1), out=mask).mul_(1. / keep)
 
 
-def _shape_of(shape, *rest):
-    return as_ints(shape)
-
-
-def _dtype_of(shape, dtype, *rest):
-    return dtype
-
-
-_sampler = op(shape=_shape_of, dtype=_dtype_of)
+def _seeded(fn):
+    """The op of a function whose last arguments are `dtype` and `seed`; it gets the torch dtype and a `SeedStream`."""
+    recorded = op(fn, shape=lambda shape, *rest: as_ints(shape), dtype=lambda *arguments: arguments[-2])
+    return resolved(recorded, dtype=torch_dtype, seed=SeedStream)
 
 
 def _draw(shape, dtype, stream):
@@ -88,68 +80,48 @@ def _draw(shape, dtype, stream):
     return sample, stream.generator(sample.device)
 
 
-@_sampler
-def uniform_sample(shape, dtype, stream, low, high):
-    """Uniform numbers in [low, high); integers for an integer dtype."""
-    sample, generator = _draw(shape, dtype, stream)
+@_seeded
+def random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
+    """Numbers uniform in [minval, maxval); an integer `dtype` gives integers."""
+    sample, generator = _draw(shape, dtype, seed)
     if not dtype.is_floating_point:
-        return sample.random_(int(low), int(high), generator=generator)
-    return sample.uniform_(generator=generator).mul_(high - low).add_(low)
+        return sample.random_(int(minval), int(maxval), generator=generator)
+    return sample.uniform_(generator=generator).mul_(maxval - minval).add_(minval)
 
 
-@_sampler
-def normal_sample(shape, dtype, stream, mean, stddev):
-    """Normal numbers."""
-    sample, generator = _draw(shape, dtype, stream)
+@_seeded
+def random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Normally distributed numbers."""
+    sample, generator = _draw(shape, dtype, seed)
     return sample.normal_(generator=generator).mul_(stddev).add_(mean)
 
 
-@_sampler
-def truncated_sample(shape, dtype, stream, mean, stddev):
-    """Normal numbers within two standard deviations, by the inverse of the distribution function."""
-    sample, generator = _draw(shape, torch.promote_types(dtype, torch.float32), stream)
+@_seeded
+def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
+    """Normally distributed numbers, but none further than two standard deviations (of the parent) from the mean."""
+    sample, generator = _draw(shape, torch.promote_types(dtype, torch.float32), seed)
     within = math.erf(math.sqrt(2))  # probability of the central two standard deviations
     sample.uniform_(-within, within, generator=generator).erfinv_().mul_(math.sqrt(2)).clamp_(-2, 2)
     return sample.mul_(stddev).add_(mean).to(dtype)
 
 
-@_sampler
-def binomial_sample(shape, dtype, stream, p):
-    """Ones with probability `p`, else zeros."""
-    sample, generator = _draw(shape, torch.float32, stream)
+@_seeded
+def random_binomial(shape, p=0.0, dtype=None, seed=None):
+    """Ones with probability `p`, zeros otherwise."""
+    sample, generator = _draw(shape, torch.float32, seed)
     return (sample.uniform_(generator=generator) < p).to(dtype)
 
 
-def random_uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
-    """Numbers uniform in [minval, maxval); an integer `dtype` gives integers."""
-    return uniform_sample(shape, torch_dtype(dtype), SeedStream(seed), minval, maxval)
-
-
-def random_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    """Normally distributed numbers."""
-    return normal_sample(shape, torch_dtype(dtype), SeedStream(seed), mean, stddev)
-
-
-def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    """Normally distributed numbers, but none further than two standard deviations (of the parent) from the mean."""
-    return truncated_sample(shape, torch_dtype(dtype), SeedStream(seed), mean, stddev)
-
-
-def random_binomial(shape, p=0.0, dtype=None, seed=None):
-    """Ones with probability `p`, zeros otherwise."""
-    return binomial_sample(shape, torch_dtype(dtype), SeedStream(seed), p)
-
-
-def _random_variable(sample, shape, first, second, dtype, name, seed):
+def _random_variable(sampler, shape, first, second, dtype, name, seed):
     stream = SeedStream(np.random.randint(10 ** 9) if seed is None else seed)
-    return Variable(sample.body(shape, torch_dtype(dtype), stream, first, second), name=name)
+    return Variable(sampler.body(shape, first, second, torch_dtype(dtype), stream), name=name)
 
 
 def random_uniform_variable(shape, low, high, dtype=None, name=None, seed=None):
     """A Variable of numbers uniform in [low, high)."""
-    return _random_variable(uniform_sample, shape, low, high, dtype, name, seed)
+    return _random_variable(random_uniform, shape, low, high, dtype, name, seed)
 
 
 def random_normal_variable(shape, mean, scale, dtype=None, name=None, seed=None):
     """A Variable of normally distributed numbers; `scale` is their standard deviation."""
-    return _random_variable(normal_sample, shape, mean, scale, dtype, name, seed)
+    return _random_variable(random_normal, shape, mean, scale, dtype, name, seed)

@@ -6,13 +6,11 @@ in torch's. The backend functions below them take kernels in Keras' layout and r
 Channels-last data is permuted, never copied: as a permuted view it is torch's ``channels_last`` memory format. One
 spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
 """
-import functools
-import inspect
-
 import torch
 import torch.nn.functional as F
 
 from ..config import normalize_data_format
+from .math import as_ints, resolved
 from .symbolic import as_tensor, op
 
 __all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d_transpose', 'depthwise_conv2d',
@@ -59,15 +57,14 @@ def _paddings(padding, sizes, kernel, strides, dilation):
 
 
 def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
-    """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
+    """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor; asymmetric padding alone copies.
 
     Arguments:
-        x: data in the layout that `data_format` names, (batch, spatial..., channels) or (batch, channels, spatial...).
+        x: data in the layout that `data_format` names; so is what is returned.
         weight: (filters, channels / groups, spatial...), torch's layout; its rank decides on 1, 2 or 3 dimensions.
         bias: (filters,) or None.
         strides, dilation: int, or one int a dimension.
         padding: 'valid', 'same' or (one dimension) 'causal'.
-    Returns data in the layout of `x`. Nothing is copied, unless the padding is asymmetric.
     """
     kernel = weight.shape[2:]
     rank = len(kernel)
@@ -100,12 +97,12 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
     cropped, missing = [], []
     for size, k, stride, rate, wanted in zip(x.shape[2:], kernel, strides, dilation, output_size):
         extent = (k - 1) * rate + 1
-        full = (size - 1) * stride + extent
+        surplus = (size - 1) * stride + extent - wanted
         if size != (-(-wanted // stride) if padding == 'same' else (wanted - extent) // stride + 1):
             raise ValueError(f'A transposed convolution with padding {padding!r}, kernel size {k}, stride {stride} and '
                              f'dilation {rate} cannot turn size {size} into {wanted}.')
-        cropped.append(max(full - wanted, 0) // 2)
-        missing.append(max(wanted - full, 0))
+        cropped.append(max(surplus, 0) // 2)
+        missing.append(max(-surplus, 0))
     if rank == 1:
         y = F.conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, *strides), (0, *cropped), (0, *missing),
                                1, (1, *dilation)).squeeze(2)
@@ -118,16 +115,15 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
 
 
 def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_last', mode='max'):
-    """Max or average pooling of a live tensor of 3, 4 or 5 dimensions; averages leave out the padding.
+    """Pooling of a live tensor of 3, 4 or 5 dimensions by 'max' or 'avg'; averages leave out the padding.
 
-    Arguments:
-        pool_size, strides: int, or one int a spatial dimension (`strides` None: the pool size).
-        padding: 'valid' or 'same'.
-        mode: 'max' or 'avg'.
-    Nothing is copied before pooling: where TensorFlow pads one more at the end, either the last window hangs over
-    (`ceil_mode`), or at stride 1 the window before the first is computed and dropped.
+    `pool_size` and `strides` (None: the pool size) are ints, or one int a spatial dimension each; `padding` is 'valid'
+    or 'same'. Nothing is copied before pooling: where TensorFlow pads one more at the end, either the last window hangs
+    over (`ceil_mode`), or at stride 1 the window before the first is computed and dropped.
     """
     rank = x.dim() - 2
+    if mode not in ('max', 'avg'):
+        raise ValueError(f'Invalid pool_mode: {mode!r}. Expected "max" or "avg".')
     pool_size = as_tuple(pool_size, rank)
     strides = pool_size if strides is None else as_tuple(strides, rank)
     x = to_channels_first(x, data_format)
@@ -152,9 +148,8 @@ def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='va
                       data_format='channels_last'):
     """`conv_nd` of each channel by itself, then across channels at each position.
 
-    Arguments:
-        depthwise: (channels * multiplier, 1, spatial...): `multiplier` filters for each channel, channel by channel.
-        pointwise: (filters, channels * multiplier, 1...).
+    `depthwise` is (channels * multiplier, 1, spatial...), channel by channel; `pointwise` is (filters, channels *
+    multiplier, 1...).
     """
     groups = x.shape[1 if data_format == 'channels_first' else -1]
     x = conv_nd(x, depthwise, None, strides, padding, dilation, data_format, groups)
@@ -162,11 +157,9 @@ def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='va
 
 
 def local_conv_nd(x, kernel, kernel_size, strides, data_format='channels_last'):
-    """Convolution with another kernel at each output position.
+    """Convolution with another kernel at each output position; `kernel_size` and `strides` hold one int a dimension.
 
-    Arguments:
-        kernel: (output positions, window * channels, filters); a window's elements are in the order of the data.
-        kernel_size, strides: one int a spatial dimension.
+    `kernel` is (output positions, window * channels, filters), a window's elements in the order of the data.
     """
     rank = len(kernel_size)
     windows = to_channels_first(x, data_format)
@@ -208,18 +201,8 @@ def upsample_nd(x, factors, data_format='channels_last', interpolation='nearest'
 # ---------------------------------------------------------------- backend functions, with kernels in Keras' layout
 
 def _formatted(fn):
-    """The op of `fn`, with the data format that holds when it is made: ``None`` must not be looked up in later runs."""
-    recorded = op(fn)
-    position = list(inspect.signature(fn).parameters).index('data_format')
-
-    @functools.wraps(fn)
-    def call(*args, **kwargs):
-        if len(args) > position:
-            args = (*args[:position], normalize_data_format(args[position]), *args[position + 1:])
-        else:
-            kwargs['data_format'] = normalize_data_format(kwargs.get('data_format'))
-        return recorded(*args, **kwargs)
-    return call
+    """The op of `fn`, with the data format that holds when it is made."""
+    return resolved(op(fn), data_format=normalize_data_format)
 
 
 def _torch_kernel(kernel):
@@ -238,8 +221,7 @@ def _torch_depthwise(kernel):
 def conv1d(x, kernel, strides=1, padding='valid', data_format=None, dilation_rate=1):
     """Convolution over time with a kernel (time, channels, filters); `padding` may be 'causal' with channels last."""
     if padding == 'causal' and data_format != 'channels_last':
-        raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" '
-                         '(temporal data).')
+        raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" (temporal data).')
     return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
 
 
@@ -255,10 +237,11 @@ def conv3d(x, kernel, strides=(1, 1, 1), padding='valid', data_format=None, dila
     return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
 
 
-def _spatial_sizes(output_shape, data_format):
-    sizes = output_shape.tolist() if isinstance(output_shape, torch.Tensor) else list(output_shape)
+def _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate=1):
+    sizes = as_ints(output_shape)
     sizes = sizes[2:] if data_format == 'channels_first' else sizes[1:-1]
-    return [int(size) for size in sizes]
+    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), sizes, None, strides, padding, dilation_rate,
+                             data_format)
 
 
 @_formatted
@@ -268,23 +251,20 @@ def conv2d_transpose(x, kernel, output_shape, strides=(1, 1), padding='valid', d
     A `dilation_rate` other than 1 works at stride 1, whatever `strides` says, as in Keras.
     """
     strides = strides if tuple(dilation_rate) == (1, 1) else (1, 1)
-    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), _spatial_sizes(output_shape, data_format), None,
-                             strides, padding, dilation_rate, data_format)
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate)
 
 
 @_formatted
 def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding='valid', data_format=None):
     """Transposed convolution with a kernel (three spatial dimensions, filters, channels) to `output_shape`."""
-    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), _spatial_sizes(output_shape, data_format), None,
-                             strides, padding, 1, data_format)
+    return _conv_transpose(x, kernel, output_shape, strides, padding, data_format)
 
 
 @_formatted
 def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1)):
     """Convolution of each channel by itself, with a kernel (rows, columns, channels, multiplier)."""
-    kernel = as_tensor(depthwise_kernel)
-    return conv_nd(as_tensor(x), _torch_depthwise(kernel), None, strides, padding, dilation_rate, data_format,
-                   groups=kernel.shape[-2])
+    return conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), None, strides, padding, dilation_rate, data_format,
+                   groups=depthwise_kernel.shape[-2])
 
 
 @_formatted
@@ -325,22 +305,16 @@ def local_conv2d(inputs, kernel, kernel_size, strides, output_shape, data_format
     return local_conv_nd(as_tensor(inputs), kernel, kernel_size, strides, data_format)
 
 
-def _pool(x, pool_size, strides, padding, data_format, pool_mode):
-    if pool_mode not in ('max', 'avg'):
-        raise ValueError(f'Invalid pool_mode: {pool_mode!r}. Expected "max" or "avg".')
-    return pool_nd(as_tensor(x), pool_size, strides, padding, data_format, pool_mode)
-
-
 @_formatted
 def pool2d(x, pool_size, strides=(1, 1), padding='valid', data_format=None, pool_mode='max'):
     """Max or average pooling of images."""
-    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
+    return pool_nd(as_tensor(x), pool_size, strides, padding, data_format, pool_mode)
 
 
 @_formatted
 def pool3d(x, pool_size, strides=(1, 1, 1), padding='valid', data_format=None, pool_mode='max'):
     """Max or average pooling of volumes."""
-    return _pool(x, pool_size, strides, padding, data_format, pool_mode)
+    return pool_nd(as_tensor(x), pool_size, strides, padding, data_format, pool_mode)
 
 
 @op

@@ -9,7 +9,10 @@ from .dtypes import torch_dtype
 from .symbolic import Face, Shape, TensorFace, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
-Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor."""
+Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor.
+
+Matrices may come as views: what is copied from a transposed view needs no memory in between.
+"""
 
 
 class Holder(torch.nn.Module):
@@ -57,7 +60,9 @@ class Variable(_AbstractVariable):
             value = evaluate(value)
         tensor = as_tensor(value, dtype).detach().clone()
         self.owner, self.key, self.layout = owner or Holder(), key, layout
-        self.owner.store(key, layout.from_keras(tensor) if layout else tensor, trainable)
+        stored = layout.from_keras(tensor) if layout else tensor
+        # A matrix lies row by row; kernels of more dimensions lie as their layout says (channels last).
+        self.owner.store(key, stored.contiguous() if stored.dim() == 2 else stored, trainable)
         self.name = f'{state.unique_scope(name or "Variable")}:0'
         self.constraint = constraint
         self.debias_steps = 0
@@ -101,13 +106,13 @@ class Variable(_AbstractVariable):
             slot.assign(value)
         return slot
 
-    def move(self, owner, key):
-        """Makes another module the one that stores this variable."""
+    def move(self, owner, key, trainable):
+        """Makes another module the one that stores this variable, as a parameter where it can be trained."""
         param = self.param
-        if isinstance(param, torch.nn.Parameter):
+        if trainable and isinstance(param, torch.nn.Parameter):
             owner.register_parameter(key, param)
         else:
-            owner.register_buffer(key, param)
+            owner.register_buffer(key, param.detach())
         self.owner, self.key = owner, key
 
 

@@ -38,16 +38,11 @@ class TerminateOnNaN(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Saves the model, or its weights, at the end of epochs.
+    """Saves the model, or with `save_weights_only` its weights, every `period` epochs.
 
-    Arguments:
-        filepath: path, a format string in ``epoch`` (from 1) and the logs: ``'{epoch:02d}-{val_loss:.2f}.hdf5'``.
-        monitor: the log that says which model is best.
-        verbose: 1 tells of each saving.
-        save_best_only: save only when `monitor` improves.
-        save_weights_only: save the weights alone.
-        mode: 'min', 'max' or 'auto' ('max' for names with 'acc' and those that start with 'fmeasure').
-        period: epochs between two savings.
+    `filepath` is a format string in ``epoch`` (from 1) and the logs: ``'{epoch:02d}-{val_loss:.2f}.hdf5'``. With
+    `save_best_only` a model is saved only if the log `monitor` improved: `mode` is 'min', 'max' or 'auto' ('max' for
+    names with 'acc' and those that start with 'fmeasure'). `verbose`: 1 tells of each saving.
     """
 
     def __init__(self, filepath, monitor='val_loss', verbose=0, save_best_only=False, save_weights_only=False,
@@ -86,16 +81,11 @@ class ModelCheckpoint(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stops the training when a quantity no longer improves.
+    """Stops the training after `patience` epochs (at least 1) in which the log `monitor` did not improve.
 
-    Arguments:
-        monitor: the log to watch.
-        min_delta: smallest change that counts as an improvement.
-        patience: epochs without improvement until the training stops (0 and 1 are the same).
-        verbose: 1 tells of it.
-        mode: 'min', 'max' or 'auto' ('max' for names with 'acc').
-        baseline: value that the first improvement has to beat.
-        restore_best_weights: on stopping, go back to the weights of the best epoch.
+    `min_delta` is the smallest change that counts as an improvement, `baseline` the value that the first one has to
+    beat; `mode` is 'min', 'max' or 'auto' ('max' for names with 'acc'). With `restore_best_weights` the model goes back
+    to the weights of the best epoch. `verbose`: 1 tells of it.
     """
 
     def __init__(self, monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
@@ -140,11 +130,10 @@ class EarlyStopping(Callback):
 
 
 class LearningRateScheduler(Callback):
-    """Sets the learning rate at the start of each epoch.
+    """Sets the learning rate at the start of each epoch to the float that `schedule` gives.
 
-    Arguments:
-        schedule: function of the epoch (from 0) and, if it takes a second argument, the present rate; gives a float.
-        verbose: 1 tells of each setting.
+    It is a function of the epoch (from 0) and, if it takes a second argument, the present rate. `verbose`: 1 tells of
+    each setting.
     """
 
     def __init__(self, schedule, verbose=0):
@@ -171,14 +160,10 @@ class LearningRateScheduler(Callback):
 
 
 class ReduceLROnPlateau(Callback):
-    """Lowers the learning rate when a quantity no longer improves.
+    """Multiplies the learning rate by `factor`, below 1, after `patience` epochs without improvement.
 
-    Arguments, beside those of `EarlyStopping`:
-        factor: what the rate is multiplied by, below 1.
-        patience: epochs without improvement until the rate is lowered.
-        min_delta: smallest change that counts as an improvement (``epsilon`` is its old name).
-        cooldown: epochs after a lowering in which patience is not counted.
-        min_lr: lowest rate.
+    `monitor`, `verbose`, `mode` and `min_delta` (``epsilon`` is its old name) are as in `EarlyStopping`. The next
+    `cooldown` epochs are not counted, and the rate does not fall below `min_lr`.
     """
 
     def __init__(self, monitor='val_loss', factor=0.1, patience=10, verbose=0, mode='auto', min_delta=1e-4, cooldown=0,

@@ -9,7 +9,7 @@ import numpy as np
 from ..utils.progbar import Progbar
 from ..utils.scalars import accumulate, number
 from .core import Callback
-from .logs import Logs, raw_items
+from .logs import Logs
 
 
 class BaseLogger(Callback):
@@ -31,7 +31,7 @@ class BaseLogger(Callback):
         logs = logs or {}
         size = logs.get('size', 0)
         self.seen += size
-        for key, value in raw_items(logs):
+        for key, value in logs.raw_items() if isinstance(logs, Logs) else logs.items():
             if key in self.stateful_metrics:
                 self.totals[key] = value
             else:
@@ -49,9 +49,7 @@ class BaseLogger(Callback):
 class ProgbarLogger(Callback):
     """Shows the progress of each epoch, with the running means of loss and metrics.
 
-    Arguments:
-        count_mode: what the bar counts, 'samples' or 'steps'.
-        stateful_metrics: names whose values are shown as they are, not averaged.
+    `count_mode`: what the bar counts, 'samples' or 'steps'. The values named in `stateful_metrics` are not averaged.
     """
 
     def __init__(self, count_mode='samples', stateful_metrics=None):
@@ -109,10 +107,7 @@ class History(Callback):
 class CSVLogger(Callback):
     """Writes one row an epoch to a CSV file: the epoch, then the logs in alphabetical order of the first epoch's names.
 
-    Arguments:
-        filename: path of the file.
-        separator: character between the columns.
-        append: go on in an existing file (its header is not repeated) instead of starting it anew.
+    `separator` comes between the columns. `append`: go on in an existing file, without a second header.
     """
 
     def __init__(self, filename, separator=',', append=False):
@@ -149,13 +144,9 @@ class CSVLogger(Callback):
 
 
 class RemoteMonitor(Callback):
-    """Sends the logs of each epoch to a server by HTTP POST. Needs the `requests` package.
+    """Sends the logs of each epoch to the server at `root` + `path` by HTTP POST. Needs the `requests` package.
 
-    Arguments:
-        root, path: address, in two parts.
-        field: form field that gets the JSON text.
-        headers: dict of further HTTP headers.
-        send_as_json: send a JSON body instead of a form.
+    The form field `field` gets the JSON text, unless `send_as_json` makes it the body. `headers`: dict of HTTP headers.
     """
 
     def __init__(self, root='http://localhost:9000', path='/publish/epoch/end/', field='data', headers=None,

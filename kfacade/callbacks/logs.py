@@ -39,10 +39,6 @@ class Logs(dict):
     def get(self, key, default=None):
         return self[key] if key in self else default
 
-    def copy(self):
-        """A plain dict of numbers."""
-        return dict(self.items())
-
     def _read_all(self):
         for key in dict.__iter__(self):
             self[key]
@@ -57,11 +53,6 @@ def _reading(method):
 
 
 # `__iter__` is among them because ``dict(logs)`` and ``**logs`` take the stored values unless a subclass defines it.
-for _name in ('__iter__', 'items', 'values', 'pop', 'popitem', 'setdefault', '__eq__', '__ne__', '__or__', '__ror__',
-              '__repr__'):
+for _name in ('__iter__', 'items', 'values', 'copy', 'pop', 'popitem', 'setdefault', '__eq__', '__ne__', '__or__',
+              '__ror__', '__repr__'):
     setattr(Logs, _name, _reading(getattr(dict, _name)))
-
-
-def raw_items(logs):
-    """The (key, value) pairs of any logs, without waiting where that is possible."""
-    return logs.raw_items() if isinstance(logs, Logs) else logs.items()

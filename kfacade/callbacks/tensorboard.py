@@ -13,16 +13,13 @@ class TensorBoard(Callback):
 
     Arguments:
         log_dir: folder of the event files.
-        histogram_freq: epochs between two histograms of weights and of layer outputs on the validation data (arrays,
-            not a generator); 0 for none.
+        histogram_freq: epochs between two histograms of weights (with `write_grads` of gradients, with `write_images`
+            also as images) and of layer outputs on the validation data (arrays, not a generator); 0 for none.
         batch_size: batch size for layer outputs.
         write_graph: write the graph of the model's layers.
-        write_grads: write histograms of the gradients, too.
-        write_images: write the weights as images, too.
-        embeddings_freq: epochs between two embeddings; 0 for none.
+        embeddings_freq: epochs between two embeddings of `embeddings_data` (an array, or a list of them); 0 for none.
         embeddings_layer_names: layers whose outputs are embedded; by default all `Embedding` layers.
         embeddings_metadata: file (in `log_dir`) with a label for each sample, or dict of such by layer name.
-        embeddings_data: array, or list of arrays, that is embedded.
         update_freq: 'epoch', 'batch', or the number of samples between two records of the batch logs.
 
     Raises ImportError where the `tensorboard` package is missing.

@@ -306,9 +306,10 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def _adopt_weights(self):
         """Stores Variables that the layer lists as its weights, but which nobody stores yet, with the layer."""
-        for weight in [*self._trainable_weights, *self._non_trainable_weights]:
-            if isinstance(weight, Variable) and type(weight.owner) is Holder and weight.key == 'value':
-                weight.move(self._params, self._free_key(weight.name))
+        for weights in (self._trainable_weights, self._non_trainable_weights):
+            for weight in weights:
+                if isinstance(weight, Variable) and type(weight.owner) is Holder and weight.key == 'value':
+                    weight.move(self._params, self._free_key(weight.name), weights is self._trainable_weights)
 
     @property
     def trainable_weights(self):

@@ -14,6 +14,8 @@ class StepFunction(Function):
     `plain` is an equivalent set of outputs for batches whose sample weights are all one; it needs no weights fed.
     """
 
+    trains = False
+
     def __init__(self, inputs, outputs, updates, name, phase, weights=(), plain=None):
         super().__init__(inputs, outputs, updates, name=name)
         fixed = state.fixed_learning_phase()
@@ -29,7 +31,7 @@ class StepFunction(Function):
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self._plain
-            self._tensor_graphs[weighted] = compile_graph(symbols, outputs, self.updates, self.phase)
+            self._tensor_graphs[weighted] = compile_graph(symbols, outputs, self.updates, self.phase, self.trains)
         return self._tensor_graphs[weighted]
 
     @property
@@ -53,6 +55,8 @@ class TrainFunction(StepFunction):
 
     `optimizer_step` reads the gradients of `variables` and does what the optimizer's symbolic `get_updates` says.
     """
+
+    trains = True
 
     def __init__(self, inputs, outputs, updates, optimizer_step, variables, weights=(), plain=None):
         super().__init__(inputs, outputs, updates, 'train_function', True, weights, plain)

@@ -13,7 +13,7 @@ from ..engine.base_layer import Layer
 from ..utils.generic_utils import has_arg, to_list
 from . import _recurrent_kernels as kernels
 from ._base import BuiltinLayer, live_activation
-from .core import transposed, transposed_copy
+from .core import transposed
 
 
 class _Sequence(threading.local):
@@ -187,8 +187,8 @@ class SimpleRNNCell(Cell):
     settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'recurrent_initializer', 'bias_initializer',
                 'kernel_regularizer', 'recurrent_regularizer', 'bias_regularizer', 'kernel_constraint',
                 'recurrent_constraint', 'bias_constraint', 'dropout', 'recurrent_dropout')
-    weight_layouts = {'kernel': Layout(transposed, transposed_copy),
-                      'recurrent_kernel': Layout(transposed, transposed_copy), 'bias': None}
+    weight_layouts = {'kernel': Layout(transposed, transposed),
+                      'recurrent_kernel': Layout(transposed, transposed), 'bias': None}
 
     def __init__(self, units, activation='tanh', use_bias=True, kernel_initializer='glorot_uniform',
                  recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None,

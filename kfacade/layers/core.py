@@ -29,11 +29,6 @@ def transposed(kernel):
     return kernel.t()
 
 
-def transposed_copy(kernel):
-    """A matrix the other way round, stored row by row."""
-    return kernel.t().contiguous()
-
-
 class Dense(BuiltinLayer):
     """``activation(inputs · kernel + bias)`` over the last axis: shape (..., input_dim) to (..., `units`).
 
@@ -42,7 +37,7 @@ class Dense(BuiltinLayer):
 
     settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'bias_initializer', 'kernel_regularizer',
                 'bias_regularizer', 'activity_regularizer', 'kernel_constraint', 'bias_constraint')
-    weight_layouts = {'kernel': Layout(transposed, transposed_copy), 'bias': None}
+    weight_layouts = {'kernel': Layout(transposed, transposed), 'bias': None}
 
     @interfaces.legacy_dense_support
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer='glorot_uniform',

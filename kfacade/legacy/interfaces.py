@@ -1,8 +1,8 @@
 """Decorators that let Keras-2 constructors and methods take the arguments of Keras 1, with a warning.
 
 ``legacy_<name>_support`` exists for each row of `legacy.tables.INTERFACES`; one decorator does the work for them all.
-Preprocessors do what renaming cannot: they take and return ``(args, kwargs)``, the object itself being ``args[0]``, and
-tell which arguments they converted, as pairs of names.
+Preprocessors do what renaming cannot: they take ``(args, kwargs)``, the object itself being ``args[0]``, and return
+both and whether there was something to convert.
 """
 import functools
 import warnings
@@ -19,7 +19,7 @@ def generate_legacy_interface(allowed_positional_args=None, conversions=None, pr
     Arguments:
         allowed_positional_args: names of the arguments that may be given by position (None: any number).
         conversions: pairs of old and new keyword.
-        preprocessor: function of ``(args, kwargs)`` that is called first; gives both and the list of what it converted.
+        preprocessor: called first; see above.
         value_conversions: old keyword -> {old value: new value}.
         object_type: ``'class'`` to name the class of the object in messages, ``'method'`` for the method.
 
@@ -32,7 +32,7 @@ def generate_legacy_interface(allowed_positional_args=None, conversions=None, pr
         @functools.wraps(func)
         def wrapper(*args, **kwargs):
             name = type(args[0]).__name__ if object_type == 'class' else func.__name__
-            args, kwargs, converted = preprocessor(args, kwargs) if preprocessor else (args, kwargs, [])
+            args, kwargs, converted = preprocessor(args, kwargs) if preprocessor else (args, kwargs, False)
             if positional is not None and len(args) > len(positional) + 1:
                 raise TypeError(f'`{name}` can accept only {len(positional)} positional arguments {tuple(positional)}, '
                                 f'but you passed the following positional arguments: {list(args[1:])}')
@@ -40,11 +40,10 @@ def generate_legacy_interface(allowed_positional_args=None, conversions=None, pr
                 kwargs[old] = values[old].get(kwargs[old], kwargs[old])
             for old, new in conversions or ():
                 if old in kwargs:
-                    value = kwargs.pop(old)
                     if new in kwargs:
                         raise_duplicate_arg_error(old, new)
-                    kwargs[new] = value
-                    converted = [*converted, (new, old)]
+                    kwargs[new] = kwargs.pop(old)
+                    converted = True
             if converted:
                 shown = [_shown(value) for value in args[1:]] + [f'{k}={_shown(v)}' for k, v in kwargs.items()]
                 warnings.warn(f'Update your `{name}` call to the Keras 2 API: `{name}({", ".join(shown)})`',
@@ -79,7 +78,7 @@ def _warn(message, stacklevel=4):
 
 def _kernel_size_preprocessor(*sizes):
     """A preprocessor that gathers Keras-1 kernel sizes: integers by position after `filters`, or keywords `sizes`."""
-    def args_preprocessor(args, kwargs, converted=()):
+    def args_preprocessor(args, kwargs, converted=False):
         given = args[2:]
         if len(given) > len(sizes):
             raise TypeError(f'Layer can receive at most {len(sizes) + 1} positional arguments.')
@@ -97,7 +96,7 @@ def _kernel_size_preprocessor(*sizes):
             args = (*args[:2], kernel_size)
         else:
             kwargs['kernel_size'] = kernel_size
-        return args, kwargs, [*converted, ('kernel_size', '/'.join(sizes))]
+        return args, kwargs, True
     return args_preprocessor
 
 
@@ -107,32 +106,30 @@ conv3d_args_preprocessor = _kernel_size_preprocessor('kernel_dim1', 'kernel_dim2
 
 def separable_conv2d_args_preprocessor(args, kwargs):
     """`init` becomes the initializer of both kernels; then as for a convolution."""
-    converted = []
-    if 'init' in kwargs:
+    converted = 'init' in kwargs
+    if converted:
         kwargs['depthwise_initializer'] = kwargs['pointwise_initializer'] = kwargs.pop('init')
-        converted = [('init', 'depthwise_initializer/pointwise_initializer')]
     return conv2d_args_preprocessor(args, kwargs, converted)
 
 
 def deconv2d_args_preprocessor(args, kwargs):
     """`output_shape`, by keyword or in fourth place, is dropped, as it is computed now; then as for a convolution."""
-    by_position = len(args) == 5 and isinstance(args[4], tuple)
-    if by_position:
-        args = args[:4]
-    dropped = by_position or 'output_shape' in kwargs
+    converted = 'output_shape' in kwargs
     kwargs.pop('output_shape', None)
-    return conv2d_args_preprocessor(args, kwargs, [('output_shape', None)] if dropped else ())
+    if len(args) == 5 and isinstance(args[4], tuple):
+        args, converted = args[:4], True
+    return conv2d_args_preprocessor(args, kwargs, converted)
 
 
 def _convert_forget_bias(kwargs):
-    if 'forget_bias_init' not in kwargs:
-        return []
-    if kwargs.pop('forget_bias_init') == 'one':
+    converted = kwargs.get('forget_bias_init') == 'one'
+    if converted:
         kwargs['unit_forget_bias'] = True
-        return [('forget_bias_init', 'unit_forget_bias')]
-    _warn('The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize with '
-          'ones.', 5)
-    return []
+    elif 'forget_bias_init' in kwargs:
+        _warn('The `forget_bias_init` argument has been ignored. Use `unit_forget_bias=True` instead to initialize '
+              'with ones.', 5)
+    kwargs.pop('forget_bias_init', None)
+    return converted
 
 
 def convlstm2d_args_preprocessor(args, kwargs):
@@ -140,22 +137,21 @@ def convlstm2d_args_preprocessor(args, kwargs):
     return conv2d_args_preprocessor(args, kwargs, _convert_forget_bias(kwargs))
 
 
-def conv1d_args_preprocessor(args, kwargs):
+def conv1d_args_preprocessor(args, kwargs, converted=False):
     """`input_dim` (and `input_length`) become `input_shape`."""
-    if 'input_dim' not in kwargs:
-        return args, kwargs, []
-    kwargs['input_shape'] = kwargs.pop('input_length', None), kwargs.pop('input_dim')
-    return args, kwargs, [('input_shape', 'input_dim')]
+    if 'input_dim' in kwargs:
+        kwargs['input_shape'] = kwargs.pop('input_length', None), kwargs.pop('input_dim')
+        converted = True
+    return args, kwargs, converted
 
 
 def recurrent_args_preprocessor(args, kwargs):
     """``forget_bias_init='one'`` becomes ``unit_forget_bias=True``; `input_dim` (and `input_length`) `input_shape`."""
     converted = _convert_forget_bias(kwargs)
-    args, kwargs, more = conv1d_args_preprocessor(args, kwargs)
-    if more:
+    if 'input_dim' in kwargs:
         _warn('The `input_dim` and `input_length` arguments in recurrent layers are deprecated. '
               'Use `input_shape` instead.')
-    return args, kwargs, [*converted, *more]
+    return conv1d_args_preprocessor(args, kwargs, converted)
 
 
 def embedding_kwargs_preprocessor(args, kwargs):
@@ -164,7 +160,7 @@ def embedding_kwargs_preprocessor(args, kwargs):
         del kwargs['dropout']
         _warn('The `dropout` argument is no longer support in `Embedding`. You can apply a '
               '`keras.layers.SpatialDropout1D` layer right after the `Embedding` layer to get the same behavior.')
-    return args, kwargs, []
+    return args, kwargs, False
 
 
 def batchnorm_args_preprocessor(args, kwargs):
@@ -172,12 +168,11 @@ def batchnorm_args_preprocessor(args, kwargs):
     if len(args) > 1:
         raise TypeError('The `BatchNormalization` layer does not accept positional arguments. '
                         'Use keyword arguments instead.')
-    if 'mode' not in kwargs:
-        return args, kwargs, []
-    if kwargs.pop('mode') != 0:
+    converted = 'mode' in kwargs
+    if kwargs.pop('mode', 0) != 0:
         raise TypeError('The `mode` argument of `BatchNormalization` no longer exists. '
                         '`mode=1` and `mode=2` are no longer supported.')
-    return args, kwargs, [('mode', None)]
+    return args, kwargs, converted
 
 
 _PAD_SIDES = ('top_pad', 'bottom_pad', 'left_pad', 'right_pad')
@@ -187,26 +182,25 @@ def zeropadding2d_args_preprocessor(args, kwargs):
     """A dict of the padding of each side becomes ``((top, bottom), (left, right))``."""
     padding = args[1] if len(args) > 1 else kwargs.get('padding')
     if len(args) > 2 or not isinstance(padding, dict) or not padding.keys() <= set(_PAD_SIDES):
-        return args, kwargs, []
+        return args, kwargs, False
     top, bottom, left, right = (padding.get(side, 0) for side in _PAD_SIDES)
     padding = (top, bottom), (left, right)
     _warn('The `padding` argument in the Keras 2 API no longer accepts dict types. You can now input argument as: '
           '`padding=((top_pad, bottom_pad), (left_pad, right_pad))`.')
     if len(args) > 1:
-        return (args[0], padding), kwargs, []
-    return args, {**kwargs, 'padding': padding}, []
+        return (args[0], padding), kwargs, False
+    return args, {**kwargs, 'padding': padding}, False
 
 
 # ---------------------------------------------------------------- preprocessors of methods
 
 def generator_methods_args_preprocessor(args, kwargs):
     """`samples_per_epoch` becomes `steps_per_epoch`: divided by the batch size where the generator tells it."""
-    converted = []
-    if len(args) < 3 and 'samples_per_epoch' in kwargs:
+    converted = len(args) < 3 and 'samples_per_epoch' in kwargs
+    if converted:
         samples = kwargs.pop('samples_per_epoch')
         generator = args[1] if len(args) > 1 else kwargs['generator']
         kwargs['steps_per_epoch'] = samples // generator.batch_size if hasattr(generator, 'batch_size') else samples
-        converted = [('samples_per_epoch', 'steps_per_epoch')]
     if not kwargs.keys().isdisjoint(SAMPLE_COUNTS):
         _warn('The semantics of the Keras 2 argument `steps_per_epoch` is not the same as the Keras 1 argument '
               '`samples_per_epoch`. `steps_per_epoch` is the number of batches to draw from the generator at each '
@@ -223,7 +217,7 @@ def add_weight_args_preprocessing(args, kwargs):
         kwargs['shape'] = given.pop(0)
         if given and isinstance(given[0], str):
             kwargs['name'] = given.pop(0)
-    return (layer, *given), kwargs, []
+    return (layer, *given), kwargs, False
 
 
 def get_updates_arg_preprocessing(args, kwargs):
@@ -237,7 +231,7 @@ def get_updates_arg_preprocessing(args, kwargs):
     elif len(given) == 2 and isinstance(given[0], (list, tuple)):
         kwargs['params'] = given[0]
         args = args[:1]
-    return args, kwargs, []
+    return args, kwargs, False
 
 
 # ---------------------------------------------------------------- one decorator for each row of the table

@@ -132,7 +132,7 @@ class Recurrent(BuiltinLayer):
         return [output, *((batch, self.units) for _ in self.states)]
 
     compute_output_shape, compute_mask = RNN.compute_output_shape, RNN.compute_mask
-    get_initial_state = RNN.get_initial_state
+    get_initial_state, _keep_states = RNN.get_initial_state, RNN._keep_states
 
     def step(self, inputs, states):
         raise NotImplementedError(f'{type(self).__name__} has to define `step(self, inputs, states)`.')
@@ -167,8 +167,6 @@ class Recurrent(BuiltinLayer):
         output = outputs if self.return_sequences else last_output
         return [output, *states] if self.return_state else output
 
-    _keep_states = RNN._keep_states
-
     def reset_states(self, states=None):
         """Sets the kept states to zero, or to an array or list of arrays, each (batch, units).
 
@@ -177,12 +175,12 @@ class Recurrent(BuiltinLayer):
         """
         if not self.stateful:
             raise AttributeError('Layer must be stateful.')
-        batch = self.input_spec[0].shape[0]
+        batch, *rest = self.input_spec[0].shape
         if not batch:
             raise ValueError('If a RNN is stateful, it needs to know its batch size. Specify that of the input of '
                              f'{self.name}: by `batch_input_shape` of the first layer of a Sequential model, or by '
                              '`batch_shape` of the Input.')
-        shapes = self._all_shapes((batch, *self.input_spec[0].shape[1:]))[1:]
+        shapes = self._all_shapes((batch, *rest))[1:]
         if self.states[0] is None:
             self.states = [K.zeros(shape) for shape in shapes]
         values = [torch.zeros(shape) for shape in shapes] if states is None else to_list(states, allow_tuple=True)

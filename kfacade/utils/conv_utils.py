@@ -9,10 +9,7 @@ def normalize_tuple(value, n, name):
     if isinstance(value, numbers.Integral):
         return (int(value),) * n
     problem = f'The `{name}` argument must be a tuple of {n} integers. Received: {value}'
-    try:
-        values = tuple(value)
-    except TypeError:
-        raise ValueError(problem) from None
+    values = tuple(value) if np.iterable(value) else ()
     if len(values) != n:
         raise ValueError(problem)
     for single in values:
@@ -50,10 +47,7 @@ def _chosen(padding, lengths):
 
 
 def conv_output_length(input_length, filter_size, padding, stride, dilation=1):
-    """Length of what a convolution gives, None for an unknown `input_length`.
-
-    `padding` is one of ``'same'``, ``'valid'``, ``'full'``, ``'causal'``.
-    """
+    """Length of what a convolution gives (None for None); `padding` is 'same', 'valid', 'full' or 'causal'."""
     if input_length is None:
         return None
     reach = (filter_size - 1) * dilation
@@ -61,27 +55,24 @@ def conv_output_length(input_length, filter_size, padding, stride, dilation=1):
     return (input_length + added + stride - 1) // stride
 
 
-def _cut(padding, filter_size):
-    return _chosen(padding, {'same': filter_size // 2, 'valid': 0, 'full': filter_size - 1})
-
-
 def conv_input_length(output_length, filter_size, padding, stride):
     """Length that a convolution needs to give `output_length` (None for None)."""
     if output_length is None:
         return None
-    return (output_length - 1) * stride - 2 * _cut(padding, filter_size) + filter_size
+    cut = _chosen(padding, {'same': filter_size // 2, 'valid': 0, 'full': filter_size - 1})
+    return (output_length - 1) * stride - 2 * cut + filter_size
 
 
 def deconv_length(dim_size, stride_size, kernel_size, padding, output_padding, dilation=1):
     """Length of what a transposed convolution gives for an input of length `dim_size` (None for None).
 
-    With `output_padding` None the length is TensorFlow's; otherwise it is that of the shortest input from which a
-    convolution makes `dim_size`, and `output_padding` more.
+    With `output_padding` None it is TensorFlow's; otherwise that of the shortest input from which a convolution makes
+    `dim_size`, and `output_padding` more.
     """
     if dim_size is None:
         return None
     kernel_size = (kernel_size - 1) * dilation + 1
     if output_padding is not None:
-        return (dim_size - 1) * stride_size + kernel_size - 2 * _cut(padding, kernel_size) + output_padding
-    return dim_size * stride_size + _chosen(padding, {
-        'valid': max(kernel_size - stride_size, 0), 'full': 2 - stride_size - kernel_size, 'same': 0})
+        return conv_input_length(dim_size, kernel_size, padding, stride_size) + output_padding
+    added = {'same': 0, 'valid': max(kernel_size - stride_size, 0), 'full': 2 - stride_size - kernel_size}
+    return dim_size * stride_size + _chosen(padding, added)

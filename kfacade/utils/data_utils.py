@@ -32,13 +32,10 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
         fname: name of the file, or an absolute path.
         origin: address to download it from.
         untar: the file is ``<fname>.tar.gz``, holding `fname`, which is unpacked and returned.
-        md5_hash: old form of `file_hash`.
-        file_hash: md5 or sha256 hash that the file should have.
-        cache_subdir: folder below `cache_dir`, or an absolute path.
-        hash_algorithm: 'md5', 'sha256' or 'auto' (by the length of `file_hash`).
+        file_hash: md5 or sha256 hash (`hash_algorithm`; 'auto': its length tells); `md5_hash` is its old form.
+        cache_subdir: folder below `cache_dir` (``~/.keras``, or ``/tmp/.keras`` where that cannot be written to).
         extract: unpack the file next to itself.
         archive_format: 'tar', 'zip', a list of them to try, 'auto' for both, or None for none.
-        cache_dir: default ``~/.keras``, or ``/tmp/.keras`` where that cannot be written to.
 
     Raises an Exception that names the address when the download fails, ValueError for an archive with paths that
     lead out of the folder. Neither leaves a partial file behind.
@@ -53,14 +50,17 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
     path = os.path.join(folder, fname)
     archive = path + '.tar.gz' if untar else path
 
-    outdated = os.path.exists(archive) and file_hash is not None and not validate_file(
-        archive, file_hash, hash_algorithm)
+    def is_valid():
+        return file_hash is None or validate_file(archive, file_hash, hash_algorithm)
+
+    found = os.path.exists(archive)
+    outdated = found and not is_valid()
     if outdated:
         print(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
               f'hash does not match the original value of {file_hash} so we will re-download the data.')
-    if outdated or not os.path.exists(archive):
+    if outdated or not found:
         _download(origin, archive)
-        if file_hash is not None and not validate_file(archive, file_hash, hash_algorithm):
+        if not is_valid():
             warnings.warn(f'The file downloaded from {origin} does not have the expected hash {file_hash}.',
                           stacklevel=2)
     if untar and not os.path.exists(path):
@@ -81,9 +81,8 @@ def _download(origin, path):
 
     def show(count, block_size, total):
         nonlocal bar
-        if bar is None:
-            bar = Progbar(total if total > 0 else None)
-        else:
+        bar = bar or Progbar(total if total > 0 else None)
+        if count:
             bar.update(count * block_size)
     try:
         urlretrieve(origin, partial, show)
@@ -193,21 +192,14 @@ def next_sample(uid):
 
 
 class SequenceEnqueuer:
-    """Base of what makes batches ahead in threads or processes: `start()`, iterate over `get()`, `stop()`.
-
-    Arguments:
-        sequence: where the batches come from.
-        use_multiprocessing: processes instead of threads.
-    """
+    """Base of what makes batches ahead in threads, or processes: `start()`, iterate over `get()`, `stop()`."""
 
     def __init__(self, sequence, use_multiprocessing=False):
         self.sequence = sequence
         self.use_multiprocessing = use_multiprocessing
         self.uid = next(_uids)
         self.workers = 0
-        self.queue = None
-        self.run_thread = None
-        self.stop_signal = None
+        self.queue = self.run_thread = self.stop_signal = None
 
     def is_running(self):
         """Whether it was started and not stopped."""

@@ -1,5 +1,6 @@
 """Names to objects and back (custom objects, configs, stored functions), and small helpers for lists and shapes."""
 import codecs
+import contextlib
 import difflib
 import inspect
 import marshal
@@ -28,7 +29,6 @@ class CustomObjectScope:
 
     def __init__(self, *args):
         self.custom_objects = args
-        self.backup = None
 
     def __enter__(self):
         self.backup = _GLOBAL_CUSTOM_OBJECTS.copy()
@@ -41,9 +41,7 @@ class CustomObjectScope:
         _GLOBAL_CUSTOM_OBJECTS.update(self.backup)
 
 
-def custom_object_scope(*args):
-    """A `CustomObjectScope` over dicts of name to class or function."""
-    return CustomObjectScope(*args)
+custom_object_scope = CustomObjectScope
 
 
 def get_custom_objects():
@@ -69,9 +67,9 @@ def interpret(identifier, deserialize, kind, instantiate=False):
     A name stands for a function, or with `instantiate` for a class to be called without arguments. Raises ValueError
     for anything else.
     """
-    if isinstance(identifier, str):
-        return deserialize({'class_name': str(identifier), 'config': {}} if instantiate else str(identifier))
-    if isinstance(identifier, dict):
+    if isinstance(identifier, str) and instantiate:
+        identifier = {'class_name': identifier, 'config': {}}
+    if isinstance(identifier, (str, dict)):
         return deserialize(identifier)
     if callable(identifier):
         return identifier
@@ -80,10 +78,7 @@ def interpret(identifier, deserialize, kind, instantiate=False):
 
 
 def serialize_keras_object(instance):
-    """``{'class_name', 'config'}`` of an object with ``get_config``, the name of a function, None for None.
-
-    Raises ValueError for what has neither.
-    """
+    """The ``{'class_name', 'config'}`` of an object with ``get_config``, a function's name, None for None."""
     if instance is None:
         return None
     if hasattr(instance, 'get_config'):
@@ -96,12 +91,12 @@ def serialize_keras_object(instance):
 def deserialize_keras_object(identifier, module_objects=None, custom_objects=None, printable_module_name='object'):
     """The object of a config, or the function of a name; the inverse of `serialize_keras_object`.
 
-    Names are looked up in `custom_objects`, then in the global custom objects, then in `module_objects`, and nowhere
-    else. A class is made with its ``from_config`` (which gets `custom_objects`, or runs in their scope); a class or
-    function without one is called with the config as keywords. Raises ValueError for an unknown name or an improper
-    config; `printable_module_name` says in the message what was looked for.
+    Names are looked up in `custom_objects`, the global custom objects and `module_objects`, in this order. A class is
+    made with its ``from_config`` (which gets `custom_objects`, or runs in their scope); what has none is called with
+    the config as keywords. Raises ValueError for an unknown name (the message calls it a `printable_module_name`) or an
+    improper config.
     """
-    custom_objects = custom_objects or {}
+    custom_objects, module_objects = custom_objects or {}, module_objects or {}
     if isinstance(identifier, str):
         return _look_up(identifier, custom_objects, module_objects, f'{printable_module_name}:')
     if not isinstance(identifier, dict):
@@ -110,20 +105,18 @@ def deserialize_keras_object(identifier, module_objects=None, custom_objects=Non
         raise ValueError(f'Improper config format: {identifier}')
     config = identifier['config']
     cls = _look_up(identifier['class_name'], custom_objects, module_objects, f'{printable_module_name}: ')
-    if not hasattr(cls, 'from_config'):
-        with CustomObjectScope(custom_objects):
-            return cls(**config)
-    if has_arg(cls.from_config, 'custom_objects'):
-        return cls.from_config(config, custom_objects={**_GLOBAL_CUSTOM_OBJECTS, **custom_objects})
+    from_config = getattr(cls, 'from_config', None)
+    if from_config and has_arg(from_config, 'custom_objects'):
+        return from_config(config, custom_objects={**_GLOBAL_CUSTOM_OBJECTS, **custom_objects})
     with CustomObjectScope(custom_objects):
-        return cls.from_config(config)
+        return from_config(config) if from_config else cls(**config)
 
 
 def _look_up(name, custom_objects, module_objects, kind):
-    for objects in (custom_objects, _GLOBAL_CUSTOM_OBJECTS, module_objects or {}):
+    for objects in (custom_objects, _GLOBAL_CUSTOM_OBJECTS, module_objects):
         if objects.get(name) is not None:
             return objects[name]
-    close = difflib.get_close_matches(name, {**_GLOBAL_CUSTOM_OBJECTS, **(module_objects or {})}, n=1)
+    close = difflib.get_close_matches(name, {**_GLOBAL_CUSTOM_OBJECTS, **module_objects}, n=1)
     hint = f'Did you mean {close[0]!r}?' if close else 'If it is your own, pass it in `custom_objects`.'
     raise ValueError(f'Unknown {kind}{name}. {hint}')
 
@@ -140,13 +133,9 @@ def func_dump(func):
 def func_load(code, defaults=None, closure=None, globs=None):
     """The function that `func_dump` stored. **It is code, and will do whatever its author wanted**: trust it first.
 
-    Arguments:
-        code: the marshalled bytecode, or all that `func_dump` gave.
-        defaults: values of the last arguments.
-        closure: values (or cells) of the variables that it closes over.
-        globs: the globals it will see (default: those of this module).
-
-    Raises ValueError for bytecode that this version of Python cannot read.
+    `code` is the marshalled bytecode, or all that `func_dump` gave; `closure` holds values or cells; `globs` are the
+    globals that it will see (default: those of this module). Raises ValueError for bytecode that this version of Python
+    cannot read.
     """
     if isinstance(code, (tuple, list)):
         code, defaults, closure = code
@@ -161,12 +150,10 @@ def _unmarshal(text):
     # Keras before 2.1.2 wrote raw bytes as text; what is not base64 of bytecode is tried as that.
     for to_bytes in (lambda: codecs.decode(text.encode('ascii'), 'base64'),
                      lambda: text.encode('raw_unicode_escape')):
-        try:
+        with contextlib.suppress(ValueError, EOFError, TypeError):
             code = marshal.loads(to_bytes())
-        except (ValueError, EOFError, TypeError):
-            continue
-        if isinstance(code, types.CodeType):
-            return code
+            if isinstance(code, types.CodeType):
+                return code
     raise ValueError('The stored function cannot be read: its bytecode was written by another version of Python. '
                      'Define the function again, and pass it in `custom_objects`.')
 
@@ -210,10 +197,9 @@ def slice_arrays(arrays, start=None, stop=None):
     """``x[start:stop]``, or ``x[start]`` if `start` lists indices, of an array or of each in a list (None is kept)."""
     if arrays is None:
         return [None]
-    if hasattr(start, '__len__'):
-        index = start.tolist() if isinstance(start, np.ndarray) else start  # HDF5 data sets take lists only
-    else:
-        index = slice(start, stop)
+    index = start if hasattr(start, '__len__') else slice(start, stop)
+    if isinstance(index, np.ndarray):
+        index = index.tolist()  # HDF5 data sets take lists only
     if isinstance(arrays, list):
         return [None if x is None else x[index] for x in arrays]
     return arrays[index]
@@ -222,9 +208,8 @@ def slice_arrays(arrays, start=None, stop=None):
 def transpose_shape(shape, target_format, spatial_axes):
     """A channels-last shape (tuple or list) in the layout `target_format`.
 
-    `spatial_axes` are the positions of the spatial dimensions; for ``'channels_first'`` the last dimension moves in
-    front of them: ``transpose_shape((16, 8, 8, 3), 'channels_first', (1, 2))`` is ``(16, 3, 8, 8)``. Raises ValueError
-    for another `target_format`.
+    For 'channels_first' the last dimension moves in front of those at the positions `spatial_axes`: (16, 8, 8, 3) with
+    axes (1, 2) becomes (16, 3, 8, 8). Raises ValueError for another `target_format`.
     """
     if target_format == 'channels_last':
         return shape

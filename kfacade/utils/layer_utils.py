@@ -21,7 +21,7 @@ def print_summary(model, line_length=None, positions=None, print_fn=None):
         print_fn: called with each line; default `print`.
     """
     print_fn = print_fn or print
-    nodes = _own_nodes(model)
+    nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes] if model._is_graph_network else []
     chain = _is_chain(model, nodes)
     columns = ['Layer (type)', 'Output Shape', 'Param #'] + ['Connected to'] * (not chain)
     line_length = line_length or (65 if chain else 98)
@@ -42,29 +42,19 @@ def print_summary(model, line_length=None, positions=None, print_fn=None):
     row(*columns)
     rule('=')
     for layer in model.layers:
-        fields = [f'{layer.name} ({type(layer).__name__})', _shown_shape(layer), layer.count_params()]
-        if chain:
-            row(*fields)
-        else:
-            first, *others = _connections(layer, nodes) or ['']
-            row(*fields, first)
-            for other in others:
-                row('', '', '', other)
+        shape = getattr(layer, 'output_shape', 'multiple')  # or called on several, or never
+        connections = [] if chain else _connections(layer, nodes) or ['']
+        row(f'{layer.name} ({type(layer).__name__})', shape, layer.count_params(), *connections[:1])
+        for connection in connections[1:]:
+            row('', '', '', connection)
         rule('=' if layer is model.layers[-1] else '_')
 
     model._check_trainable_weights_consistency()
     trainable = count_params(getattr(model, '_collected_trainable_weights', model.trainable_weights))
     frozen = count_params(model.non_trainable_weights)
-    print_fn(f'Total params: {trainable + frozen:,}')
-    print_fn(f'Trainable params: {trainable:,}')
-    print_fn(f'Non-trainable params: {frozen:,}')
+    for kind, count in (('Total', trainable + frozen), ('Trainable', trainable), ('Non-trainable', frozen)):
+        print_fn(f'{kind} params: {count:,}')
     rule('_')
-
-
-def _own_nodes(model):
-    if not model._is_graph_network:
-        return []
-    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
 
 
 def _is_chain(model, nodes):
@@ -76,13 +66,6 @@ def _is_chain(model, nodes):
             and len({id(node.outbound_layer) for node in nodes}) == len(nodes))
 
 
-def _shown_shape(layer):
-    try:
-        return layer.output_shape
-    except AttributeError:  # called on several shapes, or never
-        return 'multiple'
-
-
 def _connections(layer, nodes):
     own = {id(node) for node in nodes}
     return [f'{source.name}[{node_index}][{tensor_index}]'
@@ -91,10 +74,9 @@ def _connections(layer, nodes):
 
 
 def get_source_inputs(tensor, layer=None, node_index=None):
-    """The list of input symbols that a symbol is computed from.
+    """The list of input symbols that a symbol is computed from; a tensor that is no Keras tensor comes back as it is.
 
-    `layer` and `node_index` say which call gave it, where this is known. A tensor that is no Keras tensor comes back
-    as it is.
+    `layer` and `node_index` say which call gave it, where this is known.
     """
     if not hasattr(tensor, '_keras_history'):
         return tensor
@@ -102,18 +84,15 @@ def get_source_inputs(tensor, layer=None, node_index=None):
         layer, node_index, _ = tensor._keras_history
     if not layer._inbound_nodes:
         return [tensor]
-    sources, seen = {}, set()
-    todo = [layer._inbound_nodes[node_index or 0]]
+    sources, seen, todo = {}, set(), [layer._inbound_nodes[node_index or 0]]
     while todo:
         node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.inbound_layers:
+        if not node.inbound_layers:
+            sources.update((id(x), x) for x in node.input_tensors)
+        elif id(node) not in seen:
+            seen.add(id(node))
             calls = zip(node.inbound_layers, node.node_indices)
             todo += reversed([source._inbound_nodes[index] for source, index in calls])
-        else:
-            sources.update((id(x), x) for x in node.input_tensors)
     return list(sources.values())
 
 
@@ -126,10 +105,8 @@ def convert_all_kernels_in_model(model):
 def convert_dense_weights_data_format(dense, previous_feature_map_shape, target_data_format='channels_first'):
     """Reorders the rows of a `Dense` kernel that follows a `Flatten` of images whose layout changes.
 
-    Arguments:
-        previous_feature_map_shape: what `Flatten` is to get in the new layout: (channels, rows, columns) for
-            'channels_first', (rows, columns, channels) for 'channels_last'.
-        target_data_format: the new layout.
+    `previous_feature_map_shape` is what `Flatten` is to get in the new layout, `target_data_format`: (channels, rows,
+    columns) for 'channels_first', (rows, columns, channels) for 'channels_last'.
     """
     if target_data_format not in ('channels_first', 'channels_last'):
         raise ValueError(f'Unknown target_data_format: {target_data_format!r}. Expected "channels_first" or '

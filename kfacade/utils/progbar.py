@@ -28,11 +28,9 @@ class Progbar:
         self.stateful_metrics = set(stateful_metrics or ())
         # A terminal draws over the old bar; a file or a pipe gets each state on a line of its own.
         self._dynamic_display = getattr(sys.stdout, 'isatty', bool)() or 'ipykernel' in sys.modules
-        self._total_width = 0
-        self._seen_so_far = 0
         self._values = {}
         self._start = time.time()
-        self._last_update = 0
+        self._total_width = self._seen_so_far = self._last_update = 0
 
     def add(self, n, values=None):
         """Goes on by `n` units. `values`: (name, value) pairs, means over these units."""
@@ -70,7 +68,9 @@ class Progbar:
             size = abs(mean) if self.verbose == 1 else mean  # so one-line output has all negative values in e-notation
             text += f' - {name}: {mean:.4f}' if size > 1e-3 else f' - {name}: {mean:.4e}'
         if self.verbose == 1:
-            text = self._redraw(self._bar(current) + text)
+            text = self._bar(current) + text
+            last, self._total_width = self._total_width, len(text)
+            text = ('\b' * last + '\r' if self._dynamic_display else '\n') + text.ljust(last)  # over the last one
         if self.verbose == 2 or self.target is not None and done:
             text += '\n'
         sys.stdout.write(text)
@@ -85,11 +85,6 @@ class Progbar:
         arrow = '=' * (filled - 1) + ('>' if current < self.target else '=') if filled > 0 else ''
         return f'{int(current):{len(target)}d}/{target} [{arrow}{"." * (self.width - filled)}]'
 
-    def _redraw(self, text):
-        """`text` after what moves back over the last one, and before spaces over what that one had more."""
-        last, self._total_width = self._total_width, len(text)
-        return ('\b' * last + '\r' if self._dynamic_display else '\n') + text.ljust(last)
-
 
 def _eta(seconds):
     whole = int(seconds)
@@ -99,7 +94,5 @@ def _eta(seconds):
 
 
 def _per_step(seconds):
-    for unit, size in (('s', 1), ('ms', 1e-3)):
-        if seconds >= size:
-            return f' {seconds / size:.0f}{unit}/step'
-    return f' {seconds * 1e6:.0f}us/step'
+    unit, size = ('s', 1) if seconds >= 1 else ('ms', 1e-3) if seconds >= 1e-3 else ('us', 1e-6)
+    return f' {seconds / size:.0f}{unit}/step'
