@@ -47,6 +47,9 @@ def install_keras_alias():
 
 
 def main(arguments):
+    if arguments[:1] in (['inspect'], ['convert']):
+        from kfacade.saving import commands
+        return commands.main(*arguments[:1], arguments[1:])
     parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
     parser.add_argument('--backend-name', default='torch', help='what K.backend() answers (default: torch)')
     parser.add_argument('-m', dest='module', nargs=argparse.REMAINDER, help='run a module, as python -m does')

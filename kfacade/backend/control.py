@@ -1,4 +1,6 @@
 """Choices and loops: their functions run on live tensors, also those that close over symbols."""
+import functools
+
 import torch
 
 from .dtypes import torch_dtype
@@ -37,13 +39,17 @@ def switch(condition, then_expression, else_expression):
     return torch.where(condition.bool().reshape(condition.shape + (1,) * missing), then_value, else_value)
 
 
-def _elements(elems):
-    """The elements of a tensor, or of a list or tuple of tensors together, along their first axis."""
-    return [map_leaves(lambda x, i=i: x[i], elems) for i in range(leaves(elems)[0].shape[0])]
+def _elements(elems, on_meta):
+    """The elements of a tensor, or of several together, along the first axis; on meta the first, `on_meta` times."""
+    first = leaves(elems)[0]
+    places = [0] * on_meta if first.is_meta else range(first.shape[0])
+    return [map_leaves(lambda x, i=i: x[i], elems) for i in places]
 
 
-def _on_meta(elems):
-    return leaves(elems)[0].is_meta
+def _stacked(trees):
+    if isinstance(trees[0], (list, tuple)):
+        return type(trees[0])(_stacked(parts) for parts in zip(*trees))
+    return torch.stack([as_tensor(x) for x in trees])
 
 
 @named
@@ -51,52 +57,34 @@ def _on_meta(elems):
 def map_fn(fn, elems, name=None, dtype=None):
     """The results of `fn` on the elements of `elems` along the first axis, stacked.
 
-    Arguments:
-        fn: function of an element; of a tuple (or list) of elements where `elems` is a tuple (or list) of tensors.
-        dtype: data type to give the results, by name; None leaves it.
+    `fn` gets an element; a tuple (or list) of elements where `elems` is a tuple (or list) of tensors. `dtype` names the
+    data type to give the results; None leaves it.
     """
     elems = map_leaves(as_tensor, elems)
-    if _on_meta(elems):
-        count = leaves(elems)[0].shape[0]
-        stacked = map_leaves(lambda x: as_tensor(x).expand(count, *as_tensor(x).shape),
-                             live(fn(map_leaves(lambda x: x[0], elems))))
-    else:
-        stacked = _stack_trees([live(fn(element)) for element in _elements(elems)])
-    return stacked if dtype is None else map_leaves(lambda x: x.to(torch_dtype(dtype)), stacked)
+    stacked = _stacked([live(fn(element)) for element in _elements(elems, on_meta=1)])
+    count = leaves(elems)[0].shape[0]
+    return map_leaves(lambda x: x.to(dtype and torch_dtype(dtype)).expand(count, *x.shape[1:]), stacked)
 
 
-def _stack_trees(trees):
-    if isinstance(trees[0], (list, tuple)):
-        return type(trees[0])(_stack_trees(parts) for parts in zip(*trees))
-    return torch.stack([as_tensor(x) for x in trees])
-
-
-def _fold(fn, elems, initializer, backwards):
-    elems = map_leaves(as_tensor, elems)
-    if _on_meta(elems):
-        first = map_leaves(lambda x: x[0], elems)
-        return live(fn(first if initializer is None else initializer, first))
-    elements = _elements(elems)
-    if backwards:
-        elements.reverse()
-    value = elements.pop(0) if initializer is None else initializer
-    for element in elements:
-        value = live(fn(value, element))
-    return value
+def _fold(fn, elems, initializer, direction):
+    elements = _elements(map_leaves(as_tensor, elems), on_meta=2)[::direction]
+    if initializer is not None:
+        elements.insert(0, initializer)
+    return functools.reduce(lambda value, element: live(fn(value, element)), elements)
 
 
 @named
 @op(callbacks=True)
 def foldl(fn, elems, initializer=None, name=None):
     """``fn(fn(fn(initializer, elems[0]), elems[1]), ...)``; without an initializer the first element is it."""
-    return _fold(fn, elems, initializer, backwards=False)
+    return _fold(fn, elems, initializer, 1)
 
 
 @named
 @op(callbacks=True)
 def foldr(fn, elems, initializer=None, name=None):
     """As `foldl`, from the last element to the first."""
-    return _fold(fn, elems, initializer, backwards=True)
+    return _fold(fn, elems, initializer, -1)
 
 
 def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, constants=None, unroll=False,
@@ -104,15 +92,15 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
     """Runs a step function over time.
 
     Arguments:
-        step_function: ``f(input, states) -> (output, new_states)``, called at each time step on live tensors: the input
-            (samples, ...) and the list of states, followed by the constants.
+        step_function: ``f(input, states) -> (output, new_states)``, called at each time step on the input (samples,
+            ...) and the list of states, followed by the constants.
         inputs: (samples, time, ...).
         initial_states: list of tensors (samples, ...).
-        go_backwards: whether to begin with the last time step; the outputs come in the order of computation.
+        go_backwards: begin with the last time step; the outputs come in the order of computation.
         mask: (samples, time), or with further axes of size 1. Where it is false, the states stay as they were and the
             output is the first state; with `unroll` it is the previous output, zeros at the first step.
         constants: list of tensors for each step.
-        input_length: number of time steps to run; None for all.
+        input_length: time steps to run; None for all.
     Returns the last output (samples, ...), the outputs (samples, time, ...) and the list of the last states.
     Raises ValueError for inputs without a time axis, for masking without states, and for `unroll` over an unknown time.
     """

@@ -11,15 +11,8 @@ from .symbolic import as_tensor, op
 __all__ = ['ctc_batch_cost', 'ctc_decode', 'ctc_label_dense_to_sparse']
 
 
-def _cost_shape(y_true, y_pred, input_length, label_length):
-    return y_pred.shape[0], 1
-
-
-def _cost_dtype(y_true, y_pred, input_length, label_length):
-    return y_pred.dtype
-
-
-@op(shape=_cost_shape, dtype=_cost_dtype)
+@op(shape=lambda y_true, y_pred, input_length, label_length: (y_pred.shape[0], 1),
+    dtype=lambda y_true, y_pred, input_length, label_length: y_pred.dtype)
 def ctc_batch_cost(y_true, y_pred, input_length, label_length):
     """CTC loss of each sample.
 
@@ -38,11 +31,7 @@ def ctc_batch_cost(y_true, y_pred, input_length, label_length):
     return losses.unsqueeze(1)
 
 
-def _dense_shape(labels, label_lengths):
-    return labels.shape
-
-
-@op(shape=_dense_shape)
+@op(shape=lambda labels, label_lengths: labels.shape)
 def ctc_label_dense_to_sparse(labels, label_lengths):
     """Labels (samples, longest label) as a sparse tensor of the first ``label_lengths[i]`` of each sample i."""
     labels, label_lengths = as_tensor(labels), as_tensor(label_lengths)

@@ -46,15 +46,17 @@ def named(recorded):
 
 def resolved(recorded, **resolvers):
     """`recorded`, with some arguments resolved when it is called: ``None`` must not be looked up anew at each run."""
-    signature = inspect.signature(recorded)
+    names = list(inspect.signature(recorded).parameters)
+    resolvers = [(names.index(name), name, resolve) for name, resolve in resolvers.items()]
 
     @functools.wraps(recorded)
     def call(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        for name, resolve in resolvers.items():
-            bound.arguments[name] = resolve(bound.arguments[name])
-        return recorded(*bound.args)
+        for place, name, resolve in resolvers:
+            if place < len(args):
+                args = (*args[:place], resolve(args[place]), *args[place + 1:])
+            else:
+                kwargs[name] = resolve(kwargs.get(name))
+        return recorded(*args, **kwargs)
     return call
 
 

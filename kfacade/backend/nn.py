@@ -127,16 +127,20 @@ def binary_crossentropy(target, output, from_logits=False):
 
 # ---------------------------------------------------------------- dropout and normalization
 
-@functools.partial(resolved, seed=SeedStream)
-@op
+def _fraction(level):
+    if not 0. <= level < 1.:
+        raise ValueError(f'`level` must be at least 0 and less than 1. Got: {level}')
+    return level
+
+
+@functools.partial(resolved, level=_fraction, seed=SeedStream)
+@op(shape=lambda x, *args, **kwargs: x.shape)
 def dropout(x, level, noise_shape=None, seed=None):
     """Sets a fraction `level` of `x` to zero at random, in every phase, and scales the rest by ``1 / (1 - level)``.
 
     `noise_shape` is a shape that broadcasts to that of `x`: what it joins is dropped together.
     Raises ValueError for a level outside of [0, 1).
     """
-    if not 0. <= level < 1.:
-        raise ValueError(f'`level` must be at least 0 and less than 1. Got: {level}')
     if level == 0:
         return x
     return x * keep_mask(x.shape if noise_shape is None else as_ints(noise_shape), 1. - level, seed, like=x)

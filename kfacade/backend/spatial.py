@@ -17,16 +17,23 @@ __all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d
            'local_conv1d', 'local_conv2d', 'pool2d', 'pool3d', 'resize_images', 'resize_volumes', 'separable_conv1d',
            'separable_conv2d', 'spatial_2d_padding', 'spatial_3d_padding', 'temporal_padding']
 
-_CONV = {2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {2: F.conv_transpose2d, 3: F.conv_transpose3d}
-_POOL = {('max', 2): F.max_pool2d, ('max', 3): F.max_pool3d, ('avg', 2): F.avg_pool2d, ('avg', 3): F.avg_pool3d}
+# By the number of dimensions of the data, with batch and channels.
+_CONV = {4: F.conv2d, 5: F.conv3d}
+_CONV_TRANSPOSE = {4: F.conv_transpose2d, 5: F.conv_transpose3d}
+_POOL = {'max': {4: F.max_pool2d, 5: F.max_pool3d}, 'avg': {4: F.avg_pool2d, 5: F.avg_pool3d}}
 
 
 # ---------------------------------------------------------------- live helpers
 
-def as_tuple(value, rank):
-    """`value` as a tuple of `rank` ints: a single int is repeated."""
-    return (value,) * rank if isinstance(value, int) else tuple(value)
+def _sizes(value, rank):
+    """An int, or one int a dimension, as a tuple for the dimensions that torch gets: two where `rank` is 1."""
+    value = (value,) * rank if isinstance(value, int) else tuple(value)
+    return (1, *value) if rank == 1 else value
+
+
+def _widened(x):
+    """Data, or a weight, in torch's order with two spatial dimensions for one."""
+    return x.unsqueeze(2) if x.dim() == 3 else x
 
 
 def to_channels_first(x, data_format='channels_last'):
@@ -46,72 +53,61 @@ def same_padding(size, kernel, stride=1, dilation=1):
     return total // 2, total - total // 2
 
 
-def _paddings(padding, sizes, kernel, strides, dilation):
+def _paddings(padding, rank, sizes, kernel, strides, dilation):
     if padding == 'valid':
         return [(0, 0)] * len(kernel)
     if padding == 'same':
         return [same_padding(*each) for each in zip(sizes, kernel, strides, dilation)]
-    if padding == 'causal' and len(kernel) == 1:
-        return [((kernel[0] - 1) * dilation[0], 0)]
+    if padding == 'causal' and rank == 1:
+        return [(0, 0), ((kernel[1] - 1) * dilation[1], 0)]
     raise ValueError(f'Invalid padding: {padding!r}. Expected "valid" or "same" (or "causal", in one dimension).')
 
 
 def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
-    """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor; asymmetric padding alone copies.
+    """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
 
     Arguments:
-        x: data in the layout that `data_format` names; so is what is returned.
+        x: data in the layout that `data_format` names; so is the result. Only asymmetric padding copies it.
         weight: (filters, channels / groups, spatial...), torch's layout; its rank decides on 1, 2 or 3 dimensions.
         bias: (filters,) or None.
         strides, dilation: int, or one int a dimension.
         padding: 'valid', 'same' or (one dimension) 'causal'.
     """
-    kernel = weight.shape[2:]
-    rank = len(kernel)
-    strides, dilation = as_tuple(strides, rank), as_tuple(dilation, rank)
-    x = to_channels_first(x, data_format)
-    pads = _paddings(padding, x.shape[2:], kernel, strides, dilation)
+    rank = weight.dim() - 2
+    x, weight = _widened(to_channels_first(x, data_format)), _widened(weight)
+    strides, dilation = _sizes(strides, rank), _sizes(dilation, rank)
+    pads = _paddings(padding, rank, x.shape[2:], weight.shape[2:], strides, dilation)
     symmetric = tuple([min(pad) for pad in pads])
     if any(before != after for before, after in pads):
         x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
-    if rank == 1:
-        y = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, *strides), (0, *symmetric), (1, *dilation), groups)
-        return from_channels_first(y.squeeze(2), data_format)
-    return from_channels_first(_CONV[rank](x, weight, bias, strides, symmetric, dilation, groups), data_format)
+    y = _CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups)
+    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
 
 
 def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='valid', dilation=1,
                       data_format='channels_last'):
     """Transposed convolution of a live tensor: the gradient of `conv_nd` with respect to data of `output_size`.
 
-    Arguments:
-        x: data in the layout that `data_format` names.
-        weight: (channels, filters, spatial...), torch's layout.
-        output_size: one int a spatial dimension; a convolution of that size must give the size of `x`.
-    Raises ValueError for an output size that does not fit.
+    `weight` is (channels, filters, spatial...), torch's layout; `output_size` holds one int a spatial dimension.
+    Raises ValueError for an output size that a convolution would not turn into the size of `x`.
     """
-    kernel = weight.shape[2:]
-    rank = len(kernel)
-    strides, dilation = as_tuple(strides, rank), as_tuple(dilation, rank)
-    x = to_channels_first(x, data_format)
+    rank = weight.dim() - 2
+    x, weight = _widened(to_channels_first(x, data_format)), _widened(weight)
+    strides, dilation, output_size = _sizes(strides, rank), _sizes(dilation, rank), _sizes(output_size, rank)
     cropped, missing = [], []
-    for size, k, stride, rate, wanted in zip(x.shape[2:], kernel, strides, dilation, output_size):
+    for size, k, stride, rate, wanted in zip(x.shape[2:], weight.shape[2:], strides, dilation, output_size):
         extent = (k - 1) * rate + 1
-        surplus = (size - 1) * stride + extent - wanted
         if size != (-(-wanted // stride) if padding == 'same' else (wanted - extent) // stride + 1):
             raise ValueError(f'A transposed convolution with padding {padding!r}, kernel size {k}, stride {stride} and '
                              f'dilation {rate} cannot turn size {size} into {wanted}.')
+        surplus = (size - 1) * stride + extent - wanted
         cropped.append(max(surplus, 0) // 2)
         missing.append(max(-surplus, 0))
-    if rank == 1:
-        y = F.conv_transpose2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, *strides), (0, *cropped), (0, *missing),
-                               1, (1, *dilation)).squeeze(2)
-    else:
-        y = _CONV_TRANSPOSE[rank](x, weight, bias, strides, cropped, missing, 1, dilation)
+    y = _CONV_TRANSPOSE[x.dim()](x, weight, bias, strides, cropped, missing, 1, dilation)
     for axis, wanted in enumerate(output_size, start=2):  # an odd number of surplus elements: the last one goes here
         if y.shape[axis] != wanted:
             y = y.narrow(axis, 0, wanted)
-    return from_channels_first(y, data_format)
+    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
 
 
 def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_last', mode='max'):
@@ -121,27 +117,20 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     or 'same'. Nothing is copied before pooling: where TensorFlow pads one more at the end, either the last window hangs
     over (`ceil_mode`), or at stride 1 the window before the first is computed and dropped.
     """
-    rank = x.dim() - 2
-    if mode not in ('max', 'avg'):
+    if mode not in _POOL:
         raise ValueError(f'Invalid pool_mode: {mode!r}. Expected "max" or "avg".')
-    pool_size = as_tuple(pool_size, rank)
-    strides = pool_size if strides is None else as_tuple(strides, rank)
-    x = to_channels_first(x, data_format)
-    pads = _paddings(padding, x.shape[2:], pool_size, strides, (1,) * rank)
-    before, dropped = [pad[0] for pad in pads], []
-    for i, (first, last) in enumerate(pads):
-        if first != last and strides[i] == 1:
-            before[i] += 1
-            dropped.append(i + 2)
-    if rank == 1:
-        x, pool_size, strides, before = x.unsqueeze(2), (1, *pool_size), (1, *strides), (0, *before)
+    rank = x.dim() - 2
+    pool_size, strides = _sizes(pool_size, rank), _sizes(pool_size if strides is None else strides, rank)
+    x = _widened(to_channels_first(x, data_format))
+    pads = _paddings(padding, None, x.shape[2:], pool_size, strides, (1,) * len(strides))
+    dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
+    before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])
     options = {'count_include_pad': False} if mode == 'avg' else {}
-    y = _POOL[mode, max(rank, 2)](x, pool_size, strides, tuple(before), ceil_mode=padding == 'same', **options)
-    if rank == 1:
-        y = y.squeeze(2)
-    for axis in dropped:
-        y = y.narrow(axis, 1, y.shape[axis] - 1)
-    return from_channels_first(y, data_format)
+    y = _POOL[mode][x.dim()](x, pool_size, strides, before, ceil_mode=padding == 'same', **options)
+    for axis, drop in enumerate(dropped, start=2):
+        if drop:
+            y = y.narrow(axis, 1, y.shape[axis] - 1)
+    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
 
 
 def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='valid', dilation=1,
@@ -221,7 +210,8 @@ def _torch_depthwise(kernel):
 def conv1d(x, kernel, strides=1, padding='valid', data_format=None, dilation_rate=1):
     """Convolution over time with a kernel (time, channels, filters); `padding` may be 'causal' with channels last."""
     if padding == 'causal' and data_format != 'channels_last':
-        raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" (temporal data).')
+        raise ValueError('When using causal padding in `conv1d`, `data_format` must be "channels_last" '
+                         '(temporal data).')
     return conv_nd(as_tensor(x), _torch_kernel(kernel), None, strides, padding, dilation_rate, data_format)
 
 

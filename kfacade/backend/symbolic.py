@@ -18,7 +18,8 @@ from .dtypes import dtype_name, torch_dtype
 # What stands for None while shapes are worked out: each recorded call runs on the meta device with the one and with the
 # other, and a dimension that differs is unknown. Highly composite, so that reshapes and strides divide them.
 STAND_INS = (720, 1680)
-# Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere.
+# Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere
+# (if in the shape of another argument, that size is tried first).
 _STATIC_SIZES = (1, 2, 8, 10, 16, 20, 32, 50, 64, 100, 128, 256)
 
 _ids = itertools.count()
@@ -305,7 +306,8 @@ def _by_rule(fn, shape_rule, dtype_rule):
 def _infer(fn, args, kwargs):
     """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
     attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
-    attempts += [(_static_leaf(size),) * 2 for size in _STATIC_SIZES]
+    batches = [d for x in leaves((args, kwargs)) if isinstance(x, (TensorFace, torch.Tensor)) for d in x.shape[:1] if d]
+    attempts += [(_static_leaf(size),) * 2 for size in dict.fromkeys((*batches, *_STATIC_SIZES))]
     first_error, outer = None, state.mode.inferring
     for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:

@@ -21,8 +21,9 @@ class Callback:
 
     def _keep_arguments(self, arguments):
         """Makes attributes of a constructor's arguments, its ``locals()``."""
-        for name in arguments.keys() - {'self', '__class__', 'kwargs'}:
-            setattr(self, name, arguments[name])
+        for name, value in arguments.items():
+            if name not in ('self', '__class__', 'kwargs'):
+                setattr(self, name, value)
 
     def set_params(self, params):
         self.params = params

@@ -36,7 +36,6 @@ class TensorBoard(Callback):
             raise ImportError('TensorBoard needs the `tensorboard` package. Install it with '
                               f'`pip install kfacade[tensorboard]` ({error}).') from error
         self._make_writer = SummaryWriter
-        self.embeddings_metadata = embeddings_metadata or {}
         self.update_freq = 1 if update_freq == 'batch' else update_freq
         self.samples_seen = self.samples_seen_at_last_write = 0
 
@@ -113,8 +112,8 @@ class TensorBoard(Callback):
 
     def _by_batch(self, inputs, outputs, arrays):
         evaluate = K.function(inputs, outputs)
-        return [evaluate([array[start:stop] for array in arrays])
-                for start, stop in make_batches(len(arrays[0]), self.batch_size)]
+        for start, stop in make_batches(len(arrays[0]), self.batch_size):
+            yield evaluate([array[start:stop] for array in arrays])
 
     def _write_embeddings(self, epoch):
         model = self.model

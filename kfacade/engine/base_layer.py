@@ -217,19 +217,18 @@ class Layer(NodeAccess, torch.nn.Module):
         return map_shapes(lambda s: torch.empty(s, dtype=dtype, device='meta'), shape)
 
     def _output_metas(self, owner, inputs, given):
-        runs = []
-        dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
+        """The outputs of the two meta runs, by the shape rule of the class `owner`."""
+        def shape_for(shapes):
+            return owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+        runs, dtype = [], self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
         for run in range(2):
-            shapes = [tuple(x.metas[run].shape) if isinstance(x, SymbolicTensor) else tuple(x.shape) for x in given]
             try:
-                shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+                shape = shape_for([tuple(x.metas[run].shape if isinstance(x, SymbolicTensor) else x.shape)
+                                   for x in given])
             except ValueError:  # a size that stands for None does not fit beside a known one
-                shapes = [K.int_shape(x) for x in given]
-                shape = owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
+                shape = shape_for([K.int_shape(x) for x in given])
             runs.append(map_shapes(lambda s, run=run: stand_in(s, dtype)[run], shape))
-        if isinstance(runs[0], torch.Tensor) or runs[0] is not None:
-            return tuple(runs)
-        return stand_in(K.int_shape(given[0]), dtype)
+        return tuple(runs)
 
     def compute_output_dtype(self, input_dtypes):
         """The torch dtype of the output, from that of the input (a list of them for several inputs)."""

@@ -43,7 +43,7 @@ y_train, y_test = digits[:split], digits[split:]
 model = Sequential(features() + [Dropout(0.5), Dense(10, activation='softmax', name='digit')])
 model.compile(loss='categorical_crossentropy', optimizer=keras.optimizers.Adam(), metrics=['accuracy'])
 model.summary()
-model.fit(x_train, to_categorical(y_train, 10), batch_size=32, epochs=20, verbose=1,
+model.fit(x_train, to_categorical(y_train, 10), batch_size=32, epochs=15, verbose=1,
           validation_data=(x_test, to_categorical(y_test, 10)))
 loss, accuracy = model.evaluate(x_test, to_categorical(y_test, 10), verbose=0)
 print('Validation accuracy:', round(float(accuracy), 4))

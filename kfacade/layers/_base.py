@@ -1,6 +1,8 @@
 """What the built-in layers share: settings given by name, the configuration made from them, and live activations."""
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from .. import activations, constraints, initializers, regularizers
@@ -13,6 +15,16 @@ from ..utils import conv_utils
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
+
+# The least that integers of these names may be (Keras runs layers without units or repetitions), what that is called,
+# and the names of numbers.
+_LEAST = {**dict.fromkeys(('filters', 'kernel_size', 'strides', 'dilation_rate', 'pool_size', 'size',
+                           'depth_multiplier', 'nb_feature'), 1),
+          **dict.fromkeys(('units', 'n', 'output_dim'), 0), 'target_shape': -1, 'axis': -math.inf}
+_INTEGERS = {1: 'a positive integer', 0: 'a non-negative integer', -1: 'a non-negative integer (one may be -1)',
+             -math.inf: 'an integer'}
+_NUMBERS = {'rate', 'stddev', 'dropout', 'recurrent_dropout', 'momentum', 'epsilon', 'mask_value', 'alpha', 'theta',
+            'max_value', 'negative_slope', 'threshold'}
 
 
 def _softmax(x):
@@ -45,11 +57,28 @@ class BuiltinLayer(Layer):
     def configure(self, arguments=None, /, **more):
         """Sets the settings found among `arguments` (a constructor's ``locals()``) and `more`, which may replace them.
 
-        What stands for an activation, initializer, regularizer or constraint becomes the object.
+        What stands for an activation, initializer, regularizer or constraint becomes the object. Raises ValueError,
+        naming the argument, for a value that cannot be.
         """
         for name, value in {**{k: v for k, v in (arguments or {}).items() if k in self.settings}, **more}.items():
-            kind = _KINDS.get(name.rpartition('_')[2])
-            setattr(self, name, kind.get(value) if kind else value)
+            setattr(self, name, self._checked(name, value))
+
+    def _checked(self, name, value):
+        if name in _LEAST:
+            self.check_integers(name, value, _LEAST[name])
+        if name in _NUMBERS and (value is None or isinstance(value, (str, list, tuple, dict))):
+            raise ValueError(f'`{name}` of layer {self.name} must be a number. Received: {value!r}')
+        kind = _KINDS.get(name.rpartition('_')[2])
+        try:
+            return kind.get(value) if kind else value
+        except ValueError as error:
+            raise ValueError(f'`{name}` of layer {self.name}: {error}') from None
+
+    def check_integers(self, name, value, least):
+        """Raises ValueError unless the argument `name` is an integer from `least` on, or a tuple of such."""
+        if not all(isinstance(x, int) and x >= least for x in np.ravel(value).tolist()):
+            each = ' for each dimension' if isinstance(value, tuple) else ''
+            raise ValueError(f'`{name}` of layer {self.name} must be {_INTEGERS[least]}{each}. Received: {value!r}')
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
@@ -100,15 +129,66 @@ class BuiltinLayer(Layer):
             self._params.register_parameter('bias', None)
 
 
+class LayerGroup(Layer):
+    """Base of layers whose weights, losses and updates are those of other layers, which `_inner_layers` lists."""
+
+    def _of_inner(self, get):
+        return [item for layer in self._inner_layers() for item in get(layer)]
+
+    @property
+    def trainable_weights(self):
+        return self._of_inner(lambda layer: layer.trainable_weights) if self.trainable else []
+
+    @property
+    def non_trainable_weights(self):
+        frozen = [] if self.trainable else self._of_inner(lambda layer: layer.trainable_weights)
+        return frozen + self._of_inner(lambda layer: layer.non_trainable_weights)
+
+    def get_weights(self):
+        return self._of_inner(lambda layer: layer.get_weights())
+
+    def set_weights(self, weights):
+        *layers, last = self._inner_layers()
+        for layer in layers:
+            count = len(layer.weights)
+            layer.set_weights(weights[:count])
+            weights = weights[count:]
+        last.set_weights(weights)
+
+    @property
+    def losses(self):
+        return self._of_inner(lambda layer: layer.losses)
+
+    @property
+    def updates(self):
+        return self._of_inner(lambda layer: layer.updates)
+
+    def get_losses_for(self, inputs=None):
+        return self._of_inner(lambda layer: layer.get_losses_for(inputs)) + super().get_losses_for(inputs)
+
+    def get_updates_for(self, inputs=None):
+        return self._of_inner(lambda layer: layer.get_updates_for(inputs)) + super().get_updates_for(inputs)
+
+
 def spatial_settings(rank, arguments):
     """Those of a constructor's ``locals()`` that say how windows move over `rank` dimensions, as Keras stores them.
 
     Raises ValueError for sizes, a padding or a data format that cannot be.
     """
+    padding = conv_utils.normalize_padding(arguments['padding'])
+    if padding == 'causal' and (rank != 1 or 'dilation_rate' not in arguments):
+        raise ValueError('The `padding` argument must be "valid" or "same"; causal padding is for `Conv1D` and '
+                         '`SeparableConv1D`.')
     sizes = {name: conv_utils.normalize_tuple(arguments[name], rank, name)
              for name in ('pool_size', 'kernel_size', 'strides', 'dilation_rate') if name in arguments}
-    return {**sizes, 'padding': conv_utils.normalize_padding(arguments['padding']),
-            'data_format': normalize_data_format(arguments['data_format'])}
+    return {**sizes, 'padding': padding, 'data_format': normalize_data_format(arguments['data_format'])}
+
+
+def refuse_dilated_strides(layer):
+    """Raises ValueError for a convolution with both strides and a dilation, as TensorFlow does."""
+    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
+        raise ValueError(f'Layer {layer.name}: strides > 1 not supported in conjunction with dilation_rate > 1. '
+                         f'Received: strides={layer.strides}, dilation_rate={layer.dilation_rate}')
 
 
 def handed_on(arguments):
@@ -141,12 +221,25 @@ class NoiseLayer(BuiltinLayer):
         self.supports_masking = True
 
     def build(self, input_shape):
+        noise_shape = getattr(self, 'noise_shape', None) or ()
+        if not np.iterable(noise_shape) or len(noise_shape) > len(input_shape) or any(
+                isinstance(size, int) and size not in (1, actual) and actual is not None
+                for size, actual in zip(noise_shape[::-1], input_shape[::-1])):
+            raise ValueError(f'`noise_shape` of layer {self.name} is {noise_shape}, which does not broadcast to its '
+                             f'input of shape {tuple(input_shape)}.')
         if self._uses_phase:
             self._stream = SeedStream(self.seed)
         self.built = True
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def size_along(layer, axis, shape):
+    """``shape[axis]``. Raises ValueError where the shape of an input of `layer` has no such axis."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f'Layer {layer.name} works along axis {axis}, which an input of shape {tuple(shape)} lacks.')
+    return shape[axis]
 
 
 def checked_sizes(layer, shape, input_shape):

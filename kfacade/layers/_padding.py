@@ -41,6 +41,7 @@ class _ZeroPadding(_Spatial):
 
     def __init__(self, padding, data_format=None, **kwargs):
         super().__init__(len(padding), data_format, **kwargs)
+        self.check_integers('padding', padding, 0)
         self.padding = padding
 
     @opaque
@@ -85,6 +86,7 @@ class _Cropping(_Spatial):
 
     def __init__(self, cropping, data_format=None, **kwargs):
         super().__init__(len(cropping), data_format, **kwargs)
+        self.check_integers('cropping', cropping, 0)
         self.cropping = cropping
         self._index = self._each_axis([slice(start, -end or None) for start, end in cropping], slice(None))
 
@@ -132,7 +134,7 @@ class _UpSampling(_Spatial):
 
     def __init__(self, size, data_format=None, **kwargs):
         super().__init__(len(size), data_format, **kwargs)
-        self.size = size
+        self.configure(size=size)
 
     @opaque
     def call(self, inputs):
@@ -150,7 +152,8 @@ class UpSampling1D(_UpSampling):
 
     @interfaces.legacy_upsampling1d_support
     def __init__(self, size=2, **kwargs):
-        super().__init__((int(size),), 'channels_last', **kwargs)
+        size = int(size) if isinstance(size, float) else size  # as Keras does
+        super().__init__(conv_utils.normalize_tuple(size, 1, 'size'), 'channels_last', **kwargs)
 
     def get_config(self):
         return {**super().get_config(), 'size': self.size[0]}

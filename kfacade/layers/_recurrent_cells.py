@@ -1,7 +1,7 @@
 """The cells of recurrent layers: one step of SimpleRNN, GRU and LSTM, and stacks of cells."""
-import threading
 import warnings
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -12,26 +12,27 @@ from ..backend.variable import Layout
 from ..engine.base_layer import Layer
 from ..utils.generic_utils import has_arg, to_list
 from . import _recurrent_kernels as kernels
-from ._base import BuiltinLayer, live_activation
+from ._base import BuiltinLayer, LayerGroup, live_activation
 from .core import transposed
 
-
-class _Sequence(threading.local):
-    """The dropout masks that the cells of the running sequence have drawn: the same ones hold for all its steps."""
-
-    masks = None
-
-
-_sequence = _Sequence()
+_drawn = ContextVar('drawn', default=None)  # the dropout masks that hold for all steps of the running sequence
 
 
 @contextmanager
-def one_sequence():
-    outer, _sequence.masks = _sequence.masks, {}
+def one_sequence(cells):
+    """Around the steps of a sequence. Afterwards nothing is left that cells stored in themselves at the first step.
+
+    Cells written for Keras keep their dropout masks so; to Keras, what they keep are symbols, computed anew each time.
+    """
+    before, outer = [(vars(cell), dict(vars(cell))) for cell in cells], _drawn.set({})
     try:
         yield
     finally:
-        _sequence.masks = outer
+        _drawn.reset(outer)
+        for now, then in before:
+            for name in now.keys() - then.keys():
+                del now[name]
+            now.update({name: value for name, value in then.items() if now.get(name) is not value})
 
 
 class _GateSlice:
@@ -51,7 +52,8 @@ class _GateSlice:
 class Cell(BuiltinLayer):
     """Base of the built-in cells: weights, dropout masks, one step (`call`), and a whole sequence (`over_sequence`)."""
 
-    gate_names = ''  # in Keras' order
+    kind = kernels.Simple  # the arithmetic, a class of `_recurrent_kernels`
+    gate_names, bias_names = '', ('bias',)  # the gates in Keras' order
     recurrent_activation = None
 
     def __init_subclass__(cls, **kwargs):
@@ -60,23 +62,14 @@ class Cell(BuiltinLayer):
             for weight in ('kernel', 'recurrent_kernel', *cls.bias_names):
                 setattr(cls, f'{weight}_{name}', _GateSlice(weight, gate))
 
-    bias_names = ('bias',)
-
     def __init__(self, settings, kwargs):
         super().__init__(**kwargs)
         self.configure(**{name: settings[name] for name in self.settings})
         size = settings[self.settings[0]]
-        if not size > 0:
-            raise ValueError(f'`{self.settings[0]}` of layer {self.name} must be a positive integer. Received: '
-                             f'{size!r}')
+        self.check_integers(self.settings[0], size, 1)
         self.dropout = min(1., max(0., self.dropout))
         self.recurrent_dropout = min(1., max(0., self.recurrent_dropout))
         self.state_size = self.output_size = size
-
-    @property
-    def kind(self):
-        """The arithmetic of the cell, a class of `_recurrent_kernels`."""
-        return kernels.Simple
 
     def build(self, input_shape):
         input_dim, width = input_shape[-1], self.kind.gates * self.units
@@ -88,23 +81,17 @@ class Cell(BuiltinLayer):
         self.add_bias((width,))
         self.built = True
 
-    def add_setting_weight(self, name, shape):
-        # The settings of the recurrent kernel are called recurrent_initializer and so on.
-        return self.add_weight(name=name, shape=shape, **{
-            part: getattr(self, f'{name.replace("_kernel", "")}_{part}')
-            for part in ('initializer', 'regularizer', 'constraint')})
-
     def _weights(self):
         """Input weight, its bias, recurrent weight, its bias: live, in torch's layout."""
         params = self._params
         return params.kernel, params.bias, params.recurrent_kernel, None
 
     def _drop(self, like, name, training):
-        """Dropout masks (gates or 1, batch, features), or None; drawn once a sequence."""
+        """Dropout masks (gates or 1, batch, features), or None."""
         rate = getattr(self, name)
         if not training or not 0 < rate < 1:
             return None
-        drawn = {} if _sequence.masks is None else _sequence.masks
+        drawn = {} if _drawn.get() is None else _drawn.get()
         if (self, name) not in drawn:
             count = self.kind.gates if getattr(self, 'implementation', 1) == 1 else 1
             drawn[self, name] = K.dropout(like.new_ones(count, *like.shape), rate)
@@ -134,41 +121,28 @@ class Cell(BuiltinLayer):
             last_states: whether the last states matter to the caller.
         """
         weights = self._weights()
-        x, weights = self._dropped_inputs(x, weights, training)
+        dropped = self._drop(x[0], 'dropout', training)
+        if dropped is not None and len(dropped) == 1:
+            x = x * dropped[0]
+        elif dropped is not None:
+            x, weights = self.project(x, dropped), (None, None, *weights[2:])
         masks = self._drop(states[0], 'recurrent_dropout', training)
-        path = self.path(masks, weights[0] is None, keep is not None, last_states)
-        functions = self._functions() if path == 'scan' else (self.activation, self.recurrent_activation)
-        return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
-
-    def _dropped_inputs(self, x, weights, training):
-        masks = self._drop(x[0], 'dropout', training)
-        if masks is None:
-            return x, weights
-        if len(masks) == 1:
-            return x * masks[0], weights
-        return self.project(x, masks), (None, None, *weights[2:])
+        functions = self.activation, self.recurrent_activation
+        path = kernels.choose_path(self.kind, *functions, masks, weights[0] is None, keep is not None, last_states)
+        return kernels.run(path, self.kind, x, states, weights, masks,
+                           *(self._functions() if path == 'scan' else functions), keep)
 
     def project(self, x, masks=None):
         """The input projections of a live step (batch, features), or of a sequence, under dropout masks."""
         return kernels.project(x, *self._weights()[:2], masks)
 
-    def path(self, masks=None, projected=False, masked=False, last_states=False):
-        """Which of the kernels runs the cell over a sequence: 'fused', 'sequence' or 'scan'; see `choose_path`."""
-        return kernels.choose_path(self.kind, self.activation, self.recurrent_activation, masks, projected, masked,
-                                   last_states)
 
-
-def _step_shapes(cell, inputs, states, training):
-    return [tuple(s.shape) for s in states]
-
-
-@op(shape=_step_shapes)
+@op(shape=lambda cell, inputs, states, training: [tuple(s.shape) for s in states])
 def _step(cell, inputs, states, training):
     """The new states of a built-in cell after one step."""
-    _, _, w_hh, b_hh = cell._weights()
     projected = cell.project(inputs, cell._drop(inputs, 'dropout', training))
     masks = cell._drop(states[0], 'recurrent_dropout', training)
-    return list(cell.kind.step(projected, states, w_hh, b_hh, masks, *cell._functions()))
+    return list(cell.kind.step(projected, states, *cell._weights()[2:], masks, *cell._functions()))
 
 
 def state_sizes(cell):
@@ -245,9 +219,8 @@ class GRUCell(Cell):
 
     def _weights(self):
         kernel, bias, recurrent_kernel, _ = super()._weights()
-        if self.reset_after and bias is not None:
-            return kernel, bias[0], recurrent_kernel, bias[1]
-        return kernel, bias, recurrent_kernel, None
+        input_bias, recurrent_bias = bias if self.reset_after and bias is not None else (bias, None)
+        return kernel, input_bias, recurrent_kernel, recurrent_bias
 
 
 class LSTMCell(Cell):
@@ -255,6 +228,7 @@ class LSTMCell(Cell):
 
     settings = (*GRUCell.settings[:7], 'unit_forget_bias', *GRUCell.settings[7:-1])
     weight_layouts = SimpleRNNCell.weight_layouts
+    kind = kernels.LSTM
     gate_names = 'ifco'
     bias_parts = (1, 1, 2)  # how many gates' biases lie before that of the forget gate, are its own, lie behind
 
@@ -265,10 +239,6 @@ class LSTMCell(Cell):
                  recurrent_dropout=0., implementation=1, **kwargs):
         super().__init__(locals(), kwargs)
         self.state_size = (units, units)
-
-    @property
-    def kind(self):
-        return kernels.LSTM
 
     def add_setting_weight(self, name, shape):
         if name != 'bias' or not self.unit_forget_bias:
@@ -283,7 +253,7 @@ class LSTMCell(Cell):
                           for initializer, count in zip(parts, self.bias_parts)])
 
 
-class StackedRNNCells(Layer):
+class StackedRNNCells(LayerGroup):
     """Several cells as one: each gets the output of the one before it. `cells` is the list of them.
 
     The states are those of the first cell, then those of the second, and so on (the other way round for
@@ -292,6 +262,8 @@ class StackedRNNCells(Layer):
     """
 
     def __init__(self, cells, **kwargs):
+        if not cells:
+            raise ValueError(f'`cells` must hold at least one cell. Received: {cells!r}')
         for cell in cells:
             check_cell(cell, 'All cells', cells)
         self.cells = cells
@@ -301,9 +273,9 @@ class StackedRNNCells(Layer):
                           'code to work with the natural order of states if you reply on the RNN states, eg '
                           '`RNN(return_state=True)`.', stacklevel=2)
         super().__init__(**kwargs)
-        self._layers = torch.nn.ModuleList(self._layer_cells())
+        self._layers = torch.nn.ModuleList(self._inner_layers())
 
-    def _layer_cells(self):
+    def _inner_layers(self):
         return [cell for cell in self.cells if isinstance(cell, Layer)]
 
     def _in_state_order(self, cells):
@@ -356,31 +328,6 @@ class StackedRNNCells(Layer):
         from . import deserialize
         config = dict(config)
         return cls([deserialize(cell, custom_objects=custom_objects) for cell in config.pop('cells')], **config)
-
-    @property
-    def trainable_weights(self):
-        return [w for cell in self._layer_cells() for w in cell.trainable_weights] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self):
-        frozen = [] if self.trainable else [w for cell in self._layer_cells() for w in cell.trainable_weights]
-        return frozen + [w for cell in self._layer_cells() for w in cell.non_trainable_weights]
-
-    def get_weights(self):
-        return [array for cell in self._layer_cells() for array in cell.get_weights()]
-
-    def set_weights(self, weights):
-        for cell in self._layer_cells():
-            count = len(cell.weights)
-            cell.set_weights(weights[:count])
-            weights = weights[count:]
-
-    @property
-    def losses(self):
-        return [loss for cell in self._layer_cells() for loss in cell.losses]
-
-    def get_losses_for(self, inputs=None):
-        return [loss for cell in self._layer_cells() for loss in cell.get_losses_for(inputs)]
 
 
 def check_cell(cell, subject, given):

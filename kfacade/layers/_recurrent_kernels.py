@@ -11,36 +11,32 @@ import torch.nn.functional as F
 
 from .. import activations
 
-Nonlinearity = namedtuple('Nonlinearity', 'scale compute_ back bounded')
-Nonlinearity.__doc__ = """An activation as the kernels want it.
-
-``y = compute_(scale * x)``, in place; `scale` is multiplied into the weights once, before the loop.
-``back(factor, y, out)`` puts factor * dy/dx into `out` and returns it. `bounded`: y cannot grow without limit.
-"""
 _aten = torch.ops.aten
 
+Nonlinearity = namedtuple('Nonlinearity', 'compute_ back bounded')
+Nonlinearity.__doc__ = """An activation as the kernels want it: ``y = compute_(x)``, in place; ``back(factor, y)`` is
+``factor * dy/dx``; `bounded`: y cannot grow without limit.
+"""
 NONLINEARITIES = {
-    activations.tanh: Nonlinearity(
-        1., torch.tanh_, lambda factor, y, out: _aten.tanh_backward(factor, y, grad_input=out), True),
-    activations.sigmoid: Nonlinearity(
-        1., torch.sigmoid_, lambda factor, y, out: _aten.sigmoid_backward(factor, y, grad_input=out), True),
+    activations.tanh: Nonlinearity(torch.tanh_, _aten.tanh_backward, True),
+    activations.sigmoid: Nonlinearity(torch.sigmoid_, _aten.sigmoid_backward, True),
     # 0.2 x + 0.5 is torch's x / 6 + 0.5 of a 1.2 times larger x.
-    activations.hard_sigmoid: Nonlinearity(
-        1.2, lambda x: F.hardsigmoid(x, inplace=True),
-        lambda factor, y, out: _aten.hardtanh_backward(factor, y, 0, 1, grad_input=out).mul_(.2), True),
-    activations.softsign: Nonlinearity(
-        1., lambda x: x.div_(x.abs() + 1), lambda factor, y, out: torch.mul(factor, (1 - y.abs()).square_(), out=out),
-        True),
-    activations.relu: Nonlinearity(
-        1., torch.relu_, lambda factor, y, out: _aten.threshold_backward(factor, y, 0, grad_input=out), False),
-    activations.linear: Nonlinearity(1., lambda x: x, lambda factor, y, out: out.copy_(factor), False),
+    activations.hard_sigmoid: Nonlinearity(lambda x: F.hardsigmoid(x.mul_(1.2), inplace=True),
+                                           lambda factor, y: _aten.hardtanh_backward(factor, y, 0, 1).mul_(.2), True),
+    activations.softsign: Nonlinearity(lambda x: x.div_(x.abs() + 1),
+                                       lambda factor, y: factor * (1 - y.abs()).square_(), True),
+    activations.relu: Nonlinearity(torch.relu_, lambda factor, y: _aten.threshold_backward(factor, y, 0), False),
+    activations.linear: Nonlinearity(lambda x: x, lambda factor, y: factor, False),
 }
+
+# oneDNN's product, since MKL's takes twice as long on an AMD processor. It has no public name: `F.linear` is as good.
+_onednn_linear = torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, '_linear_pointwise', None)
 
 
 def _product_of_rows(a, b, bias=None):
-    """``a @ b.T + bias`` for large matrices: by oneDNN where it is, as MKL takes twice as long on an AMD processor."""
-    if a.device.type == 'cpu' and a.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return torch.ops.mkldnn._linear_pointwise(a, b, bias, 'none', [], '')
+    """``a @ b.T + bias`` for large matrices."""
+    if _onednn_linear and a.device.type == 'cpu' and a.dtype == torch.float32:
+        return _onednn_linear(a, b, bias, 'none', [], '')
     return F.linear(a, b, bias)
 
 
@@ -111,7 +107,7 @@ class Simple:
     @staticmethod
     def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
         product, (dout,) = _Product(weight, masks), grads
-        dz, dh = act.back(torch.ones_like(z), z, torch.empty_like(z)), dout[-1]
+        dz, dh = act.back(torch.ones_like(z), z), dout[-1]
         for dz_t, base in _backwards(dz, dout):
             dz_t.mul_(dh[:, None])
             dh = product.back(dz_t, base)
@@ -140,8 +136,7 @@ class LSTM:
             act.compute_(g)
             rec.compute_(o)
             c = torch.addcmul(i * g, f, c, out=c_t)
-            act.compute_(torch.mul(c, act.scale, out=act_c))
-            h = torch.mul(o, act_c, out=h_t)
+            h = torch.mul(o, act.compute_(act_c.copy_(c)), out=h_t)
         return (hs, cs), (act_cs,)
 
     @staticmethod
@@ -149,12 +144,9 @@ class LSTM:
         product, (dout, dcs), (act_cs,) = _Product(weight, masks), grads, extra
         i, f, g, o = z.unbind(2)
         # What a gradient of c (i, f, g) or of h (o) is multiplied by on its way to a gate: the loop turns it into dz.
-        dz = torch.empty_like(z)
-        rec.back(g, i, dz[:, :, 0])
-        rec.back(_before(states[1], sequences[1]), f, dz[:, :, 1])
-        act.back(i, g, dz[:, :, 2])
-        rec.back(act_cs, o, dz[:, :, 3])
-        through_c = act.back(o, act_cs, torch.empty_like(act_cs))
+        before = _before(states[1], sequences[1])
+        dz = torch.stack([rec.back(g, i), rec.back(before, f), act.back(i, g), rec.back(act_cs, o)], 2)
+        through_c = act.back(o, act_cs)
         dh, dc = dout[-1], dcs[-1]
         for (dz_t, base), dc_t, f_t, c_t in zip(
                 _backwards(dz, dout), _earlier(dcs), reversed(f.unbind()), reversed(through_c.unbind())):
@@ -201,10 +193,7 @@ class GRU:
         product, candidate, (dout,) = _Product(weight, masks, 0, 2), _Product(weight, masks, 2, 3), grads
         r, u, n = z.unbind(2)
         before = _before(states[0], sequences[0])
-        dz = torch.empty_like(z)
-        rec.back(before, r, dz[:, :, 0])
-        rec.back(before - n, u, dz[:, :, 1])
-        act.back(1 - u, n, dz[:, :, 2])
+        dz = torch.stack([rec.back(before, r), rec.back(before - n, u), act.back(1 - u, n)], 2)
         dh, zero = dout[-1], torch.zeros_like(dout[-1])
         for (dz_t, base), r_t, u_t in zip(_backwards(dz, dout), reversed(r.unbind()), reversed(u.unbind())):
             dz_t[:, 1:].mul_(dh[:, None])
@@ -236,25 +225,21 @@ class GRUResetAfter:
     def forward(z, states, weight, bias, masks, act, rec):
         product, h = _Product(weight, masks), states[0]
         hs = z.new_empty(z.shape[0], *h.shape)
-        start = 0. if bias is None else bias.view(3, -1)
-        ms = torch.zeros_like(z) + start
+        ms = torch.zeros_like(z) + (0. if bias is None else bias.view(3, -1))
         for z_t, h_t, m_t in zip(z.unbind(), hs.unbind(), ms.unbind()):
             product.add_to(m_t, h)
             rec.compute_(z_t[:, :2].add_(m_t[:, :2]))
             r, u, n = z_t.unbind(1)
             h = torch.lerp(act.compute_(n.addcmul_(r, m_t[:, 2])), h, u, out=h_t)
-        return (hs,), (ms[:, :, 2] / act.scale,)
+        return (hs,), (ms[:, :, 2].clone(),)
 
     @staticmethod
     def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
         product, (dout,) = _Product(weight, masks), grads
         r, u, n = z.unbind(2)
         before = _before(states[0], sequences[0])
-        dm = torch.empty_like(z)
-        to_n = act.back(1 - u, n, torch.empty_like(before))
-        rec.back(to_n * extra[0], r, dm[:, :, 0])
-        rec.back(before - n, u, dm[:, :, 1])
-        torch.mul(to_n, r, out=dm[:, :, 2])
+        to_n = act.back(1 - u, n)
+        dm = torch.stack([rec.back(to_n * extra[0], r), rec.back(before - n, u), to_n * r], 2)
         dh, dhs = dout[-1], []
         for (dm_t, base), u_t in zip(_backwards(dm, dout), reversed(u.unbind())):
             dhs.append(dh)
@@ -299,13 +284,9 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states):
         nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
-        scale = _gate_scale(kind, *nonlinearities, w_hh)
-        if w_ih is None:
-            z = x.clone() if scale is None else x * scale
-        else:
-            z = _product_of_rows(x.flatten(0, 1), *_scaled(scale, w_ih, b_ih)).unflatten(0, x.shape[:2])
-        z = z.unflatten(-1, (kind.gates, -1))
-        sequences, extra = kind.forward(z, states, *_scaled(scale, w_hh, b_hh), masks, *nonlinearities)
+        z = x.flatten(0, 1).clone() if w_ih is None else _product_of_rows(x.flatten(0, 1), w_ih, b_ih)
+        z = z.view(*x.shape[:2], kind.gates, -1)
+        sequences, extra = kind.forward(z, states, w_hh, b_hh, masks, *nonlinearities)
         return (*sequences, z, *extra)
 
     @staticmethod
@@ -348,28 +329,6 @@ def _differentiable(ctx, masks, inputs, grads):
     return [next(found) if need else None for need in ctx.needs_input_grad[4:]]
 
 
-def _gate_scale(kind, act, rec, weight):
-    """What each row of the weights is multiplied by beforehand: None where nothing is."""
-    rec_scale = 1. if rec is None else rec.scale
-    if act.scale == rec_scale == 1.:
-        return None
-    scales = {1: [act], 3: [rec, rec, act], 4: [rec, rec, act, rec]}[kind.gates]
-    units = weight.shape[1]
-    return torch.cat([weight.new_full((units,), nonlinearity.scale) for nonlinearity in scales])
-
-
-def _scaled(scale, weight, bias):
-    if scale is None:
-        return weight, bias
-    return weight * scale[:, None], None if bias is None else bias * scale
-
-
-def sequence(kind, x, states, weights, masks, act, rec):
-    """`scan` without `keep`, by the whole-sequence kernel. `act` and `rec` must be keys of `NONLINEARITIES`."""
-    w_ih, b_ih, w_hh, b_hh = weights
-    return _Sequence.apply(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states)[:kind.states]
-
-
 # torch's own kernels, by what they compute.
 FUSED = {(LSTM, activations.tanh, activations.sigmoid): torch.lstm,
          (GRUResetAfter, activations.tanh, activations.sigmoid): torch.gru,
@@ -398,10 +357,9 @@ def choose_path(kind, act, rec, masks=None, projected=False, masked=False, last_
         masked: whether there are steps that leave the states alone. last_states: whether these are wanted.
     """
     nonlinearities = [NONLINEARITIES.get(f) for f in (act, rec) if f is not None]
-    if None in nonlinearities:
+    # The states of steps that do not count could overflow, and 0 times infinity is no gradient.
+    if None in nonlinearities or masked and not all(f.bounded for f in nonlinearities):
         return 'scan'
-    if masked and not all(f.bounded for f in nonlinearities):
-        return 'scan'  # the states of the steps that do not count could overflow, and 0 times infinity is no gradient
     if masks is not None and len(masks) == 1 and kind in (GRU, GRUResetAfter):
         return 'scan'
     if (kind, act, rec) in FUSED and masks is None and not projected and not (masked and last_states and kind is LSTM):
@@ -421,17 +379,16 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     if keep is not None:
         # A step that leaves the states alone might as well not be there: with the other steps moved to the front, what
         # comes after step t is what comes after as many steps as were kept up to t.
-        count = keep.cumsum(0)
         order = torch.sort(keep, dim=0, descending=True, stable=True).indices
         x = torch.take_along_dim(x, order[:, :, None], 0)
     if path == 'fused':
         outputs, last = fused(kind, x, states, weights, act, rec)
+        if keep is None:
+            return outputs, last
         sequences = [outputs]
     else:
-        sequences = sequence(kind, x, states, weights, masks, act, rec)
-        last = [s[-1] for s in sequences]
+        sequences = _Sequence.apply(kind, act, rec, masks, x, *weights, *states)[:kind.states]
     if keep is not None:
-        sequences = [torch.take_along_dim(torch.cat([first[None], s]), count[:, :, None], 0)
+        sequences = [torch.take_along_dim(torch.cat([first[None], s]), keep.cumsum(0)[:, :, None], 0)
                      for first, s in zip(states, sequences)]
-        last = [s[-1] for s in sequences]
-    return sequences[0], last
+    return sequences[0], [s[-1] for s in sequences]

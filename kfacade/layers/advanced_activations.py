@@ -12,17 +12,17 @@ from ._base import BuiltinLayer
 __all__ = ['ELU', 'InputSpec', 'Layer', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU', 'to_list']
 
 
-def as_floatx(number):
-    """A number rounded to ``floatx()``, as Keras keeps it and writes it to files."""
-    return float(K.cast_to_floatx(number))
-
-
 class _Elementwise(BuiltinLayer):
     """A layer that passes masks on and keeps the shape."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
+
+    def set_numbers(self, **numbers):
+        """Sets arguments, rounded to ``floatx()``, as Keras keeps them and writes them to files."""
+        self.configure(**numbers)
+        self.configure(**{name: float(K.cast_to_floatx(number)) for name, number in numbers.items()})
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -35,7 +35,7 @@ class LeakyReLU(_Elementwise):
 
     def __init__(self, alpha=0.3, **kwargs):
         super().__init__(**kwargs)
-        self.configure(alpha=as_floatx(alpha))
+        self.set_numbers(alpha=alpha)
 
     @opaque
     def call(self, inputs):
@@ -58,8 +58,13 @@ class PReLU(_Elementwise):
         self.configure(locals(), shared_axes=shared_axes and to_list(shared_axes, allow_tuple=True))
 
     def build(self, input_shape):
-        shared = self.shared_axes or ()
-        shape = [1 if i in shared else size for i, size in enumerate(input_shape)][1:]
+        shared, shape = self.shared_axes or (), list(input_shape[1:])
+        try:
+            for axis in shared:
+                shape[axis - 1] = 1
+        except (IndexError, TypeError):
+            raise ValueError(f'`shared_axes` of layer {self.name} must be integers from 1 to {len(shape)}, the axes of '
+                             f'its input of shape {tuple(input_shape)}. Received: {shared}') from None
         if None in shape:
             raise ValueError(f'Layer {self.name} needs one weight for each element of a sample, but the input shape '
                              f'{tuple(input_shape)} is not fully defined. Use `shared_axes` for the unknown ones.')
@@ -81,7 +86,7 @@ class ELU(_Elementwise):
 
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.configure(alpha=as_floatx(alpha))
+        self.set_numbers(alpha=alpha)
 
     @opaque
     def call(self, inputs):
@@ -95,7 +100,7 @@ class ThresholdedReLU(_Elementwise):
 
     def __init__(self, theta=1.0, **kwargs):
         super().__init__(**kwargs)
-        self.configure(theta=as_floatx(theta))
+        self.set_numbers(theta=theta)
 
     @opaque
     def call(self, inputs, mask=None):
@@ -126,12 +131,12 @@ class ReLU(_Elementwise):
 
     def __init__(self, max_value=None, negative_slope=0., threshold=0., **kwargs):
         super().__init__(**kwargs)
-        if max_value is not None and max_value < 0.:
-            raise ValueError(f'max_value of ReLU layer cannot be negative value: {max_value}')
-        if negative_slope < 0.:
-            raise ValueError(f'negative_slope of ReLU layer cannot be negative value: {negative_slope}')
-        self.configure(max_value=None if max_value is None else as_floatx(max_value),
-                       negative_slope=as_floatx(negative_slope), threshold=as_floatx(threshold))
+        self.max_value = None
+        self.set_numbers(negative_slope=negative_slope, threshold=threshold,
+                         **({} if max_value is None else {'max_value': max_value}))
+        for name in ('max_value', 'negative_slope'):
+            if (getattr(self, name) or 0.) < 0.:
+                raise ValueError(f'{name} of ReLU layer cannot be negative value: {getattr(self, name)}')
         self._plain = max_value is None and not negative_slope and not threshold
 
     @opaque

@@ -12,7 +12,7 @@ from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import transpose_shape
-from ._base import BuiltinLayer, checked_sizes, handed_on, spatial_settings
+from ._base import BuiltinLayer, checked_sizes, handed_on, refuse_dilated_strides, spatial_settings
 from ._padding import (
     Cropping1D,
     Cropping2D,
@@ -102,9 +102,11 @@ class _Conv(BuiltinLayer):
         super().__init__(**kwargs)
         self.rank = rank
         self.configure(locals(), **spatial_settings(rank, locals()), **further)
-        if self.padding == 'causal' and (rank != 1 or self.data_format != 'channels_last'):
+        if self.padding == 'causal' and self.data_format != 'channels_last':
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
-                             '"channels_last" (temporal data), and only `Conv1D` and `SeparableConv1D` know it.')
+                             f'"channels_last" (temporal data). Received: {data_format}')
+        if 'kernel' in self.weight_layouts:
+            refuse_dilated_strides(self)
         self.input_spec = InputSpec(ndim=rank + 2)
 
     def _input_channels(self, input_shape):
@@ -193,6 +195,7 @@ class _Transposed(_Conv):
         super().__init__(*args, **kwargs)
         if output_padding is not None:
             output_padding = conv_utils.normalize_tuple(output_padding, self.rank, 'output_padding')
+            self.check_integers('output_padding', output_padding, 0)
             if any(pad >= stride for pad, stride in zip(output_padding, self.strides)):
                 raise ValueError(f'Stride {self.strides} must be greater than output padding {output_padding}')
         self.output_padding = output_padding

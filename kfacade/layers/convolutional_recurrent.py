@@ -8,6 +8,7 @@ from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import has_arg, to_list, transpose_shape
 from . import _recurrent_kernels as kernels
+from ._base import checked_sizes, refuse_dilated_strides, spatial_settings
 from ._recurrent_cells import LSTMCell, state_sizes
 from .convolutional import KERNEL_LAYOUT
 from .recurrent import RNN, CellLayer
@@ -42,8 +43,8 @@ class ConvRNN2D(RNN):
         sizes = image[1:] if cell.data_format == 'channels_first' else image[:-1]
         sizes = [conv_utils.conv_output_length(*axis) for axis in zip(
             sizes, cell.kernel_size, (cell.padding,) * 2, cell.strides, cell.dilation_rate)]
-        states = [transpose_shape((batch, *sizes, channels), cell.data_format, spatial_axes=(1, 2))
-                  for channels in state_sizes(cell)]
+        states = [checked_sizes(self, transpose_shape((batch, *sizes, channels), cell.data_format, spatial_axes=(1, 2)),
+                                input_shape) for channels in state_sizes(cell)]
         output = transpose_shape((batch, *sizes, cell.filters), cell.data_format, spatial_axes=(1, 2))
         return [(batch, time, *output[1:]) if self.return_sequences else output, *states]
 
@@ -62,11 +63,8 @@ class ConvLSTM2DCell(LSTMCell):
                  unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
                  kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
                  recurrent_dropout=0., **kwargs):
-        settings = {**locals(), 'padding': conv_utils.normalize_padding(padding),
-                    'data_format': K.normalize_data_format(data_format)}
-        for name in ('kernel_size', 'strides', 'dilation_rate'):
-            settings[name] = conv_utils.normalize_tuple(settings[name], 2, name)
-        super(LSTMCell, self).__init__(settings, kwargs)
+        super(LSTMCell, self).__init__({**locals(), **spatial_settings(2, locals())}, kwargs)
+        refuse_dilated_strides(self)
         self.state_size = (filters, filters)
 
     @property
@@ -106,12 +104,11 @@ class ConvLSTM2DCell(LSTMCell):
                           for mask, part, b in zip(masks, weight.chunk(len(masks)), biases)], self._channel_axis)
 
     def project(self, x, masks=None):
-        steps = x.shape[:-4]  # those of a whole sequence go through the convolution as one batch
-        if steps:
-            x, masks = x.flatten(0, 1), None if masks is None else masks.repeat(1, *steps, 1, 1, 1)
-        y = self._convolved(x, *self._weights()[:2], masks, strides=self.strides, padding=self.padding,
+        time = x.shape[:-4]  # the steps of a whole sequence go through the convolution as one batch
+        masks = masks if masks is None or not time else masks.repeat(1, *time, 1, 1, 1)
+        y = self._convolved(x.flatten(0, -4), *self._weights()[:2], masks, strides=self.strides, padding=self.padding,
                             dilation=self.dilation_rate)
-        return y.unflatten(0, (*steps, -1)) if steps else y
+        return y.unflatten(0, (*time, -1))
 
     def step(self, a, states, weight, bias, masks, act, rec):
         """The new states after a live step, from the input projections `a`."""
@@ -123,8 +120,7 @@ class ConvLSTM2DCell(LSTMCell):
     def over_sequence(self, x, states, training, keep=None, last_states=False):
         projected = self.project(x, self._drop(x[0], 'dropout', training))
         masks = self._drop(states[0], 'recurrent_dropout', training)
-        _, _, recurrent_weight, _ = self._weights()
-        return kernels.run('scan', self, projected, states, (None, None, recurrent_weight, None), masks,
+        return kernels.run('scan', self, projected, states, (None, None, *self._weights()[2:]), masks,
                            *self._functions(), keep)
 
 

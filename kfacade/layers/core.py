@@ -137,7 +137,8 @@ class Dropout(NoiseLayer):
     @interfaces.legacy_dropout_support
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(**kwargs)
-        self.configure(locals(), rate=min(1., max(0., rate)))
+        self.configure(locals())
+        self.rate = min(1., max(0., rate))
 
     @property
     def _uses_phase(self):
@@ -199,7 +200,10 @@ class Reshape(BuiltinLayer):
 
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
-        self.configure(target_shape=tuple(target_shape))
+        self.configure(target_shape=tuple(target_shape) if np.iterable(target_shape) else (target_shape,))
+        if self.target_shape.count(-1) > 1:
+            raise ValueError(f'`target_shape` of layer {self.name}: Can only specify one unknown dimension. Received: '
+                             f'{self.target_shape}')
 
     @opaque
     def call(self, inputs):
@@ -207,8 +211,6 @@ class Reshape(BuiltinLayer):
 
     def compute_output_shape(self, input_shape):
         batch, *sizes = input_shape
-        if self.target_shape.count(-1) > 1:
-            raise ValueError(f'Layer {self.name}: Can only specify one unknown dimension. Got {self.target_shape}.')
         if None in sizes:
             return (batch, *(None if d == -1 else d for d in self.target_shape))
         total, known = math.prod(sizes), math.prod(d for d in self.target_shape if d != -1)
@@ -225,7 +227,10 @@ class Permute(BuiltinLayer):
 
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
-        self.configure(dims=tuple(dims))
+        self.configure(dims=tuple(dims) if np.iterable(dims) else (dims,))
+        if set(self.dims) != set(range(1, len(self.dims) + 1)):
+            raise ValueError(f'`dims` of layer {self.name} must have each of the integers from 1 to their number once. '
+                             f'Received: {dims!r}')
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
     @opaque
@@ -310,6 +315,8 @@ class Lambda(Layer):
     @interfaces.legacy_lambda_support
     def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
         super().__init__(**kwargs)
+        if not callable(function):
+            raise TypeError(f'`function` of layer {self.name} must be a function. Received: {function!r}')
         self.function, self.mask, self.arguments = function, mask, arguments or {}
         self.supports_masking = mask is not None
         if isinstance(output_shape, (tuple, list)):

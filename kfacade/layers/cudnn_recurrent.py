@@ -1,5 +1,5 @@
 """CuDNNGRU and CuDNNLSTM: GRU and LSTM with weights in the order of cuDNN, on any device."""
-import functools
+from functools import partial
 
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec
@@ -9,22 +9,16 @@ from .recurrent import RNN, CellLayer
 __all__ = ['CuDNNGRU', 'CuDNNLSTM', 'InputSpec', 'RNN']
 
 
-def _blocks_to_keras(gates, weight):
+def _to_keras(gates, weight):
     """torch's (gates * units, inputs) as (inputs, gates * units): what cuDNN lays out is only called so, not turned."""
+    weight = swapped(weight, 0) if gates == 3 else weight
     return weight.reshape(gates, weight.shape[1], -1).transpose(0, 1).flatten(1)
 
 
-def _blocks_from_keras(gates, kernel):
-    """The inverse of `_blocks_to_keras`."""
-    return kernel.unflatten(1, (gates, -1)).transpose(0, 1).reshape(-1, kernel.shape[0])
-
-
-def _gru_to_keras(weight):
-    return _blocks_to_keras(3, swapped(weight, 0))
-
-
-def _gru_from_keras(kernel):
-    return swapped(_blocks_from_keras(3, kernel), 0)
+def _from_keras(gates, kernel):
+    """The inverse of `_to_keras`."""
+    weight = kernel.unflatten(1, (gates, -1)).transpose(0, 1).reshape(-1, kernel.shape[0])
+    return swapped(weight, 0) if gates == 3 else weight
 
 
 def _gru_bias_to_keras(bias):
@@ -33,6 +27,9 @@ def _gru_bias_to_keras(bias):
 
 def _gru_bias_from_keras(bias):
     return swapped(bias.view(2, -1))
+
+
+_GRU_LAYOUT, _LSTM_LAYOUT = (Layout(partial(_to_keras, gates), partial(_from_keras, gates)) for gates in (3, 4))
 
 
 class _CuDNNCell:
@@ -52,15 +49,11 @@ def _with_choice(settings):
 
 class _CuDNNGRUCell(_CuDNNCell, GRUCell):
     settings = _with_choice(GRUCell.settings)
-    weight_layouts = {'kernel': Layout(_gru_to_keras, _gru_from_keras),
-                      'recurrent_kernel': Layout(_gru_to_keras, _gru_from_keras),
+    weight_layouts = {'kernel': _GRU_LAYOUT, 'recurrent_kernel': _GRU_LAYOUT,
                       'bias': Layout(_gru_bias_to_keras, _gru_bias_from_keras)}
 
     def add_bias(self, shape):
         super(GRUCell, self).add_bias((2 * shape[0],))
-
-
-_LSTM_LAYOUT = Layout(functools.partial(_blocks_to_keras, 4), functools.partial(_blocks_from_keras, 4))
 
 
 class _CuDNNLSTMCell(_CuDNNCell, LSTMCell):

@@ -31,6 +31,7 @@ class Embedding(BuiltinLayer):
             kwargs['input_shape'] = tuple(to_list(input_length or None, allow_tuple=True))
         super().__init__(**kwargs)
         self.configure(locals())
+        self.check_integers('input_dim', input_dim, 1)
         self.supports_masking = mask_zero
 
     def _weight_dtype(self):

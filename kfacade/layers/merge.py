@@ -6,7 +6,7 @@ import torch
 from .. import backend as K
 from ..engine.base_layer import Layer, opaque
 from ..utils.generic_utils import is_all_none
-from ._base import BuiltinLayer
+from ._base import BuiltinLayer, size_along
 
 __all__ = ['Add', 'Average', 'Concatenate', 'Dot', 'Layer', 'Maximum', 'Minimum', 'Multiply', 'Subtract', 'add',
            'average', 'concatenate', 'dot', 'maximum', 'minimum', 'multiply', 'subtract']
@@ -43,7 +43,7 @@ class _Merge(BuiltinLayer):
                              f'Got {len(input_shape)} inputs.')
         if len({shape[0] for shape in input_shape} - {None}) > 1:
             raise ValueError('Can not merge tensors with different batch sizes. Got tensors with shapes : '
-                             f'{input_shape}')
+                             f'{input_shape} (layer {self.name})')
         self.compute_output_shape(input_shape)
         self.built = True
 
@@ -56,7 +56,10 @@ class _Merge(BuiltinLayer):
     def compute_output_shape(self, input_shape):
         batches = {shape[0] for shape in input_shape} - {None}
         batch = batches.pop() if len(batches) == 1 else None
-        return (batch, *functools.reduce(_broadcast, (shape[1:] for shape in input_shape)))
+        try:
+            return (batch, *functools.reduce(_broadcast, (shape[1:] for shape in input_shape)))
+        except ValueError as error:
+            raise ValueError(f'{error} (layer {self.name})') from None
 
     def compute_mask(self, inputs, mask=None):
         if mask is None:
@@ -156,10 +159,11 @@ class Concatenate(_Merge):
                              f'Layer {self.name} got the input shape {input_shape}.')
         rest = [list(shape) for shape in input_shape]
         for shape in rest:
+            size_along(self, self.axis, shape)
             del shape[self.axis]
         if any(shape != rest[0] for shape in rest):
             raise ValueError('A `Concatenate` layer requires inputs with matching shapes except for the concat axis. '
-                             f'Got inputs shapes: {input_shape}')
+                             f'Got inputs shapes: {input_shape} (layer {self.name})')
         self.built = True
 
     @opaque
@@ -214,9 +218,9 @@ class Dot(_Merge):
                              f'shape {input_shape}.')
         shape1, shape2 = input_shape
         axis1, axis2 = axes = self._axes(len(shape1), len(shape2))
-        if shape1[axis1] != shape2[axis2]:
+        if size_along(self, axis1, shape1) != size_along(self, axis2, shape2):
             raise ValueError(f'Dimension incompatibility {shape1[axis1]} != {shape2[axis2]}. '
-                             f'Layer shapes: {shape1}, {shape2}')
+                             f'Layer shapes: {shape1}, {shape2} (layer {self.name})')
         if None not in (*shape1[1:], *shape2[1:]):
             try:
                 K.batch_dot.body(*(torch.empty(1, *s[1:], device='meta') for s in input_shape), axes)

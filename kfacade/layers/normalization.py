@@ -9,7 +9,7 @@ from ..backend.symbolic import record
 from ..backend.variable import MovingAverageUpdate
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
-from ._base import BuiltinLayer
+from ._base import BuiltinLayer, size_along
 
 __all__ = ['BatchNormalization', 'InputSpec', 'Layer']
 
@@ -44,7 +44,7 @@ class BatchNormalization(BuiltinLayer):
         self.supports_masking = True
 
     def build(self, input_shape):
-        dim = input_shape[self.axis]
+        dim = size_along(self, self.axis, input_shape)
         if dim is None:
             raise ValueError(f'Axis {self.axis} of input tensor should have a defined dimension but the layer '
                              f'{self.name} received an input with shape {tuple(input_shape)}.')

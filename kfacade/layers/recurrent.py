@@ -1,26 +1,35 @@
 """Recurrent layers: `RNN` over any cell, and SimpleRNN, GRU and LSTM."""
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from .. import backend as K
 from ..backend import state
-from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, as_tensor, leaves, live, op, wrap
+from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, live, op, record
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, to_list
-from . import _recurrent_cells
-from ._base import BuiltinLayer
-from ._recurrent_cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, output_size_of, state_sizes
+from ._base import BuiltinLayer, LayerGroup
+from ._recurrent_cells import (
+    Cell,
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+    cell_config,
+    check_cell,
+    one_sequence,
+    output_size_of,
+    state_sizes,
+)
 
 __all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'SimpleRNN', 'SimpleRNNCell',
            'StackedRNNCells', 'has_arg', 'to_list']
 
 
-class RNN(BuiltinLayer):
+class RNN(LayerGroup, BuiltinLayer):
     """Runs a cell over the time steps of a sequence.
 
     Input: (batch, time, features). Output: (batch, units), that of the last step; with `return_sequences`, (batch,
@@ -51,14 +60,15 @@ class RNN(BuiltinLayer):
                  unroll=False, **kwargs):
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
-        _recurrent_cells.check_cell(cell, 'The RNN cell', cell)
+        check_cell(cell, 'The RNN cell', cell)
+        self._num_constants = kwargs.pop('num_constants', None)  # from a configuration
         super().__init__(**kwargs)
         self.cell = cell
         self.configure(return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,
                        stateful=stateful, unroll=unroll)
         self.supports_masking = True
         self.input_spec = [InputSpec(ndim=3)]
-        self.state_spec = self.constants_spec = self._states = self._num_constants = None
+        self.state_spec = self.constants_spec = self._states = None
 
     def __init_subclass__(cls, **kwargs):
         own = 'forward' in cls.__dict__
@@ -108,23 +118,18 @@ class RNN(BuiltinLayer):
         cells = getattr(self.cell, 'cells', [self.cell])
         return any(getattr(cell, '_uses_phase', True) for cell in cells)
 
-    @property
-    def trainable_weights(self):
-        return self.cell.trainable_weights if self.trainable and isinstance(self.cell, Layer) else []
+    get_weights, set_weights = Layer.get_weights, Layer.set_weights
 
-    @property
-    def non_trainable_weights(self):
-        if not isinstance(self.cell, Layer):
-            return []
-        return self.cell.non_trainable_weights if self.trainable else self.cell.weights
+    def _inner_layers(self):
+        return [self.cell] if isinstance(self.cell, Layer) else []
 
     @property
     def losses(self):
-        return (self.cell.losses if isinstance(self.cell, Layer) else []) + super().losses
+        return super().losses + self._losses
 
-    def get_losses_for(self, inputs=None):
-        of_cell = self.cell.get_losses_for(inputs) if isinstance(self.cell, Layer) else []
-        return of_cell + super().get_losses_for(inputs)
+    @property
+    def updates(self):
+        return super().updates + (self._updates if self.trainable or self.stateful else [])
 
     # ------------------------------------------------------------ calling
 
@@ -178,20 +183,25 @@ class RNN(BuiltinLayer):
         return training
 
     def forward(self, inputs, *args, recorded=False, **kwargs):
-        if recorded:
-            return self._run(inputs, kwargs.get('initial_state'), kwargs.get('constants'), kwargs.get('mask'),
-                             kwargs['training'])
-        return self.call(inputs, *args, **kwargs)
+        return self._run(inputs, **kwargs) if recorded else self.call(inputs, *args, **kwargs)
 
     def _first_states(self, inputs, initial_state):
         """The states to start with; None for the zeros that `_run` makes itself."""
-        if initial_state is None and self.stateful:
+        given = initial_state is not None
+        if not given and self.stateful:
             initial_state = self.states
-        elif initial_state is None and type(self).get_initial_state is not RNN.get_initial_state:
+        elif not given and type(self).get_initial_state is not RNN.get_initial_state:
             initial_state = self.get_initial_state(inputs)
         if initial_state is not None and len(initial_state) != len(self.states):
             raise ValueError(f'Layer {self.name} has {len(self.states)} states but was passed {len(initial_state)} '
                              'initial states.')
+        if given and self._is_plain():
+            for i, (x, wanted) in enumerate(zip(initial_state, self._all_shapes(K.int_shape(inputs))[1:])):
+                shape = K.int_shape(x)
+                if len(shape) != len(wanted) or any(None not in pair and pair[0] != pair[1]
+                                                    for pair in zip(shape[1:], wanted[1:])):
+                    raise ValueError(f'Initial state {i} of layer {self.name} must have the shape {wanted}. Received '
+                                     f'one of the shape {shape}.')
         return initial_state
 
     def get_initial_state(self, inputs):
@@ -203,15 +213,11 @@ class RNN(BuiltinLayer):
         return self.return_state or self.stateful
 
     def _record(self, inputs, states, constants, mask, training):
-        """The symbol, or list of symbols, of a run of this layer as a module of the graph."""
-        if not self._is_plain(constants):
-            return _run_custom(self, inputs, states, constants, mask, training)
+        """The symbol, or list of symbols, of a run of this layer: a module of the graph where its cell is built in."""
         kwargs = {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training, 'recorded': True}
-        metas = inputs.metas if isinstance(inputs, SymbolicTensor) else (as_tensor(inputs),) * 2
-        shapes = [self._all_shapes(m.shape) for m in metas]
-        results = [[torch.empty(s, dtype=inputs.dtype, device='meta') for s in run] for run in shapes]
-        node = SymbolicNode(self, (inputs,), {k: v for k, v in kwargs.items() if v is not None})
-        return wrap(node, results if self._gives_states() else [run[0] for run in results])
+        if not self._is_plain(constants):
+            return called(self, inputs, kwargs)
+        return record(self, (inputs,), {name: value for name, value in kwargs.items() if value is not None})
 
     def _is_plain(self, constants=None):
         """Whether whole-sequence kernels may run the cell: built-in cells, whose step nobody has overridden."""
@@ -219,20 +225,23 @@ class RNN(BuiltinLayer):
         return not constants and type(self.cell).call in (StackedRNNCells.call, Cell.call) and all(
             isinstance(cell, Cell) and type(cell).call is Cell.call for cell in cells)
 
-    def _run(self, inputs, states, constants, mask, training):
+    def _run(self, inputs, initial_state, constants, mask=None, training=False):
         """The live computation: the output, or a list of it and the last states."""
-        if states is None:
-            states = [inputs.new_zeros(shape) for shape in self._all_shapes(inputs.shape)[1:]]
-        with _recurrent_cells.one_sequence():
-            # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
-            if self._is_plain(constants) and (mask is None or isinstance(self.cell, Cell)):
-                outputs, states = self._run_plain(inputs, states, mask, training)
-            else:
-                outputs, states = self._run_steps(inputs, states, constants, mask, training)
+        plain, shapes = self._is_plain(constants), self._all_shapes(inputs.shape)
+        if plain and state.mode.inferring:
+            results = [inputs.new_empty(shape) for shape in shapes]
+            return results if self._gives_states() else results[0]
+        states = initial_state or [inputs.new_zeros(shape) for shape in shapes[1:]]
+        if self.stateful and len(states[0]) != len(inputs):
+            raise ValueError(f'Layer {self.name} is stateful and keeps states for batches of {len(states[0])} samples. '
+                             f'Received a batch of {len(inputs)}.')
+        # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
+        run = self._run_plain if plain and (mask is None or isinstance(self.cell, Cell)) else self._run_steps
+        outputs, states = run(inputs, states, constants, mask, training)
         output = outputs if self.return_sequences else outputs[:, -1]
         return [output, *states] if self._gives_states() else output
 
-    def _run_plain(self, inputs, states, mask, training):
+    def _run_plain(self, inputs, states, _, mask, training):
         x = inputs.transpose(0, 1)
         keep = None if mask is None else mask.reshape(mask.shape[:2]).t().bool()
         if self.go_backwards:
@@ -249,7 +258,7 @@ class RNN(BuiltinLayer):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
         if constants:
             kwargs['constants'] = constants
-        with _attributes_restored([self.cell, *getattr(self.cell, 'cells', ())]):
+        with one_sequence([self.cell, *getattr(self.cell, 'cells', ())]):
             _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
                                        mask, unroll=self.unroll)
         return outputs, list(states)
@@ -265,25 +274,24 @@ class RNN(BuiltinLayer):
     def states(self, states):
         self._states = states
 
-    def _state_shapes(self):
-        """The shapes of the kept states. Raises ValueError where the batch size is not known."""
+    def reset_states(self, states=None):
+        """Sets the kept states to zero, or to an array or list of arrays, each (batch, size).
+
+        Raises AttributeError where the layer is not stateful, ValueError for an unknown batch size and for a wrong
+        number or shape of arrays.
+        """
+        if not self.stateful:
+            raise AttributeError('Layer must be stateful.')
         shapes = self._all_shapes(self.input_spec[0].shape)[1:]
         if any(None in shape for shape in shapes):
             raise ValueError('If a RNN is stateful, it needs to know its batch size (and the size of images). Specify '
                              f'that of the input of {self.name}: by `batch_input_shape` of the first layer of a '
                              'Sequential model, or by `batch_shape` of the Input.')
-        return shapes
-
-    def reset_states(self, states=None):
-        """Sets the kept states to zero, or to an array or list of arrays, each (batch, size).
-
-        Raises AttributeError where the layer is not stateful, ValueError for a wrong number or shape of arrays.
-        """
-        if not self.stateful:
-            raise AttributeError('Layer must be stateful.')
-        shapes = self._state_shapes()
         if self.states[0] is None:
-            self.states = [self._kept_state(f'state_{i}', shape) for i, shape in enumerate(shapes)]
+            self.states = [Variable(np.zeros(shape), name=f'state_{i}', trainable=False, owner=self._params,
+                                    key=f'state_{i}') for i, shape in enumerate(shapes)]
+            for kept in self.states:  # a state goes along to other devices, but is not learned: not in the state_dict
+                self._params.register_buffer(kept.key, kept.param, persistent=False)
         values = to_list(states, allow_tuple=True) if states is not None else [np.zeros(shape) for shape in shapes]
         if len(values) != len(shapes):
             raise ValueError(f'Layer {self.name} expects {len(shapes)} states, but it received {len(values)} state '
@@ -293,12 +301,6 @@ class RNN(BuiltinLayer):
                 raise ValueError(f'State {i} is incompatible with layer {self.name}: expected shape={shape}, found '
                                  f'shape={np.shape(value)}')
         K.batch_set_value(zip(self.states, values))
-
-    def _kept_state(self, key, shape):
-        kept = Variable(np.zeros(shape), name=key, trainable=False, owner=self._params, key=key)
-        # It goes along to another device, but belongs to a batch, not to what was learned: no part of the state_dict.
-        self._params.register_buffer(key, kept.param, persistent=False)
-        return kept
 
     def _keep_states(self, last, inputs):
         """Records the update of the kept states; a live call makes it at once."""
@@ -314,33 +316,13 @@ class RNN(BuiltinLayer):
         config = super().get_config()
         if self._num_constants is not None:
             config['num_constants'] = self._num_constants
-        return {**config, 'cell': _recurrent_cells.cell_config(self.cell)}
+        return {**config, 'cell': cell_config(self.cell)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         from . import deserialize
         config = dict(config)
-        cell = deserialize(config.pop('cell'), custom_objects=custom_objects)
-        num_constants = config.pop('num_constants', None)
-        layer = cls(cell, **config)
-        layer._num_constants = num_constants
-        return layer
-
-
-@contextmanager
-def _attributes_restored(objects):
-    """Undoes what a cell stores in itself at its first step for the later ones, as it does not hold for other batches.
-
-    Cells written for Keras keep their dropout masks so; to Keras, what they keep are symbols, computed anew each time.
-    """
-    before = [(vars(x), dict(vars(x))) for x in objects]
-    try:
-        yield
-    finally:
-        for now, then in before:
-            for name in now.keys() - then.keys():
-                del now[name]
-            now.update({name: value for name, value in then.items() if now.get(name) is not value})
+        return cls(deserialize(config.pop('cell'), custom_objects=custom_objects), **config)
 
 
 def _generate_dropout_mask(ones, rate, training=None, count=1):
@@ -349,27 +331,18 @@ def _generate_dropout_mask(ones, rate, training=None, count=1):
     return masks if count > 1 else masks[0]
 
 
-def _zero_state_shapes(inputs, layer):
-    return layer._all_shapes(inputs.shape)[1:]
-
-
-@op(shape=_zero_state_shapes)
+@op
 def _zero_states(inputs, layer):
     """Zeros for each state of a recurrent layer."""
-    return [inputs.new_zeros(shape) for shape in _zero_state_shapes(inputs, layer)]
+    return [inputs.new_zeros(shape) for shape in layer._all_shapes(inputs.shape)[1:]]
 
 
 @op(callbacks=True)
-def _run_custom(layer, inputs, states, constants, mask, training):
-    """A run of a layer whose cell is a user's own: symbols that the cell closes over become arguments of the node."""
-    return called(layer, inputs, {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training,
-                                  'recorded': True})
-
-
 def called(layer, inputs, kwargs):
-    """``layer(inputs, **kwargs)``, live. On meta inputs, where only shapes are wanted, the weights are meta as well."""
+    """``layer(inputs, **kwargs)``, recorded as one node; symbols that the layer closes over become arguments of it."""
     if not inputs.is_meta:
         return layer(inputs, **kwargs)
+    # A script's own layer may hold torch modules, whose weights have to be on the meta device as well.
     weights = {k: v.to('meta') for k, v in (*layer.named_parameters(), *layer.named_buffers())}
     return torch.func.functional_call(layer, weights, (inputs,), kwargs)
 

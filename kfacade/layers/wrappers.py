@@ -10,15 +10,18 @@ from ..engine.base_layer import InputSpec, Layer
 from ..engine.network import Network
 from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, to_list
 from . import recurrent
+from ._base import LayerGroup
 from .core import Lambda
 
 __all__ = ['Bidirectional', 'InputSpec', 'Layer', 'TimeDistributed', 'Wrapper', 'has_arg', 'object_list_uid']
 
 
-class Wrapper(Layer):
+class Wrapper(LayerGroup):
     """Base of layers that use another one, `layer`: its weights, losses and updates count as the wrapper's own."""
 
     def __init__(self, layer, **kwargs):
+        if not isinstance(layer, Layer):
+            raise TypeError(f'`layer` of {type(self).__name__} must be a layer. Received: {layer!r}')
         self.layer = layer
         self._input_map = {}  # uid of inputs of the wrapper -> what the wrapped layer was called on
         super().__init__(**kwargs)
@@ -42,34 +45,15 @@ class Wrapper(Layer):
         if 'layer' in self._modules:  # not yet while the module is being made
             self.layer.trainable = value
 
-    @property
-    def trainable_weights(self):
-        return self.layer.trainable_weights
-
-    @property
-    def non_trainable_weights(self):
-        return self.layer.non_trainable_weights
-
-    @property
-    def updates(self):
-        return self.layer.updates
+    def _inner_layers(self):
+        return [self.layer]
 
     def get_updates_for(self, inputs=None):
         inner = inputs if inputs is None else self._input_map.get(object_list_uid(inputs), inputs)
-        return self.layer.get_updates_for(inner) + super().get_updates_for(inputs)
-
-    @property
-    def losses(self):
-        return self.layer.losses
+        return self.layer.get_updates_for(inner) + Layer.get_updates_for(self, inputs)
 
     def get_losses_for(self, inputs=None):
-        return (self.layer.get_losses_for(None) if inputs is None else []) + super().get_losses_for(inputs)
-
-    def get_weights(self):
-        return self.layer.get_weights()
-
-    def set_weights(self, weights):
-        self.layer.set_weights(weights)
+        return (self.layer.get_losses_for(None) if inputs is None else []) + Layer.get_losses_for(self, inputs)
 
     def get_config(self):
         return {**super().get_config(),
@@ -92,16 +76,6 @@ def _merge_time(x):
 def _split_time(y, like):
     """(batch * time, ...) to (batch, time, ...), with the batch and time of `like`."""
     return y.unflatten(0, like.shape[:2])
-
-
-@op(callbacks=True)
-def _each_step(layer, inputs, kwargs):
-    """`layer` at each time step of `inputs` by itself."""
-    steps = inputs.unbind(1)
-    if inputs.is_meta:  # all steps have the shapes of the first
-        output = recurrent.called(layer, steps[0], kwargs)
-        return output.unsqueeze(1).expand(-1, len(steps), *output.shape[1:])
-    return torch.stack([layer(step, **kwargs) for step in steps], 1)
 
 
 def _treats_samples_alone(layer):
@@ -144,7 +118,7 @@ class TimeDistributed(Wrapper):
         live = state.is_running()
         fixed_batch = K.int_shape(inputs)[0] is not None and not live
         if fixed_batch and not _treats_samples_alone(self.layer):
-            output = _each_step(self.layer, inputs, kwargs)
+            _, output, _ = K.rnn(lambda x, states: (recurrent.called(self.layer, x, kwargs), states), inputs, [])
         else:
             if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
                 kwargs['mask'] = _merge_time(mask)
@@ -200,6 +174,10 @@ class Bidirectional(Wrapper):
         if merge_mode not in ('sum', 'mul', 'ave', 'concat', None):
             raise ValueError('Invalid merge mode. Merge mode should be one of {"sum", "mul", "ave", "concat", None}. '
                              f'Received: {merge_mode!r}')
+        if not isinstance(layer, Layer) or 'go_backwards' not in layer.get_config():
+            raise TypeError('`layer` of Bidirectional must be a recurrent layer, with an argument `go_backwards`. '
+                            f'Received: {layer!r}')
+        self._num_constants = kwargs.pop('num_constants', None)  # from a configuration
         self.forward_layer, self.backward_layer = copy.copy(layer), _turned_round(layer)
         self.forward_layer.name = f'forward_{layer.name}'
         self.backward_layer.name = f'backward_{layer.name}'
@@ -214,10 +192,9 @@ class Bidirectional(Wrapper):
         self.__dict__['layer'] = layer
         self.supports_masking = True
         self.input_spec = layer.input_spec
-        self._num_constants = None
 
-    def _both(self):
-        return [self.forward_layer, self.backward_layer]
+    def _inner_layers(self):
+        return [self._modules[name] for name in ('forward_layer', 'backward_layer') if name in self._modules]
 
     @property
     def trainable(self):
@@ -226,12 +203,11 @@ class Bidirectional(Wrapper):
     @trainable.setter
     def trainable(self, value):
         self.__dict__['_trainable'] = value
-        for name in ('forward_layer', 'backward_layer'):
-            if name in self._modules:
-                self._modules[name].trainable = value
+        for layer in self._inner_layers():
+            layer.trainable = value
 
     def build(self, input_shape):
-        for layer in self._both():
+        for layer in self._inner_layers():
             with K.name_scope(layer.name):
                 layer._build_from(to_list(input_shape))
         self.built = True
@@ -260,7 +236,7 @@ class Bidirectional(Wrapper):
                              f'{initial_state} (layer {self.name})')
         if constants is not None:
             self._num_constants = len(constants)
-        for layer, states in zip(self._both(), _halves(initial_state)):
+        for layer, states in zip(self._inner_layers(), _halves(initial_state)):
             if initial_state is not None or constants is not None:
                 layer.describe_states(recurrent.specs_of(states), recurrent.specs_of(constants))
         return recurrent.call_with_states(super().__call__, self, inputs, initial_state, constants, kwargs)
@@ -270,7 +246,7 @@ class Bidirectional(Wrapper):
             inputs, initial_state, constants = recurrent.standardize_args(list(inputs), None, None, self._num_constants)
         given = {'training': training, 'mask': mask, 'constants': constants}
         results = []
-        for layer, states in zip(self._both(), _halves(initial_state)):
+        for layer, states in zip(self._inner_layers(), _halves(initial_state)):
             kwargs = {name: value for name, value in given.items() if has_arg(layer.call, name)}
             if states is not None and has_arg(layer.call, 'initial_state'):
                 kwargs['initial_state'] = states
@@ -285,39 +261,10 @@ class Bidirectional(Wrapper):
 
     def reset_states(self):
         """Sets the states that both layers keep to zero."""
-        for layer in self._both():
+        for layer in self._inner_layers():
             layer.reset_states()
 
-    @property
-    def trainable_weights(self):
-        return [w for layer in self._both() for w in layer.trainable_weights]
-
-    @property
-    def non_trainable_weights(self):
-        return [w for layer in self._both() for w in layer.non_trainable_weights]
-
-    def get_weights(self):
-        return [array for layer in self._both() for array in layer.get_weights()]
-
-    def set_weights(self, weights):
-        for layer, half in zip(self._both(), _halves(weights)):
-            layer.set_weights(half)
-
-    @property
-    def updates(self):
-        return [update for layer in self._both() for update in layer.updates]
-
-    def get_updates_for(self, inputs=None):
-        return Layer.get_updates_for(self, inputs) + [
-            update for layer in self._both() for update in layer.get_updates_for(inputs)]
-
-    @property
-    def losses(self):
-        return [loss for layer in self._both() for loss in layer.losses]
-
-    def get_losses_for(self, inputs=None):
-        return Layer.get_losses_for(self, inputs) + [
-            loss for layer in self._both() for loss in layer.get_losses_for(inputs)]
+    get_losses_for, get_updates_for = LayerGroup.get_losses_for, LayerGroup.get_updates_for
 
     @property
     def constraints(self):
@@ -329,14 +276,6 @@ class Bidirectional(Wrapper):
         if self._num_constants is not None:
             config['num_constants'] = self._num_constants
         return config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        num_constants = config.pop('num_constants', None)
-        layer = super().from_config(config, custom_objects)
-        layer._num_constants = num_constants
-        return layer
 
 
 def _halves(items):

@@ -16,15 +16,10 @@ def generate_legacy_interface(allowed_positional_args=None, conversions=None, pr
                               value_conversions=None, object_type='class'):
     """A decorator that converts the arguments of a Keras-1 call and warns with the call as Keras 2 writes it.
 
-    Arguments:
-        allowed_positional_args: names of the arguments that may be given by position (None: any number).
-        conversions: pairs of old and new keyword.
-        preprocessor: called first; see above.
-        value_conversions: old keyword -> {old value: new value}.
-        object_type: ``'class'`` to name the class of the object in messages, ``'method'`` for the method.
-
-    The decorated function raises TypeError for too many positional arguments, and for an argument that is given under
-    both its names.
+    `conversions` are pairs of old and new keyword, `value_conversions` {old keyword: {old value: new value}}. Messages
+    name the class of the object, or the method where `object_type` is 'method'. The decorated function raises TypeError
+    for more arguments by position than `allowed_positional_args` (None: any number), and for an argument that is given
+    under both its names.
     """
     positional, values = allowed_positional_args, value_conversions or {}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
 from .conversions import preprocess_weights_for_loading
+from .report import LoadReport
 from .trust import Reader
 
 KERAS_VERSION = '2.2.4'
@@ -100,45 +101,76 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
 def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape=False):
     """Loads weights into those of ``layers`` whose names the file holds, and warns when there are none.
 
+    A name that none of ``layers`` has is looked for in the models nested among them; what does not fit there is left
+    alone, with a warning.
+
     # Arguments
         f: ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes.
         layers: list of built layers; layers that share a name all take the same weights.
         skip_mismatch: warn about, and leave alone, layers with another number of weights and weights of another shape.
         reshape: let a convolution take a kernel of the same size in another shape.
 
+    # Returns
+        A `LoadReport` with the names of the layers, which is logged too.
+
     # Raises
         ValueError: where the numbers of weights or the shapes differ, unless they are to be skipped; no weight has
             changed then.
     """
-    reader = _reader(f)
-    names = reader.names('layer_names')
-    pairs, matched = [], False
-    for k, name in enumerate(names):
-        targets = [layer for layer in layers if layer.name == name]
+    reader, report, pairs, reached = _reader(f), LoadReport(), [], set()
+    for k, name in enumerate(reader.names('layer_names')):
+        targets = _named(name, layers)
         saved = read_arrays(reader.child(name)) if targets else []
-        matched = matched or bool(targets)
+        if not targets and reader.child(name).names('weight_names'):
+            report.unused.append(name)
         for layer in targets:
+            reached.add(layer)
+            strict = not skip_mismatch and layer in layers
             arrays = _converted(saved, layer, reader, reshape)
             if len(arrays) != len(layer.weights):
-                if not skip_mismatch:
+                if strict:
                     raise ValueError(f'Layer #{k} (named "{layer.name}") expects {len(layer.weights)} weight(s), but '
                                      f'the saved weights have {len(arrays)} element(s).')
                 warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in number of '
                               f'weights ({len(layer.weights)} vs {len(arrays)}).', stacklevel=4)
+                report.skipped.append(name)
                 continue
+            fitting = []
             for weight, array in zip(layer.weights, arrays):
-                if not skip_mismatch:
+                if strict:
                     _check_shape(k, layer, weight, array)
                 elif tuple(weight.shape) != array.shape:
                     warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in shape '
                                   f'({tuple(weight.shape)} vs {array.shape}).', stacklevel=4)
                     continue
-                pairs.append((weight, array))
-    if not matched:
-        warnings.warn(f'No layer of the model has the name of a layer in {reader.where()}: no weight was loaded. The '
-                      f'file holds {_some(names)}; the model has {_some([layer.name for layer in layers])}.',
-                      stacklevel=4)
+                fitting.append((weight, array))
+            pairs += fitting
+            if arrays:
+                (report.loaded if len(fitting) == len(arrays) else report.skipped).append(name)
+    report.missing += [layer.name for layer in _unreached(layers, reached) if layer.weights]
     _assign(pairs)
+    return report.published(reader.where(), stacklevel=4)
+
+
+def _nested(layers):
+    """The layers of the models among ``layers``."""
+    from ..engine.network import Network
+    return [inner for layer in layers if isinstance(layer, Network) for inner in layer.layers]
+
+
+def _named(name, layers):
+    """The layers called ``name``: of ``layers`` themselves, else the nearest inside them; ``[]`` for none."""
+    found = []
+    while layers and not found:
+        found, layers = [layer for layer in layers if layer.name == name], _nested(layers)
+    return found
+
+
+def _unreached(layers, reached):
+    """The plain layers among ``layers``, and inside the models among them, that ``reached`` does not reach."""
+    left = [layer for layer in layers if layer not in reached]
+    plain = [layer for layer in left if not _nested([layer])]
+    return plain + (_unreached(_nested(left), reached) if left else [])
 
 
 def _reader(group):
@@ -170,8 +202,3 @@ def _unique_names(variables):
         candidates = itertools.chain([stem], (f'{stem}_{suffix}' for suffix in itertools.count(1)))
         names[next(name for name in candidates if name not in names)] = variable
     return list(names)
-
-
-def _some(names, limit=5):
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return (', '.join(f'"{name}"' for name in names[:limit]) or 'none') + more

@@ -13,11 +13,22 @@ _CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization',
 
 # argument -> the values that change nothing
 _NEUTRAL = {'ragged': (False,), 'groups': (1,), 'time_major': (False,), 'keepdims': (False,), 'autocast': (True,),
-            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,),
-            'virtual_batch_size': (None,)}
+            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,), 'renorm_clipping': (None,),
+            'virtual_batch_size': (None,), 'optional': (False,), 'quantization_config': (None,), 'input_axes': (None,),
+            'output_axes': (None,)}
+
+# arguments that only tune another one, or how random numbers are drawn
+_TUNING = ('renorm_momentum', 'seed')
 
 # arguments of later optimizers that name them or tune how they compute
 _UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum')
+
+# argument of a loss or metric -> the values that make it what its function computes; others tell nothing
+_PLAIN_OBJECTIVE = {'reduction': ('auto', 'sum_over_batch_size'), 'from_logits': (False,), 'label_smoothing': (0,),
+                    'axis': (-1,), 'ignore_class': (None,), 'threshold': (0.5,), 'k': (5,)}
+_NAMING = ('name', 'dtype', 'fn')
+_OBJECTIVES = {'KLDivergence': 'kullback_leibler_divergence', 'LogCosh': 'logcosh'}
+_CHANGED_OBJECTIVES = ('hinge', 'squared_hinge')  # later versions turn labels 0 and 1 to -1 and 1
 
 
 def as_before(config, custom_objects=None):
@@ -48,10 +59,10 @@ def _is_neutral(kind, config, key, value):
     from .. import initializers, layers
     if key == 'dtype' and hasattr(initializers, kind):
         return True
-    cls = getattr(layers, kind, None)
-    if key not in _NEUTRAL or cls is None or key in inspect.signature(cls.__init__).parameters:
+    cls = getattr(layers, kind, None) or getattr(initializers, kind, None)
+    if key not in (*_NEUTRAL, *_TUNING) or cls is None or key in inspect.signature(cls).parameters:
         return False
-    if value in _NEUTRAL[key]:
+    if key in _TUNING or value in _NEUTRAL[key]:
         return True
     raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" asks for {key}={value!r}, which came after Keras '
                            f'2.2.4 and is not supported (only {key}={_NEUTRAL[key][0]!r} is).')
@@ -75,3 +86,15 @@ def as_before_optimizer(saved, custom_objects=None):
                       stacklevel=5)
     return {'class_name': kind, 'config': {key: value for key, value in config.items() if key in known
                                            and not (key.startswith('clip') and value is None)}}
+
+
+def as_before_objective(saved):
+    """The name of the function that a loss or metric, saved as an object, computes; None where there is none."""
+    from .. import metrics
+    from ..engine.base_layer import _to_snake_case
+    kind, config = saved['class_name'].split('>')[-1], saved['config']
+    function = config.get('fn') or _OBJECTIVES.get(kind) or _to_snake_case(kind)
+    plain = all(key in _NAMING or value in _PLAIN_OBJECTIVE.get(key, ()) for key, value in config.items())
+    if not plain or function in _CHANGED_OBJECTIVES or function not in metrics.public_objects(vars(metrics)):
+        return None
+    return 'accuracy' if config.get('name') in ('acc', 'accuracy') else function

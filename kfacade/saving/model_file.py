@@ -1,14 +1,12 @@
-"""Whole models and weights in HDF5 files: ``save_model``, ``load_model`` and their weights-only counterparts."""
+"""Whole models and weights in files: ``save_model``, ``load_model`` and their weights-only counterparts."""
 import contextlib
 import json
 import os
-import secrets
-import shutil
 import warnings
 
 import h5py
 
-from ..utils.io_utils import ask_to_proceed_with_overwrite
+from .atomic import may_write, replacing
 from .hdf5 import (
     load_weights_from_hdf5_group,
     load_weights_from_hdf5_group_by_name,
@@ -17,9 +15,11 @@ from .hdf5 import (
     stamp,
     write_arrays,
 )
+from .keras_archive import translated
 from .text import model_config, model_from_config, parse_json, plain
+from .torch_files import is_torch_file, load_state, save_state
 from .training_state import compile_from, set_optimizer_weights, training_config
-from .trust import InvalidModelFile, opened
+from .trust import InvalidModelFile, opened, refusing
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
@@ -52,7 +52,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     """The model that ``save_model`` (ours or Keras') wrote.
 
     # Arguments
-        filepath: path of the file, or an open ``h5py.Group``.
+        filepath: path of the HDF5 file, or an open ``h5py.Group``; also a ``.keras`` archive of Keras 3.
         custom_objects: dict from names in the file to the classes and functions they stand for.
         compile: compile the model as it was when saved, and give its optimizer the saved state.
         safe_mode: refuse to run code that the file holds (the body of a ``Lambda`` layer). Only turn this off for a
@@ -65,22 +65,30 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         InvalidModelFile: (a ValueError) if the file is damaged or holds no model.
         ValueError: for unknown layers, losses or metrics, and for weights that do not fit.
     """
-    with opened(filepath) as reader, code_allowed(not safe_mode):
+    with opened_model(filepath) as reader, code_allowed(not safe_mode):
         text = reader.text('model_config')
         if text is None:
             hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
         model = model_from_config(config, custom_objects=custom_objects)
-        load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
+        with refusing(f'The weights of {reader.where()}'):
+            load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:
             _restore_training(model, reader, custom_objects)
     return model
 
 
 def save_weights(model, filepath, overwrite=True):
-    """Saves the weights of ``model`` alone, as an HDF5 file (written whole, as in :func:`save_model`)."""
-    if _may_write(filepath, overwrite):
+    """Saves the weights of ``model`` alone, written whole as in :func:`save_model`.
+
+    The file is of HDF5, or, where it is called ``.safetensors``, ``.pt`` or ``.pth``, holds ``model.state_dict()``.
+    """
+    if not _may_write(filepath, overwrite):
+        return
+    if is_torch_file(filepath):
+        save_state(model, filepath)
+    else:
         with _written_whole(filepath) as f:
             save_weights_to_hdf5_group(f, model.layers)
 
@@ -90,25 +98,33 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
 
     # Arguments
         model: a built model.
-        filepath: path of the file, or an open ``h5py.Group``.
-        by_name: pair the layers by name rather than by position.
+        filepath: path of an HDF5 file, a Keras 3 archive or (``.safetensors``, ``.pt``, ``.pth``) a file of the
+            tensors of ``model.state_dict()``; or an open ``h5py.Group``.
+        by_name: pair the layers (or tensors) by name rather than by position.
         skip_mismatch: with ``by_name``, warn about what does not fit rather than raise.
-        reshape: let a convolution take a kernel of the same size in another shape.
+        reshape: let a convolution take a kernel of the same size in another shape; not for tensors.
+
+    # Returns
+        With ``by_name``, a `LoadReport` of what was loaded and what was not; it is logged (``logging``, at INFO) too.
 
     # Raises
         InvalidModelFile: (a ValueError) if the file is damaged or holds no weights.
         ValueError: if the weights do not fit.
     """
-    with opened(filepath) as reader:
+    if is_torch_file(filepath):
+        if reshape:
+            raise ValueError('`reshape` is for Keras files: torch tensors keep their shapes.')
+        return load_state(model, filepath, by_name, skip_mismatch)
+    with opened_model(filepath) as reader:
         if not _holds_weights(reader):
             if 'model_weights' not in reader:
                 raise InvalidModelFile(f'{reader.where()} holds no Keras weights: it has neither an attribute '
                                        'layer_names nor a group model_weights.')
             reader = reader.child('model_weights')
         if by_name:
-            load_weights_from_hdf5_group_by_name(reader, model.layers, skip_mismatch=skip_mismatch, reshape=reshape)
-        else:
-            load_weights_from_hdf5_group(reader, model.layers, reshape=reshape)
+            return load_weights_from_hdf5_group_by_name(reader, model.layers, skip_mismatch, reshape)
+        load_weights_from_hdf5_group(reader, model.layers, reshape=reshape)
+        return None
 
 
 def _restore_training(model, reader, custom_objects):
@@ -117,7 +133,9 @@ def _restore_training(model, reader, custom_objects):
         warnings.warn('No training configuration found in save file: the model was *not* compiled. Compile it '
                       'manually.', stacklevel=3)
         return
-    compile_from(model, text, f'the attribute training_config of {reader.where()}', custom_objects)
+    where = f'the attribute training_config of {reader.where()}'
+    with refusing(where):
+        compile_from(model, text, where, custom_objects)
     if 'optimizer_weights' in reader:
         set_optimizer_weights(model, read_arrays(reader.child('optimizer_weights')))
 
@@ -135,29 +153,26 @@ def code_allowed(allowed=True):
 
 
 def _may_write(filepath, overwrite):
-    return (overwrite or isinstance(filepath, h5py.Group) or not os.path.isfile(filepath)
-            or ask_to_proceed_with_overwrite(filepath))
+    return isinstance(filepath, h5py.Group) or may_write(filepath, overwrite)
 
 
 @contextlib.contextmanager
 def _written_whole(filepath):
-    """An open HDF5 file that takes the place of ``filepath`` when the block ends well and vanishes when it does not.
-
-    An ``h5py.Group`` is handed on as it is.
-    """
+    """An open HDF5 file that becomes ``filepath`` when the block ends well; an ``h5py.Group`` is handed on as it is."""
     if isinstance(filepath, h5py.Group):
         yield filepath
         filepath.file.flush()
         return
-    target = os.path.realpath(filepath)
-    temporary = os.path.join(os.path.dirname(target), f'.{secrets.token_hex(8)}.h5.tmp')
-    try:
-        with h5py.File(temporary, 'w') as f:
-            yield f
-        if os.path.exists(target):
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-        raise
+    with replacing(filepath, '.h5.tmp') as temporary, h5py.File(temporary, 'w') as f:
+        yield f
+
+
+@contextlib.contextmanager
+def opened_model(filepath):
+    """A Reader of an HDF5 file or group, or of what a Keras 3 archive holds in the place of one."""
+    read = opened
+    if not isinstance(filepath, h5py.Group):
+        with open(filepath, 'rb') as f:
+            read = translated if f.read(4) == b'PK\3\4' else opened
+    with read(filepath) as reader:
+        yield reader

@@ -12,7 +12,7 @@ import yaml
 
 from .hdf5 import BACKEND, KERAS_VERSION
 from .later import as_before
-from .trust import InvalidModelFile
+from .trust import InvalidModelFile, refusing
 
 _PYTHON = 'tag:yaml.org,2002:python/'
 
@@ -42,10 +42,8 @@ def model_from_config(config, custom_objects=None):
         raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                         '`Sequential.from_config(config)`?')
     from ..layers import deserialize
-    try:
+    with refusing('The configuration'):
         return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
-    except RecursionError:
-        raise InvalidModelFile('The configuration is nested too deeply to be built.') from None
 
 
 def model_from_json(json_string, custom_objects=None):
@@ -55,7 +53,7 @@ def model_from_json(json_string, custom_objects=None):
 
 def model_from_yaml(yaml_string, custom_objects=None):
     """A new, uncompiled model from what ``to_yaml`` wrote. See :func:`model_from_config`."""
-    return model_from_config(_parse_yaml(yaml_string), custom_objects)
+    return model_from_config(parse_yaml(yaml_string, 'the YAML text'), custom_objects)
 
 
 def model_config(model):
@@ -88,8 +86,8 @@ def parse_json(text, where):
         raise InvalidModelFile(f'{where} is no JSON: {error}') from error
 
 
-def _parse_yaml(text):
-    where = 'the YAML text'
+def parse_yaml(text, where):
+    """As :func:`parse_json`, for YAML."""
     try:
         found = yaml.load(text, Loader=_Loader)
     except RecursionError:

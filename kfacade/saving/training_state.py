@@ -2,7 +2,7 @@
 import json
 import warnings
 
-from .later import as_before_optimizer
+from .later import as_before_objective, as_before_optimizer
 from .text import parse_json, plain
 from .trust import InvalidModelFile
 
@@ -35,20 +35,40 @@ def compile_from(model, text, where, custom_objects=None):
     custom_objects = custom_objects or {}
     saved = as_before_optimizer(config['optimizer_config'], custom_objects)
     model.compile(optimizer=optimizers.deserialize(saved, custom_objects=custom_objects),
-                  loss=_resolve(config['loss'], custom_objects),
-                  metrics=_resolve(config.get('metrics'), custom_objects),
+                  loss=_resolve(config['loss'], custom_objects, where),
+                  metrics=_metrics(model, config.get('metrics'), custom_objects),
                   loss_weights=config.get('loss_weights'),
                   sample_weight_mode=config.get('sample_weight_mode'),
-                  weighted_metrics=_resolve(config.get('weighted_metrics'), custom_objects))
+                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), custom_objects))
 
 
-def _resolve(value, custom_objects):
-    """``value`` with the caller's own objects in place of their names, in lists and dicts too."""
+def _resolve(value, custom_objects, where=None):
+    """``value`` with the caller's own objects in place of their names, in lists and dicts too.
+
+    Losses and metrics that later versions saved as objects become names; of the others, losses (of the file ``where``)
+    are refused and metrics left out with a warning.
+    """
     if isinstance(value, list):
-        return [_resolve(item, custom_objects) for item in value]
+        return [item for item in (_resolve(item, custom_objects, where) for item in value) if item is not None]
+    if isinstance(value, dict) and isinstance(value.get('config'), dict) and isinstance(value.get('class_name'), str):
+        name = as_before_objective(value)
+        if name is None and where is not None:
+            raise InvalidModelFile(f'{where} asks for the loss {value}, which Keras 2.2.4 does not have. compile=False '
+                                   'loads the model without it.')
+        if name is None:
+            warnings.warn(f'The metric {value} is none of Keras 2.2.4 and was left out.', stacklevel=6)
+        return name
     if isinstance(value, dict):
-        return {key: _resolve(item, custom_objects) for key, item in value.items()}
+        return {key: _resolve(item, custom_objects, where) for key, item in value.items()}
     return custom_objects.get(value, value) if isinstance(value, str) else value
+
+
+def _metrics(model, saved, custom_objects):
+    """``compile``'s metrics; later versions save a list for each output, which we take as a dict only."""
+    found = _resolve(saved, custom_objects)
+    if isinstance(found, list) and any(isinstance(item, list) for item in found):
+        found = {name: item for name, item in zip(model.output_names, found) if item}
+    return found
 
 
 def set_optimizer_weights(model, arrays):

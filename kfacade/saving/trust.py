@@ -19,6 +19,21 @@ class InvalidModelFile(ValueError):
     """A model file that is broken, holds something other than a model, or reaches for what it must not."""
 
 
+@contextmanager
+def refusing(what):
+    """Turns whatever a configuration out of a file makes other code raise into InvalidModelFile."""
+    try:
+        yield
+    except InvalidModelFile:
+        raise
+    except ValueError as error:
+        raise InvalidModelFile(str(error)) from error
+    except RecursionError:
+        raise InvalidModelFile(f'{what} is nested too deeply to be a model.') from None
+    except Exception as error:
+        raise InvalidModelFile(f'{what} cannot be made into a model: {type(error).__name__}: {error}') from error
+
+
 class Reader:
     """A view of one HDF5 group that gives names, texts and arrays, each checked before it is read.
 
@@ -55,8 +70,8 @@ class Reader:
         dataset = self._find(name)
         if not isinstance(dataset, h5py.Dataset):
             raise InvalidModelFile(f'Expected a dataset at {self.where(name)}, found {type(dataset).__name__}.')
-        self._check(dataset, self.where(name))
         with self._reading(name):
+            self._check(dataset, self.where(name))
             return dataset[()] if dataset.shape else np.asarray(dataset[()])
 
     def text(self, name):
@@ -71,8 +86,9 @@ class Reader:
 
         An absent attribute and an empty one (which HDF5 holds as an array of no numbers) both give ``[]``.
         """
-        if name in self.group.attrs:
-            pieces = [self._attribute(name)]
+        whole = self._attribute(name)
+        if whole is not None:
+            pieces = [whole]
         else:
             chunks = (f'{name}{i}' for i in itertools.count())
             pieces = [self._attribute(chunk) for chunk in itertools.takewhile(self.group.attrs.__contains__, chunks)]
@@ -83,9 +99,9 @@ class Reader:
 
     def _attribute(self, name):
         """The attribute ``name`` as h5py gives it (None if absent), unless it claims more than the file has."""
-        if name not in self.group.attrs:
-            return None
         with self._reading(f'@{name}'):
+            if name not in self.group.attrs:
+                return None
             stored = self.group.attrs.get_id(name)
             space = stored.get_space()
             if space.get_simple_extent_type() == h5py.h5s.NULL:
@@ -153,6 +169,10 @@ class Reader:
             yield
         except InvalidModelFile:
             raise
+        except KeyError as error:
+            if error.args == (name,):
+                raise  # our own word that there is no such object; h5py's is about one that is damaged
+            raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
         except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
             raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
 

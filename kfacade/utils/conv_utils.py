@@ -13,11 +13,10 @@ def normalize_tuple(value, n, name):
     if len(values) != n:
         raise ValueError(problem)
     for single in values:
-        try:
-            int(single)
-        except (ValueError, TypeError):
-            raise ValueError(f'{problem} including element {single} of type {type(single)}') from None
-    return values
+        if not isinstance(single, numbers.Real) or single % 1:
+            raise ValueError(f'{problem} including element {single} of type {type(single)}')
+    # A tuple of ints comes back as it is: YAML shows which of a model's tuples are the same.
+    return values if all(isinstance(single, int) for single in values) else tuple(map(int, values))
 
 
 def normalize_padding(value):

@@ -13,12 +13,10 @@ def count_params(weights):
 
 
 def print_summary(model, line_length=None, positions=None, print_fn=None):
-    """Prints a table of the model's layers, with output shapes and numbers of weights.
+    """Prints a table of the model's layers, with output shapes and numbers of weights, line by line with `print_fn`.
 
-    Arguments:
-        line_length: width of the table (65, or 98 where layers are not one chain, with a column of connections).
-        positions: where each column ends, in characters, or as fractions of the width.
-        print_fn: called with each line; default `print`.
+    `line_length` is 65, or 98 where the layers are not one chain, with a column of connections. `positions`: where each
+    column ends, in characters, or as fractions of the width.
     """
     print_fn = print_fn or print
     nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes] if model._is_graph_network else []
@@ -113,10 +111,9 @@ def convert_dense_weights_data_format(dense, previous_feature_map_shape, target_
                          '"channels_last".')
     kernel, *bias = dense.get_weights()
     if target_data_format == 'channels_first':
-        channels, rows, columns = previous_feature_map_shape
-        old, order = (rows, columns, channels), (2, 0, 1, 3)
+        channels, *image = previous_feature_map_shape
+        moved = np.moveaxis(kernel.reshape(*image, channels, -1), 2, 0)
     else:
-        rows, columns, channels = previous_feature_map_shape
-        old, order = (channels, rows, columns), (1, 2, 0, 3)
-    moved = np.transpose(kernel.reshape(*old, -1), order).reshape(kernel.shape)
-    dense.set_weights([moved, *bias])
+        *image, channels = previous_feature_map_shape
+        moved = np.moveaxis(kernel.reshape(channels, *image, -1), 0, 2)
+    dense.set_weights([moved.reshape(kernel.shape), *bias])

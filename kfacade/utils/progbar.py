@@ -10,12 +10,9 @@ from .scalars import accumulate, number
 class Progbar:
     """Progress bar on standard output, with running means of what it is given.
 
-    Arguments:
-        target: number of units (steps or samples) to come, None if unknown.
-        width: characters between the brackets.
-        verbose: 0 silent, 1 a bar, 2 one line when the target is reached.
-        interval: seconds that must pass between two drawings; the last one is always drawn.
-        stateful_metrics: names whose values are shown as they are, not averaged.
+    `target` is the number of units (steps or samples) to come, None if unknown; `width` that of the characters between
+    the brackets; `verbose` 0 silent, 1 a bar, 2 one line when the target is reached; `interval` the least number of
+    seconds between two drawings (the last one is always drawn). Values named in `stateful_metrics` are not averaged.
 
     Values may be 0-d tensors on a device: they are summed there, and read only when something is printed.
     """

@@ -207,6 +207,10 @@ def test_constants_beside_an_unknown_size_leave_it_unknown(call):
     assert K.int_shape(call(K.placeholder((None, 3)))) == (None, 3)
 
 
+def test_an_unknown_size_is_the_one_that_another_argument_requires():
+    assert K.int_shape(K.in_top_k(K.placeholder((None, 7)), K.placeholder((5,), dtype='int32'), 2)) == (5,)
+
+
 def test_variables_are_read_when_the_expression_runs():
     v = K.variable(M)
     total = K.sum(K.dot(v, K.transpose(v)))

@@ -9,8 +9,7 @@ import torch
 from kfacade import backend as K
 from kfacade import layers, optimizers
 from kfacade.callbacks import Callback, LambdaCallback
-from kfacade.engine import Input
-from kfacade.engine import training_generator
+from kfacade.engine import Input, training_generator
 from kfacade.models import Model, Sequential
 from kfacade.utils import Sequence
 

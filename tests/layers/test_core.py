@@ -249,7 +249,6 @@ def test_unknown_sizes():
 @pytest.mark.parametrize('layer,shape,message', [
     (Reshape((5, 2), name='r'), (3, 4), 'Layer r: total size of new array must be unchanged'),
     (Reshape((5, -1), name='r'), (3, 4), 'Layer r: total size of new array must be unchanged'),
-    (Reshape((-1, -1)), (3, 4), 'Can only specify one unknown dimension'),
     (Flatten(), (3,), 'expected min_ndim=3, found ndim=2'),
     (RepeatVector(3), (3, 4), 'expected ndim=2, found ndim=3'),
     (Permute((2, 1)), (3,), 'expected ndim=3, found ndim=2'),

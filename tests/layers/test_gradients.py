@@ -9,6 +9,7 @@ from kfacade import backend as K
 from kfacade import layers
 from kfacade.layers import *  # noqa: F403
 from kfacade.layers._recurrent_cells import Cell
+from kfacade.utils.generic_utils import to_list, unpack_singleton
 
 # ruff: noqa: F405
 
@@ -209,20 +210,21 @@ class Step(torch.nn.Module):
         self.cell = cell
         cell.build((None, *inputs[0].shape[1:]))
 
-    def forward(self, inputs, mask=None, training=False):
+    def forward(self, inputs):
         x, *states = inputs
-        return self.cell.call(x, states, training=training)[1]
+        return self.cell.call(x, states, training=False)[1]
 
 
 @pytest.fixture(autouse=True)
 def double_precision():
+    before = K.floatx()
     K.set_floatx('float64')
     yield
-    K.set_floatx('float32')
+    K.set_floatx(before)
 
 
 def function_of(example):
-    """A function of tensors that runs the layer of a case: of its inputs, then of its weights; and the tensors."""
+    """The layer of a case as a function of its inputs and its weights, and these: what torch's checks take."""
     inputs, layer = example.inputs(), example.make()
     if issubclass(example.layer, (Cell, StackedRNNCells)):
         layer = Step(layer, inputs)
@@ -230,25 +232,19 @@ def function_of(example):
     if example.mask is not None:
         kwargs['mask'] = example.mask
 
-    def run(tensors):
-        np.random.seed(2)  # decides on the dropout masks
-        return layer(tensors if len(tensors) > 1 else tensors[0], **kwargs)
-
-    run(inputs)  # builds
+    layer(unpack_singleton(inputs), **kwargs)  # builds
     generator = torch.Generator().manual_seed(3)
     for tensor in (*layer.parameters(), *layer.buffers()):  # the biases too; averages of squares are positive
         tensor.data.uniform_(-1 if tensor.requires_grad else .5, 1, generator=generator)
-    names, weights = zip(*layer.named_parameters()) if list(layer.parameters()) else ((), ())
+    weights = dict(layer.named_parameters())
 
     def function(*tensors):
-        given = list(tensors[:len(inputs)])
-        with_weights = dict(zip(names, tensors[len(inputs):]))
-        np.random.seed(2)
-        output = torch.func.functional_call(
-            layer, with_weights, (given if len(given) > 1 else given[0],), kwargs)
+        np.random.seed(2)  # decides on the dropout masks
+        given, of_weights = list(tensors[:len(inputs)]), tensors[len(inputs):]
+        output = torch.func.functional_call(layer, dict(zip(weights, of_weights)), (unpack_singleton(given),), kwargs)
         return tuple(output) if isinstance(output, list) else output
 
-    return function, (*inputs, *weights)
+    return function, (*inputs, *weights.values())
 
 
 @pytest.mark.filterwarnings('ignore:The .* layer is deprecated')
@@ -260,6 +256,21 @@ def test_gradients(example):
 @pytest.mark.parametrize('example', [*RECURRENT, *CELLS], ids=repr)
 def test_gradients_of_gradients(example):
     assert torch.autograd.gradgradcheck(*function_of(example))
+
+
+@pytest.mark.parametrize('example', RECURRENT, ids=repr)
+def test_gradients_of_gradients_in_single_precision(example):
+    function, tensors = function_of(example)
+
+    def second_gradients(dtype):
+        given = [t.detach().to(dtype).requires_grad_() for t in tensors]
+        loss = sum((y ** 2).sum() for y in to_list(function(*given), allow_tuple=True))
+        first = torch.autograd.grad(loss, given, create_graph=True)
+        return torch.autograd.grad(sum((g ** 2).sum() for g in first), given)
+
+    for single, double_ in zip(second_gradients(torch.float32), second_gradients(torch.float64)):
+        assert single.dtype == torch.float32
+        torch.testing.assert_close(single.double(), double_, rtol=1e-3, atol=1e-4)
 
 
 def test_every_layer_is_checked_or_exempt():

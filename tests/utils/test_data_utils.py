@@ -1,12 +1,15 @@
 """Downloads (from this disk) and batches made ahead."""
 import hashlib
 import io
+import multiprocessing
 import os
 import random
+import sys
 import tarfile
 import threading
 import time
 import zipfile
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -207,6 +210,47 @@ def test_errors_reach_who_waits(processes):
             raise IndexError('no such batch')
     with pytest.raises(IndexError, match='no such batch'):
         take(OrderedEnqueuer(Broken(), processes), 1)
+
+
+class HalfPickled(Exception):
+    """Can be sent to another process, but not be made again there."""
+
+    def __init__(self, first, second):
+        super().__init__(first)
+
+
+def end_process():
+    os._exit(1)
+
+
+def leave():
+    sys.exit(3)
+
+
+def fail():
+    raise HalfPickled(1, 2)
+
+
+@pytest.mark.parametrize('act, processes, error', [
+    (leave, False, SystemExit), (leave, True, SystemExit), (fail, False, HalfPickled), (fail, True, BrokenProcessPool),
+    (end_process, True, BrokenProcessPool)])
+def test_nobody_waits_for_workers_that_are_gone(act, processes, error):
+    class Broken(Numbers):
+        def __getitem__(self, index):
+            return index if index < 2 else act()
+    with pytest.raises(error):
+        take(OrderedEnqueuer(Broken(), processes), 3)
+
+
+def test_processes_end_in_the_middle_of_a_batch():
+    enqueuer = OrderedEnqueuer(Numbers(2, wait=30.), use_multiprocessing=True)
+    enqueuer.start()
+    time.sleep(.2)
+    enqueuer.stop()
+    deadline = time.time() + 10.
+    while multiprocessing.active_children() and time.time() < deadline:
+        time.sleep(.02)
+    assert multiprocessing.active_children() == []
 
 
 def test_errors_between_epochs_reach_who_waits():

@@ -1,0 +1,176 @@
+"""``python -m kfacade inspect FILE`` and ``python -m kfacade convert IN OUT``."""
+import argparse
+import os
+
+from .atomic import may_write, replacing
+from .later import as_before, as_before_objective
+from .model_file import load_model, load_weights, opened_model, save_model, save_weights
+from .text import model_from_json, model_from_yaml, parse_json, parse_yaml, to_json, to_yaml
+from .torch_files import is_torch_file, read_state
+from .trust import InvalidModelFile, refusing
+
+_TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': (parse_yaml, model_from_yaml, to_yaml)}
+_TEXTS['.yml'] = _TEXTS['.yaml']
+_MODELS = ('Model', 'Sequential', 'Functional')
+_GENERAL = dict.fromkeys(('acc', 'accuracy', 'ce', 'crossentropy'), 'binary_crossentropy')  # names for several functions
+
+
+def main(command, arguments):
+    """Runs ``inspect`` or ``convert``; what is wrong with a file is the message of a SystemExit."""
+    parser = argparse.ArgumentParser(prog=f'python -m kfacade {command}')
+    parser.add_argument('file', help='.h5, .keras, .safetensors, .pt, .json or .yaml')
+    if command == 'convert':
+        parser.add_argument('out', help='.h5, .safetensors, .pt, .json or .yaml')
+        parser.add_argument('--model', help='the file with the architecture, where FILE holds weights alone')
+    options = vars(parser.parse_args(arguments))
+    try:
+        for line in {'inspect': described, 'convert': convert}[command](**options):
+            print(line)
+    except (OSError, ValueError, ImportError) as error:
+        raise SystemExit(f'{type(error).__name__}: {error}') from None
+
+
+def convert(file, out, model=None):
+    """Writes to ``out`` what is in ``file`` and has a place there; ``model`` is a file with the architecture."""
+    built = _load(model or file)
+    if model:
+        load_weights(built, file)
+    target = _suffix(out)
+    if not model and _suffix(file) in _TEXTS and target not in _TEXTS:
+        raise ValueError(f'{file!r} holds no weights to write to {out!r}.')
+    if target in _TEXTS:
+        if may_write(out, overwrite=False):
+            with replacing(out, target) as temporary, open(temporary, 'w', encoding='utf-8') as f:
+                f.write(_TEXTS[target][2](built))
+    elif is_torch_file(out):
+        save_weights(built, out, overwrite=False)
+    elif target in ('.h5', '.hdf5'):
+        save_model(built, out, overwrite=False)
+    else:
+        raise ValueError(f'Files are written as .h5, .safetensors, .pt, .json or .yaml, not as {out!r}.')
+    return [f'{file} -> {out}']
+
+
+def _load(file):
+    suffix = _suffix(file)
+    if suffix in _TEXTS:
+        with open(file, encoding='utf-8') as f:
+            return _TEXTS[suffix][1](f.read())
+    if is_torch_file(file):
+        raise ValueError(f'{file!r} holds weights alone: name a file with the architecture with --model.')
+    return load_model(file)
+
+
+def _suffix(file):
+    return os.path.splitext(file)[1].lower()
+
+
+# ---------------------------------------------------------------- inspect
+
+def described(file):
+    """Lines about the contents of ``file`` and what loading it would do; nothing in it is built or run."""
+    size = f'{os.path.getsize(file):,} bytes'
+    if is_torch_file(file):
+        tensors = read_state(file)
+        yield f'{file}: {len(tensors)} torch tensors, {size}'
+        yield from _table([(name, str(tensor.dtype), str(tuple(tensor.shape)), f'{tensor.nbytes:,} bytes', '')
+                           for name, tensor in tensors.items()])
+    elif _suffix(file) in _TEXTS:
+        with open(file, encoding='utf-8') as f:
+            config = _TEXTS[_suffix(file)][0](f.read(), repr(file))
+        yield (f'{file}: architecture without weights, {size}, by Keras {config.get("keras_version")} on '
+               f'{config.get("backend")}')
+        yield from _table(_rows(config, {}))
+    else:
+        with opened_model(file) as reader:
+            yield from _described_hdf5(file, size, reader)
+
+
+def _described_hdf5(file, size, reader):
+    weights = reader.child('model_weights') if 'model_weights' in reader else reader
+    version, backend = weights.text('keras_version') or '1', weights.text('backend')
+    config = reader.text('model_config')
+    yield f'{file}: {"model" if config else "weights without architecture"}, {size}, by Keras {version} on {backend}'
+    if version == '1':
+        yield 'Loading converts the weights of Keras 1.'
+    if backend == 'theano':
+        yield 'Loading flips the kernels of Theano.'
+    stored = {name: _stored(weights.child(name)) for name in weights.names('layer_names')}
+    if config:
+        yield from _table(_rows(parse_json(config, f'model_config of {reader.where()}'), stored))
+    else:
+        yield from _table([(name, '', *entry, '') for name, entry in stored.items()])
+    training = reader.text('training_config')
+    if training:
+        with refusing(reader.where()):
+            yield from list(_training(parse_json(training, f'training_config of {reader.where()}')))
+        slots = reader.child('optimizer_weights').names('weight_names') if 'optimizer_weights' in reader else []
+        yield f'optimizer state: {len(slots)} arrays'
+    elif config:
+        yield 'Not compiled: there is no training configuration.'
+
+
+def _stored(group):
+    """Shapes and bytes of the weights in the group of a layer."""
+    shapes, count = [], 0
+    for name in group.names('weight_names'):
+        array = group.array(name)
+        shapes.append(f'{name.rpartition("/")[2]} {array.dtype} {array.shape}')
+        count += array.nbytes
+    return ', '.join(shapes), f'{count:,} bytes' if shapes else ''
+
+
+def _rows(entry, stored, depth=0):
+    """(name, class, shapes, bytes, objection) of each layer in a model's config."""
+    config = entry.get('config')
+    for layer in config if isinstance(config, list) else config['layers']:
+        kind, inner = layer['class_name'], layer['config']
+        name = inner.get('name', '?') if isinstance(inner, dict) else '?'
+        yield ('  ' * depth + str(name), kind, *stored.get(name, ('', '')), _objection(layer))
+        if kind in _MODELS:
+            yield from _rows(layer, {}, depth + 1)
+
+
+def _objection(entry):
+    """Why a layer would be refused; empty where it would not."""
+    from .. import layers
+    kind, config = entry['class_name'], entry['config']
+    if kind == 'Lambda' and config.get('function_type') == 'lambda':
+        return 'REFUSED: bytecode; pass the function in custom_objects, or safe_mode=False'
+    try:
+        known = as_before({'class_name': kind, 'config': {} if kind in _MODELS else config})['class_name']
+    except InvalidModelFile as error:
+        return f'REFUSED: {error}'
+    return '' if known in _MODELS or hasattr(layers, known) else f'REFUSED: unknown; pass {kind} in custom_objects'
+
+
+def _training(config):
+    """Lines about what a model was compiled with, and what of it loading will not find."""
+    from .. import losses, metrics, optimizers
+    rooms = {'optimizer_config': optimizers, 'loss': losses, 'metrics': metrics, 'weighted_metrics': metrics}
+    for key, value in config.items():
+        room = rooms.get(key)
+        unknown = [item for item in _items(value) if not hasattr(room, _function(item, room))] if room else []
+        yield f'{key}: {value}' + (f'  UNKNOWN: pass {unknown} in custom_objects' if unknown else '')
+
+
+def _items(value):
+    """The names, and objects with a ``class_name``, in nested lists and dicts."""
+    if isinstance(value, str) or isinstance(value, dict) and 'class_name' in value:
+        return [value]
+    values = value.values() if isinstance(value, dict) else value or ()
+    return [item for part in values for item in _items(part)]
+
+
+def _function(item, room):
+    if isinstance(item, dict):
+        item = item['class_name'] if room.__name__.endswith('optimizers') else as_before_objective(item) or ''
+    return _GENERAL.get(item, item)
+
+
+def _table(rows):
+    """Lines of aligned columns."""
+    with refusing('The configuration'):
+        rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ['  '.join(field.ljust(width) for field, width in zip(row, widths)).rstrip() for row in rows]

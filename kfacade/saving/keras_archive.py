@@ -1,0 +1,262 @@
+"""Archives of Keras 3 (``.keras``), read as the HDF5 file that Keras 2 would have written for the same model.
+
+An archive is a ZIP of config.json (every object with its module) and model.weights.h5 (a group for each object, found by
+its class and number). Nothing is unpacked under a name that the archive chose. What Keras 3 computes otherwise under a
+name that Keras 2 has is refused.
+"""
+import itertools
+import json
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from contextlib import contextmanager
+
+import h5py
+
+from .hdf5 import save_attributes_to_hdf5_group, stamp
+from .text import parse_json
+from .trust import InvalidModelFile, Reader, opened, refusing
+
+_MAX_TEXT, _MAX_EXPANSION = 2 ** 26, 100  # bytes of JSON; how many times its size in the archive a member may be
+
+_RENAMED = {'LeakyReLU': {'negative_slope': 'alpha'}, 'InputLayer': {'batch_shape': 'batch_input_shape'}}
+
+# argument -> the value that Keras 3 computes otherwise
+_OTHERWISE = {'activation': 'hard_sigmoid', 'recurrent_activation': 'hard_sigmoid', 'interpolation': 'bilinear'}
+
+
+@contextmanager
+def translated(filepath):
+    """A Reader of the archive at ``filepath`` as a Keras 2 model file (made in memory).
+
+    Raises InvalidModelFile for a damaged or hostile archive, and for a model that Keras 2 could not have made.
+    """
+    path = os.fspath(filepath)
+    with tempfile.TemporaryDirectory() as folder, h5py.File(path, 'w', driver='core', backing_store=False) as f:
+        weights = os.path.join(folder, 'model.weights.h5')
+        text = _unpack(path, weights)
+        config = parse_json(text, f'config.json of {path!r}')
+        with opened(weights) as reader, refusing(f'config.json of {path!r}'):
+            _write(f, config, reader)
+        yield Reader(f)
+
+
+def _unpack(path, weights):
+    """The text of config.json, after model.weights.h5 was copied to the path ``weights``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            for member in members:
+                if member.filename.startswith('/') or re.search(r'(^|/)\.\.(/|$)|[\\\0:]', member.filename):
+                    raise InvalidModelFile(f'{path!r} holds {member.filename!r}, a path that leads out of it.')
+                if member.file_size > _MAX_TEXT and member.file_size > _MAX_EXPANSION * member.compress_size:
+                    raise InvalidModelFile(f'{member.filename!r} in {path!r} would unpack {member.compress_size} bytes '
+                                           f'to {member.file_size}.')
+            for name in ('config.json', 'model.weights.h5'):
+                if names.count(name) != 1:
+                    raise InvalidModelFile(f'{path!r} is no archive of a Keras 3 model: it has {names.count(name)} '
+                                           f'members {name}.')
+            if archive.getinfo('config.json').file_size > _MAX_TEXT:
+                raise InvalidModelFile(f'config.json of {path!r} is too long for a model.')
+            with archive.open('model.weights.h5') as source, open(weights, 'wb') as target:
+                shutil.copyfileobj(source, target)
+            return archive.read('config.json').decode()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+        raise InvalidModelFile(f'{path!r} is no readable archive: {error}') from error
+
+
+def _write(f, saved, reader):
+    """Writes the model of the config ``saved``, with the weights behind ``reader``, as Keras 2 does."""
+    stamp(f)
+    f.attrs['model_config'] = json.dumps(_Translation(saved).model).encode()
+    group = f.create_group('model_weights')
+    stamp(group)
+    layers = {name: trained + rest for name, trained, rest in _by_layer(saved['config'], reader)}
+    save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
+    for name, arrays in layers.items():
+        names = [f'{name}/{i}:0' for i in range(len(arrays))]
+        save_attributes_to_hdf5_group(group.require_group(name), 'weight_names', [key.encode() for key in names])
+        for key, array in zip(names, arrays):
+            group[name].create_dataset(key, data=array)
+    compiled = _without_modules(saved.get('compile_config') or {})
+    if {'optimizer', 'loss'} <= compiled.keys():
+        f.attrs['training_config'] = json.dumps({'optimizer_config': compiled.pop('optimizer'), **compiled}).encode()
+        if 'optimizer/vars/2' in reader:  # a state, which Keras 2 has no form for: an empty one gets the warning
+            f.create_group('optimizer_weights')
+
+
+# ---------------------------------------------------------------- weights
+
+def _by_layer(config, group, container='layers'):
+    """(name, trainable arrays, other arrays) of each layer of a model, or cell of stacked ones, in order."""
+    from ..engine.base_layer import _to_snake_case
+    counts = Counter()
+    for entry in config[container]:
+        place = f'{container}/{_to_snake_case(entry["class_name"])}'
+        counts[place] += 1
+        place = f'{place}_{counts[place] - 1}' if counts[place] > 1 else place
+        if entry['class_name'] != 'InputLayer' and place in group:
+            yield entry['config']['name'], *_arrays(entry, group.child(place))
+
+
+def _arrays(entry, group):
+    """The trainable arrays and the other ones of a layer, with those of the layers in it."""
+    kind, config = entry['class_name'], entry['config']
+    containers = [key for key in ('layers', 'cells') if key in config]
+    if containers:
+        parts = [(trained, rest) for _, trained, rest in _by_layer(config, group, *containers)]
+    elif 'layer' in config:
+        places = ('forward_layer', 'backward_layer') if kind == 'Bidirectional' else ('layer',)
+        parts = [_arrays(config['layer'], group.child(place)) for place in places]
+    elif 'cell' in config:
+        parts = [_arrays(config['cell'], group.child('cell'))]
+    else:
+        stored = group.child('cell/vars' if 'cell' in group else 'vars')
+        arrays = [stored.array(str(i)) for i in itertools.takewhile(lambda i: str(i) in stored, itertools.count())]
+        averages = 2 if kind == 'BatchNormalization' else 0
+        parts = [(arrays[:len(arrays) - averages], arrays[len(arrays) - averages:])]
+    trained, rest = ([array for part in parts for array in part[i]] for i in range(2))
+    return (trained, rest) if config.get('trainable', True) or 'layers' in config else ([], trained + rest)
+
+
+# ---------------------------------------------------------------- configuration
+
+class _Translation:
+    """The config of a model as Keras 2 would have written it, in ``model``."""
+
+    def __init__(self, saved):
+        text = json.dumps(saved)
+        # the zeros matter where there are masks only; Keras 3's Bidirectional always asks for them
+        self.masked = '"mask_zero": true' in text or '"Masking"' in text or '"mask": {' in text
+        self.model = self.object(saved, True)
+
+    def object(self, value, is_layer=False):
+        """``{'class_name', 'config'}`` without Keras 3's additions; other values as they are."""
+        if isinstance(value, list):
+            return [self.object(item) for item in value]
+        if not isinstance(value, dict) or not isinstance(value.get('config'), (dict, str)):
+            return value
+        kind, module = value['class_name'], value.get('module') or ''
+        if kind == 'function':
+            return value['config']
+        config = {_RENAMED.get(kind, {}).get(key, key): item for key, item in value['config'].items()}
+        if is_layer and module.startswith('keras.src.ops'):
+            raise InvalidModelFile(f'The operation {kind} "{config.get("name")}" is no layer of Keras 2.')
+        for key, otherwise in _OTHERWISE.items():
+            if config.get(key) == otherwise:
+                raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}={otherwise!r}, which Keras 3 '
+                                       'computes otherwise than Keras 2.')
+        if 'layers' in config:
+            config['layers'] = self.layers(config['layers'])
+            nested = {entry['config']['name'] for entry in config['layers'] if 'layers' in entry['config']}
+            for end in {'input_layers', 'output_layers'} & config.keys():
+                config[end] = [_shifted(key, nested) for key in _coordinates(config[end])]
+        elif kind == 'Bidirectional':
+            _check_mirrored(config.pop('backward_layer', None), config)
+        elif kind == 'BatchNormalization':
+            config['zero_debias'] = False
+        elif kind == 'Lambda':
+            config.update(_lambda(config.pop('function')))
+        if not self.masked:
+            config.pop('zero_output_for_mask', None)
+        inner = {'layer', 'cell', 'cells'}
+        return {'class_name': kind, 'config': {key: item if key == 'layers' else self.object(item, key in inner)
+                                               for key, item in config.items()}}
+
+    def layers(self, entries):
+        """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
+        masks = _mask_operations(entries)
+        nested = {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
+        found = []
+        for entry in entries:
+            name = entry['config']['name']
+            if name in masks:
+                continue
+            found.append({**self.object(entry, True), 'name': name, 'inbound_nodes': [
+                _call(name, node, nested, masks) for node in entry.get('inbound_nodes', [])]})
+        return found
+
+
+def _call(name, node, nested, masks):
+    """A call as Keras 2 writes it: the tensors, each ``[layer, node, tensor, keyword arguments]``."""
+    (first, *more), given = node['args'], {key: item for key, item in node['kwargs'].items() if item is not None}
+    given.pop('training', None)  # Keras 3 runs with that of `fit` or `predict`, whatever was recorded
+    mask = given.pop('mask', None)
+    if mask is not None and not {key[0] for key in _tensors(mask)} <= masks:
+        raise InvalidModelFile(f'The layer "{name}" is called with a mask of its own, which Keras 2 has no form for.')
+    sources = _tensors([first, given.pop('initial_state', None)])
+    if any(item is not None for item in more) or _tensors(given):
+        raise InvalidModelFile(f'The layer "{name}" is called with arguments that Keras 2 has no form for: '
+                               f'{sorted(given) or more}.')
+    return [[*_shifted(key, nested), given] for key in sources]
+
+
+def _tensors(value):
+    """The ``[layer, node, tensor]`` of every Keras tensor in an argument."""
+    if isinstance(value, dict):
+        if value.get('class_name') == '__keras_tensor__':
+            return [value['config']['keras_history']]
+        value = list(value.values())
+    return [key for item in value for key in _tensors(item)] if isinstance(value, (list, tuple)) else []
+
+
+def _coordinates(ends):
+    """A list of ``[layer, node, tensor]`` from one of them, or from lists or dicts of them."""
+    if isinstance(ends, dict):
+        ends = list(ends.values())
+    return [ends] if isinstance(ends[0], str) else [key for end in ends for key in _coordinates(end)]
+
+
+def _shifted(key, nested):
+    """Keras 2 counts the calls of a model from 1, for one comes with its making."""
+    name, node, tensor = key
+    return [name, node + (name in nested), tensor]
+
+
+def _mask_operations(entries):
+    """The names of the operations that only make the masks that Keras 2 makes by itself."""
+    sources = [(_tensors(node['args'])[0], entry['config'].get('mask_value', 0)) for entry in entries
+               for node in entry.get('inbound_nodes', [])
+               if entry['class_name'] == 'Masking' or entry['config'].get('mask_zero')]
+    operations = [entry for entry in entries if (entry.get('module') or '').startswith('keras.src.ops')]
+    found = {entry['config']['name'] for entry in operations if entry['class_name'] == 'NotEqual'
+             and all((*_tensors(node['args']), node['args'][1]) in sources for node in entry['inbound_nodes'])}
+    for _ in operations:  # those that stand on others come later, but not always
+        found |= {entry['config']['name'] for entry in operations if all(
+            _tensors(node['args']) and {key[0] for key in _tensors(node['args'])} <= found
+            for node in entry['inbound_nodes'])}
+    return found
+
+
+def _check_mirrored(backward, config):
+    """Raises InvalidModelFile where the layer of the way back is not the other one turned round."""
+    def described(layer, turned):
+        inner = layer['config']
+        return {**_without_modules(inner), 'name': None, 'go_backwards': inner['go_backwards'] != turned}
+    if backward is not None and described(backward, True) != described(config['layer'], False):
+        raise InvalidModelFile(f'The Bidirectional layer "{config.get("name")}" has a backward layer of its own, which '
+                               'Keras 2 has no form for.')
+
+
+def _lambda(function):
+    if isinstance(function, dict) and function.get('class_name') == '__lambda__':
+        code = function['config']
+        return {'function': [code['code'], code['defaults'], code['closure']], 'function_type': 'lambda'}
+    return {'function': function['config'] if isinstance(function, dict) else function, 'function_type': 'function'}
+
+
+def _without_modules(value):
+    """``value`` with its objects as ``{'class_name', 'config'}`` and its functions as their names."""
+    if isinstance(value, list):
+        return [_without_modules(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get('class_name') == 'function':
+        return value['config']
+    extra = {'module', 'registered_name', 'build_config', 'shared_object_id'} if 'class_name' in value else ()
+    return {key: _without_modules(item) for key, item in value.items() if key not in extra}

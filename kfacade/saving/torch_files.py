@@ -1,0 +1,196 @@
+"""Torch state dicts: a model's own in ``.safetensors`` and ``.pt`` files, and those of plain PyTorch models.
+
+Weights lie in layers as torch has them, so tensors are copied as they are; only the order in which an image is
+flattened differs.
+"""
+import os
+import pickle
+
+import torch
+
+from .atomic import replacing
+from .report import LoadReport, some
+from .trust import InvalidModelFile
+
+# layers between Flatten and Dense that leave every feature in its place
+_IN_PLACE = ('Activation', 'ActivityRegularization', 'Add', 'AlphaDropout', 'Average', 'BatchNormalization', 'Dropout',
+             'ELU', 'GaussianDropout', 'GaussianNoise', 'LeakyReLU', 'Maximum', 'Multiply', 'PReLU', 'ReLU', 'Softmax',
+             'Subtract', 'ThresholdedReLU')
+
+
+def is_torch_file(filepath):
+    """Whether the name of a file says that it holds torch tensors."""
+    return (isinstance(filepath, (str, os.PathLike))
+            and os.fspath(filepath).lower().endswith(('.safetensors', '.pt', '.pth')))
+
+
+def save_state(model, filepath):
+    """Writes ``model.state_dict()``, on the CPU, as the suffix of ``filepath`` says."""
+    # clones, because safetensors takes no tensors that share memory or are not contiguous
+    tensors = {key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+               for key, tensor in model.state_dict().items()}
+    if os.fspath(filepath).lower().endswith('.safetensors'):
+        write, suffix = _safetensors().save_file, '.safetensors'
+    else:
+        write, suffix = torch.save, '.pt'
+    with replacing(filepath, suffix) as temporary:
+        write(tensors, temporary)
+
+
+def read_state(filepath):
+    """The dict of tensors in a ``.safetensors`` or ``.pt`` file; no code in it is run.
+
+    Raises InvalidModelFile for anything else in it, ImportError where the package safetensors is needed and missing.
+    """
+    path = os.fspath(filepath)
+    read = _read_safetensors if path.lower().endswith('.safetensors') else _read_pickle
+    with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
+        found = read(path)
+    if not isinstance(found, dict) or not all(isinstance(key, str) and isinstance(tensor, torch.Tensor)
+                                              for key, tensor in found.items()):
+        raise InvalidModelFile(f'{path!r} does not hold a state dict, which is a dict of tensors under their names.')
+    return found
+
+
+def _read_pickle(path):
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError,
+            OSError) as error:
+        raise InvalidModelFile(f'{path!r} is no file of torch tensors: {error}') from error
+
+
+def _read_safetensors(path):
+    package = _safetensors()
+    from safetensors import SafetensorError
+    try:
+        return package.load_file(path)
+    except (SafetensorError, ValueError, KeyError, OSError) as error:
+        raise InvalidModelFile(f'{path!r} is no safetensors file: {error}') from error
+
+
+def _safetensors():
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError('.safetensors files need the package safetensors: pip install "kfacade[safetensors]".'
+                          ) from error
+    return safetensors.torch
+
+
+def load_state(model, filepath, by_name=False, skip_mismatch=False):
+    """Loads what :func:`save_state` wrote; see `load_weights`. Returns a `LoadReport` of tensors if ``by_name``."""
+    saved, own = read_state(filepath), model.state_dict()
+    report = LoadReport(unused=[key for key in saved if key not in own], missing=[key for key in own if key not in saved])
+    for key in own.keys() & saved.keys():
+        (report.loaded if saved[key].shape == own[key].shape else report.skipped).append(key)
+    report.loaded.sort(key=list(own).index)
+    if not by_name and (report.unused or report.missing):
+        raise ValueError(f'{os.fspath(filepath)!r} is not of this model: {report}. Tensors of a plain PyTorch model are '
+                         'loaded by `kfacade.saving.load_torch_weights`.')
+    if report.skipped and not (by_name and skip_mismatch):
+        key = report.skipped[0]
+        raise ValueError(f'The tensor {key} has shape {tuple(own[key].shape)}, but the saved one has shape '
+                         f'{tuple(saved[key].shape)}.')
+    model.load_state_dict({key: saved[key] for key in report.loaded}, strict=False)
+    return report.published(repr(os.fspath(filepath)), stacklevel=4) if by_name else None
+
+
+def load_torch_weights(model, state_dict, names=None, channels_first=True):
+    """Loads the state dict of a plain PyTorch model: its n-th tensor into the n-th weight of ``model``, or by names.
+
+    Linear, convolutions (transposed ones too), Embedding and BatchNorm have Keras layers whose weights are, one for
+    one, of the same shapes in the same order (a separable convolution is two of torch's). Batch counters are left out.
+
+    # Arguments
+        model: a built model.
+        state_dict: dict from names to tensors, such as ``module.state_dict()``.
+        names: dict from torch modules (``'features.0'``) to layers (``'block1_conv1'``, also in nested models). Only
+            these are loaded then. By position, order is all that pairs weights of one shape: give names where the
+            order of definition is not that of ``model.layers``.
+        channels_first: the PyTorch model flattens images as (channels, rows, columns). What follows a `Flatten` here is
+            reordered to suit, for Keras flattens them with the channels last.
+
+    # Returns
+        A `LoadReport` with the names of the tensors, and of the weights that none was for.
+
+    # Raises
+        ValueError: where numbers, names or shapes do not fit; no weight has changed then.
+    """
+    tensors = {key: tensor for key, tensor in state_dict.items() if key.rpartition('.')[2] != 'num_batches_tracked'}
+    leaves = list(_leaves(model))
+    owners = {id(weight): layer for layer in leaves for weight in layer.weights}
+    weights = [weight for layer in leaves for weight in layer.weights]
+    pairs = _by_position(tensors, weights) if names is None else _by_names(tensors, leaves, names)
+    for key, weight in pairs.items():
+        if tensors[key].shape != weight.param.shape:
+            raise ValueError(f'The tensor {key} of shape {tuple(tensors[key].shape)} does not fit {weight.name} of '
+                             f'layer "{owners[id(weight)].name}", which torch stores as {tuple(weight.param.shape)}.')
+    images = _flattened_images(model)[0] if channels_first else {}
+    with torch.no_grad():
+        for key, weight in pairs.items():
+            tensor, layer = tensors[key], owners[id(weight)]
+            if layer in images and (tensor.dim() > 1 or type(layer).__name__ in _IN_PLACE):
+                *sides, channels = images[layer]
+                last = tensor.dim() - 1
+                tensor = tensor.unflatten(last, (channels, *sides)).movedim(last, -1).flatten(last)
+            weight.param.copy_(tensor)
+    used = {id(weight) for weight in pairs.values()}
+    return LoadReport(loaded=list(pairs), unused=[key for key in tensors if key not in pairs],
+                      missing=[weight.name for weight in weights if id(weight) not in used])
+
+
+def _leaves(model):
+    """The plain layers of a model and of the models in it, each once."""
+    from ..engine.network import Network
+    found = {}
+    for layer in model.layers:
+        found.update(dict.fromkeys(_leaves(layer) if isinstance(layer, Network) else [layer]))
+    return found
+
+
+def _by_position(tensors, weights):
+    if len(tensors) != len(weights):
+        raise ValueError(f'The state dict holds {len(tensors)} tensors ({some(list(tensors))}), the model '
+                         f'{len(weights)} weights ({some([weight.name for weight in weights])}). To load a part, pass '
+                         '`names`.')
+    return dict(zip(tensors, weights))
+
+
+def _by_names(tensors, leaves, names):
+    layers, pairs = {layer.name: layer for layer in leaves}, {}
+    for module, name in names.items():
+        keys = [key for key in tensors if key.rpartition('.')[0] == module]
+        if name not in layers:
+            raise ValueError(f'The model has no layer "{name}". It has {some(list(layers), 20)}.')
+        if not keys or len(keys) != len(layers[name].weights):
+            raise ValueError(f'The state dict holds {len(keys)} tensors of "{module}" ({some(keys)}), the layer "{name}" '
+                             f'has {len(layers[name].weights)} weights.')
+        pairs.update(zip(keys, layers[name].weights))
+    return pairs
+
+
+def _flattened_images(model, given=()):
+    """Layer -> shape (rows, ..., channels) of the flattened images that it is fed; layers fed none are left out.
+
+    ``given`` are such shapes for the model's own inputs. Also returns the shape behind the model's first output.
+    """
+    found, behind = {}, dict(zip(model._input_layers, given))
+    for node in model._nodes_in_order():
+        layer, kind = node.outbound_layer, type(node.outbound_layer).__name__
+        fed = [behind.get(source) for source in node.inbound_layers]
+        if hasattr(layer, '_nodes_in_order'):  # a nested model
+            inner, behind[layer] = _flattened_images(layer, fed)
+            found.update(inner)
+        elif kind == 'Flatten' and type(node.inbound_layers[0]).__name__ != 'Permute':
+            image = tuple(node.input_shapes[0][1:])
+            behind[layer] = (*image[1:], image[0]) if layer.data_format == 'channels_first' else image
+        elif any(fed):
+            found[layer] = fed[0]
+            if kind in _IN_PLACE and len(set(fed)) == 1:
+                behind[layer] = fed[0]
+            elif len(fed) > 1:
+                raise ValueError(f'The layer "{layer.name}" joins flattened images with other features: the order in '
+                                 'which torch has them is unknown. Pass channels_first=False with tensors reordered '
+                                 'to suit.')
+    return found, behind.get(model._output_layers[0])
