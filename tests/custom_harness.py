@@ -30,6 +30,7 @@ def check_layer(layer, x, formula, tmp_path, names, trained=None):
     those `names`, of which the first `trained` (default: all) are trainable, and must be the same ones for
     `get_weights`, files, the optimizer, torch's `parameters` and `state_dict`, and a clone.
     """
+    K.clear_session()  # names of weights count from the first
     arrays = x if isinstance(x, list) else [x]
     inputs = [Input(a.shape[1:]) for a in arrays]
     output = layer(inputs if isinstance(x, list) else inputs[0])

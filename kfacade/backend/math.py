@@ -17,10 +17,11 @@ from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
 __all__ = [
     'abs', 'all', 'any', 'arange', 'argmax', 'argmin', 'batch_dot', 'batch_flatten', 'cast', 'clip', 'concatenate',
     'cos', 'cumprod', 'cumsum', 'dot', 'equal', 'exp', 'expand_dims', 'flatten', 'gather', 'greater', 'greater_equal',
-    'identity', 'in_top_k', 'l2_normalize', 'less', 'less_equal', 'log', 'logsumexp', 'max', 'maximum', 'mean', 'min',
-    'minimum', 'not_equal', 'one_hot', 'ones_like', 'permute_dimensions', 'pow', 'print_tensor', 'prod', 'repeat',
-    'repeat_elements', 'reshape', 'reverse', 'round', 'sigmoid', 'sign', 'sin', 'slice', 'softplus', 'softsign', 'sqrt',
-    'square', 'squeeze', 'stack', 'std', 'stop_gradient', 'sum', 'tanh', 'tile', 'transpose', 'var', 'zeros_like']
+    'hard_sigmoid', 'identity', 'in_top_k', 'l2_normalize', 'less', 'less_equal', 'log', 'logsumexp', 'max', 'maximum',
+    'mean', 'min', 'minimum', 'not_equal', 'one_hot', 'ones_like', 'permute_dimensions', 'pow', 'print_tensor', 'prod',
+    'repeat', 'repeat_elements', 'reshape', 'reverse', 'round', 'sigmoid', 'sign', 'sin', 'slice', 'softplus',
+    'softsign', 'sqrt', 'square', 'squeeze', 'stack', 'std', 'stop_gradient', 'sum', 'tanh', 'tile', 'transpose', 'var',
+    'zeros_like']
 
 
 def as_ints(values):
@@ -139,12 +140,10 @@ def l2_normalize(x, axis=None):
 
 @op
 def in_top_k(predictions, targets, k):
-    """Whether fewer than `k` classes have a larger prediction than the target has.
+    """Whether fewer than `k` classes have a larger prediction than the target has: (batch,) bools.
 
-    Arguments:
-        predictions: (batch, classes).
-        targets: (batch,) class indices.
-    Returns (batch,) bools. False where the target's prediction is not finite, or the target is no class.
+    `predictions` are (batch, classes), `targets` (batch,) class indices. False where the target's prediction is not
+    finite, or the target is no class.
     """
     predictions, targets = as_tensor(predictions), as_tensor(targets).long()
     classes = predictions.shape[-1]
@@ -173,6 +172,8 @@ sin = _elementwise('sin', torch.sin, 'Sine, of radians.')
 cos = _elementwise('cos', torch.cos, 'Cosine, of radians.')
 tanh = _elementwise('tanh', torch.tanh, 'Hyperbolic tangent.')
 sigmoid = _elementwise('sigmoid', torch.sigmoid, '``1 / (1 + exp(-x))``.')
+hard_sigmoid = _elementwise('hard_sigmoid', lambda x: torch.clamp(0.2 * x + 0.5, 0., 1.),
+                            '``0.2 * x + 0.5``, kept within 0 and 1.')
 softplus = _elementwise('softplus', F.softplus, '``log(exp(x) + 1)``.')
 softsign = _elementwise('softsign', F.softsign, '``x / (abs(x) + 1)``.')
 round = _elementwise('round', torch.round, 'Nearest integer, the even one where two are as near.')

@@ -9,7 +9,7 @@ from .math import as_ints, clip, resolved
 from .random import SeedStream, keep_mask
 from .symbolic import as_tensor, op
 
-__all__ = ['batch_normalization', 'binary_crossentropy', 'categorical_crossentropy', 'dropout', 'elu', 'hard_sigmoid',
+__all__ = ['batch_normalization', 'binary_crossentropy', 'categorical_crossentropy', 'dropout', 'elu',
            'normalize_batch_in_training', 'relu', 'softmax', 'sparse_categorical_crossentropy']
 
 # TensorFlow's fused batch normalization, which Keras used for images, takes no smaller epsilon.
@@ -49,12 +49,6 @@ def elu(x, alpha=1.):
 def softmax(x, axis=-1):
     """``exp(x)`` scaled to sum to 1 along an axis."""
     return torch.softmax(as_tensor(x), axis)
-
-
-@op
-def hard_sigmoid(x):
-    """``0.2 * x + 0.5``, kept within 0 and 1."""
-    return torch.clamp(0.2 * as_tensor(x) + 0.5, 0., 1.)
 
 
 # ---------------------------------------------------------------- losses

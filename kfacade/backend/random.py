@@ -68,13 +68,11 @@ def keep_mask(shape, keep, stream, like):
     return torch.lt(bits, int(keep * 2 ** width) - 2 ** (width - 1), out=mask).mul_(1. / keep)
 
 
-def _dtype_among(*args, **kwargs):
-    return next(x for x in (*args, *kwargs.values()) if isinstance(x, torch.dtype))
-
-
 def _seeded(fn):
     """The op of a `fn` whose arguments `dtype` and `seed` are to be a torch dtype and a `SeedStream`."""
-    recorded = op(fn, shape=lambda shape, *args, **kwargs: as_ints(shape), dtype=_dtype_among)
+    def dtype_among(*args, **kwargs):
+        return next(x for x in (*args, *kwargs.values()) if isinstance(x, torch.dtype))
+    recorded = op(fn, shape=lambda shape, *args, **kwargs: as_ints(shape), dtype=dtype_among)
     return resolved(recorded, dtype=torch_dtype, seed=SeedStream)
 
 

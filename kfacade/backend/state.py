@@ -11,6 +11,7 @@ class _Mode(threading.local):
 
     depth = 0
     inferring = False
+    weight_limit = None  # bytes that a weight may claim, while a model is built for what a file holds
     phase = False
     scope = ''
 
@@ -50,6 +51,16 @@ def recording():
         yield
     finally:
         mode.depth = depth
+
+
+@contextmanager
+def weights_limited(limit):
+    """Inside, a layer that claims a weight of more than `limit` bytes raises ValueError."""
+    outer, mode.weight_limit = mode.weight_limit, limit
+    try:
+        yield
+    finally:
+        mode.weight_limit = outer
 
 
 def is_running():

@@ -1,6 +1,7 @@
 """`Layer`, the base of all layers: a `torch.nn.Module` that scripts call on symbols, build, save and reuse."""
 import functools
 import inspect
+import math
 import re
 
 import numpy as np
@@ -285,6 +286,9 @@ class Layer(NodeAccess, torch.nn.Module):
             layout: a `Layout` where torch stores it otherwise than Keras.
         """
         dtype = dtype or K.config.floatx()
+        if mode.weight_limit is not None and 4 * math.prod(shape) > mode.weight_limit:
+            raise ValueError(f'Layer {self.name} claims a weight "{name}" of shape {tuple(shape)}, far more than its '
+                             'file holds.')
         initializer = initializers.get('glorot_uniform' if initializer is None else initializer)
         with state.running():
             value = K.as_tensor(initializer(tuple(shape)), dtype)

@@ -282,10 +282,15 @@ class Model(Network):
         if self._is_graph_network:
             training_utils.check_loss_and_target_compatibility(y, self._feed_loss_fns, [
                 K.int_shape(output) for output in self._feed_outputs])
-        if self.stateful and batch_size and x and x[0].shape[0] % batch_size:
-            raise ValueError('In a stateful network, you should only pass inputs with a number of samples that can be '
-                             f'divided by the batch size. Found: {x[0].shape[0]} samples')
+        self._refuse_uneven_batches(x, batch_size)
         return x, y, weights
+
+    def _refuse_uneven_batches(self, x, batch_size):
+        if self.stateful and batch_size and x and x[0].shape[0] % batch_size:
+            layers = ', '.join(layer.name for layer in self.layers if layer.stateful)
+            raise ValueError('In a stateful network, you should only pass inputs with a number of samples that can be '
+                             f'divided by the batch size. Found: {x[0].shape[0]} samples. Batch size: {batch_size}. '
+                             f'(Stateful: {layers})')
 
     def _standardize_targets(self, y, sample_weight, class_weight):
         names = self._feed_output_names
@@ -424,9 +429,8 @@ class Model(Network):
         if x is None and steps is None:
             raise ValueError('If predicting from data tensors, you should specify the `steps` argument.')
         x, _, _ = self._standardize_user_data(x)
-        if self.stateful and x and batch_size and x[0].shape[0] > batch_size and x[0].shape[0] % batch_size:
-            raise ValueError('In a stateful network, you should only pass inputs with a number of samples that can be '
-                             f'divided by the batch size. Found: {x[0].shape[0]} samples. Batch size: {batch_size}.')
+        if x and batch_size and x[0].shape[0] > batch_size:
+            self._refuse_uneven_batches(x, batch_size)
         n = training_utils.check_num_samples(x, batch_size, steps, 'steps')
         if n == 0:
             return unpack_singleton(self.predict_on_batch(x) if isinstance(x, list) else x)

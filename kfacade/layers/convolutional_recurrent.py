@@ -17,6 +17,19 @@ __all__ = ['ConvLSTM2D', 'ConvLSTM2DCell', 'ConvRNN2D', 'InputSpec', 'Layer', 'R
            'transpose_shape']
 
 
+def image_shapes(layer, convolution, input_shape, channels):
+    """As `RNN._all_shapes`, where each step gives the image, and the states of these `channels`, of a `convolution`."""
+    batch, time, *image = input_shape
+    data_format = convolution.data_format
+    sizes = [conv_utils.conv_output_length(*axis) for axis in zip(
+        image[1:] if data_format == 'channels_first' else image, convolution.kernel_size, (convolution.padding,) * 2,
+        convolution.strides, convolution.dilation_rate)]
+    output, *states = (
+        checked_sizes(layer, transpose_shape((batch, *sizes, count), data_format, (1, 2)), input_shape)
+        for count in (convolution.filters, *channels))
+    return [(batch, time, *output[1:]) if layer.return_sequences else output, *states]
+
+
 class ConvRNN2D(RNN):
     """`RNN` over images: (batch, time, rows, columns, channels), or with the channels before the rows.
 
@@ -39,14 +52,7 @@ class ConvRNN2D(RNN):
         return 1 if self.cell.data_format == 'channels_first' else -1
 
     def _all_shapes(self, input_shape):
-        cell, (batch, time, *image) = self.cell, input_shape
-        sizes = image[1:] if cell.data_format == 'channels_first' else image[:-1]
-        sizes = [conv_utils.conv_output_length(*axis) for axis in zip(
-            sizes, cell.kernel_size, (cell.padding,) * 2, cell.strides, cell.dilation_rate)]
-        states = [checked_sizes(self, transpose_shape((batch, *sizes, channels), cell.data_format, spatial_axes=(1, 2)),
-                                input_shape) for channels in state_sizes(cell)]
-        output = transpose_shape((batch, *sizes, cell.filters), cell.data_format, spatial_axes=(1, 2))
-        return [(batch, time, *output[1:]) if self.return_sequences else output, *states]
+        return image_shapes(self, self.cell, input_shape, state_sizes(self.cell))
 
 
 class ConvLSTM2DCell(LSTMCell):

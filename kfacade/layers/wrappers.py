@@ -1,8 +1,6 @@
 """Layers around other layers: one applied at every time step, one run in both directions of time."""
 import copy
 
-import torch
-
 from .. import backend as K
 from ..backend import state
 from ..backend.symbolic import op
@@ -142,17 +140,10 @@ class TimeDistributed(Wrapper):
         return mask
 
 
-@op
-def _merged(forward, backward, mode, sequences):
-    """The outputs of both directions as one; those of a backward sequence are turned round first."""
-    if sequences:
-        backward = backward.flip(1)
-    if mode == 'concat':
-        return torch.cat([forward, backward], -1)
-    if mode == 'mul':
-        return forward * backward
-    total = forward + backward
-    return total / 2 if mode == 'ave' else total
+_MERGES = {'sum': lambda forward, backward: [forward + backward], 'mul': lambda forward, backward: [forward * backward],
+           'ave': lambda forward, backward: [(forward + backward) / 2],
+           'concat': lambda forward, backward: [K.concatenate([forward, backward])],
+           None: lambda forward, backward: [forward, backward]}
 
 
 class Bidirectional(Wrapper):
@@ -171,7 +162,7 @@ class Bidirectional(Wrapper):
     """
 
     def __init__(self, layer, merge_mode='concat', weights=None, **kwargs):
-        if merge_mode not in ('sum', 'mul', 'ave', 'concat', None):
+        if merge_mode not in _MERGES:
             raise ValueError('Invalid merge mode. Merge mode should be one of {"sum", "mul", "ave", "concat", None}. '
                              f'Received: {merge_mode!r}')
         if not isinstance(layer, Layer) or 'go_backwards' not in layer.get_config():
@@ -183,8 +174,7 @@ class Bidirectional(Wrapper):
         self.backward_layer.name = f'backward_{layer.name}'
         self.merge_mode = merge_mode
         if weights:
-            half = len(weights) // 2
-            self.forward_layer._initial_weights, self.backward_layer._initial_weights = weights[:half], weights[half:]
+            self.forward_layer._initial_weights, self.backward_layer._initial_weights = _halves(weights)
         self.return_sequences, self.return_state = layer.return_sequences, layer.return_state
         super().__init__(layer, **kwargs)
         # The layer that was given only tells the configuration; a submodule, it would bring the forward weights twice.
@@ -252,11 +242,8 @@ class Bidirectional(Wrapper):
                 kwargs['initial_state'] = states
             results.append(layer.call(inputs, **kwargs))
         (forward, *states), (backward, *more) = results if self.return_state else ([r] for r in results)
-        if self.merge_mode is None:
-            outputs = [forward, K.reverse(backward, 1) if self.return_sequences else backward]
-        else:
-            outputs = [_merged(forward, backward, self.merge_mode, self.return_sequences)]
-        outputs += states + more
+        backward = K.reverse(backward, 1) if self.return_sequences else backward
+        outputs = _MERGES[self.merge_mode](forward, backward) + states + more
         return outputs if len(outputs) > 1 else outputs[0]
 
     def reset_states(self):
@@ -279,8 +266,7 @@ class Bidirectional(Wrapper):
 
 
 def _halves(items):
-    half = None if items is None else len(items) // 2
-    return (None, None) if items is None else (items[:half], items[half:])
+    return (None, None) if items is None else (items[:len(items) // 2], items[len(items) // 2:])
 
 
 def _turned_round(layer):

@@ -9,9 +9,9 @@ from .. import initializers
 from ..engine.base_layer import InputSpec, opaque
 from ..layers._base import BuiltinLayer, spatial_settings
 from ..layers.convolutional import AtrousConvolution1D, AtrousConvolution2D
+from ..layers.convolutional_recurrent import image_shapes
 from ..layers.recurrent import RNN, call_with_states, standardize_args
-from ..utils.conv_utils import conv_output_length
-from ..utils.generic_utils import to_list, transpose_shape
+from ..utils.generic_utils import to_list
 
 __all__ = ['AtrousConvolution1D', 'AtrousConvolution2D', 'ConvRecurrent2D', 'Highway', 'MaxoutDense', 'Recurrent']
 
@@ -205,9 +205,4 @@ class ConvRecurrent2D(Recurrent):
         self.input_spec = [InputSpec(ndim=5)]
 
     def _all_shapes(self, input_shape):
-        batch, time, *image = input_shape
-        image = image[1:] if self.data_format == 'channels_first' else image[:2]
-        sizes = [conv_output_length(size, self.kernel_size[i], self.padding, self.strides[i], self.dilation_rate[i])
-                 for i, size in enumerate(image)]
-        image = transpose_shape((*sizes, self.filters), self.data_format, (0, 1))
-        return [(batch, time, *image) if self.return_sequences else (batch, *image), (batch, *image), (batch, *image)]
+        return image_shapes(self, self, input_shape, [self.filters] * 2)

@@ -1,4 +1,4 @@
-"""Model files: the Keras HDF5 layout, JSON and YAML, read with distrust and written whole or not at all."""
+"""Model files: those of Keras 2, of torch and (read only) of Keras 3, read with distrust and written whole or not."""
 from .conversions import preprocess_weights_for_loading
 from .hdf5 import (
     HDF5_OBJECT_HEADER_LIMIT,
@@ -16,9 +16,9 @@ from .torch_files import load_torch_weights
 from .trust import InvalidModelFile
 
 __all__ = [
-    'HDF5_OBJECT_HEADER_LIMIT', 'InvalidModelFile', 'LoadReport', 'copy_model', 'load_attributes_from_hdf5_group', 'load_model',
-    'load_weights', 'load_weights_from_hdf5_group', 'load_torch_weights', 'load_weights_from_hdf5_group_by_name', 'model_from_config',
-    'model_from_json', 'model_from_yaml', 'model_state', 'pickle_model', 'preprocess_weights_for_loading', 'restore',
-    'save_attributes_to_hdf5_group', 'save_model', 'save_weights', 'save_weights_to_hdf5_group', 'to_json', 'to_yaml',
-    'unpickle_model',
+    'HDF5_OBJECT_HEADER_LIMIT', 'InvalidModelFile', 'LoadReport', 'copy_model', 'load_attributes_from_hdf5_group',
+    'load_model', 'load_torch_weights', 'load_weights', 'load_weights_from_hdf5_group',
+    'load_weights_from_hdf5_group_by_name', 'model_from_config', 'model_from_json', 'model_from_yaml', 'model_state',
+    'pickle_model', 'preprocess_weights_for_loading', 'restore', 'save_attributes_to_hdf5_group', 'save_model',
+    'save_weights', 'save_weights_to_hdf5_group', 'to_json', 'to_yaml', 'unpickle_model',
 ]

@@ -12,7 +12,7 @@ from .trust import InvalidModelFile, refusing
 _TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': (parse_yaml, model_from_yaml, to_yaml)}
 _TEXTS['.yml'] = _TEXTS['.yaml']
 _MODELS = ('Model', 'Sequential', 'Functional')
-_GENERAL = dict.fromkeys(('acc', 'accuracy', 'ce', 'crossentropy'), 'binary_crossentropy')  # names for several functions
+_GENERAL = ('acc', 'accuracy', 'ce', 'crossentropy')  # metrics that the loss picks a function for
 
 
 def main(command, arguments):
@@ -88,9 +88,11 @@ def described(file):
 
 def _described_hdf5(file, size, reader):
     weights = reader.child('model_weights') if 'model_weights' in reader else reader
-    version, backend = weights.text('keras_version') or '1', weights.text('backend')
+    version = reader.text('keras_version') or weights.text('keras_version') or '1'
+    backend = reader.text('backend')
     config = reader.text('model_config')
-    yield f'{file}: {"model" if config else "weights without architecture"}, {size}, by Keras {version} on {backend}'
+    yield (f'{file}: {"model" if config else "weights without architecture"}, {size}, by Keras {version}'
+           + (f' on {backend}' if backend else ''))
     if version == '1':
         yield 'Loading converts the weights of Keras 1.'
     if backend == 'theano':
@@ -115,7 +117,8 @@ def _stored(group):
     shapes, count = [], 0
     for name in group.names('weight_names'):
         array = group.array(name)
-        shapes.append(f'{name.rpartition("/")[2]} {array.dtype} {array.shape}')
+        dtype = '' if array.dtype == 'float32' else f' {array.dtype}'
+        shapes.append(f'{name.rpartition("/")[2].removesuffix(":0")}{dtype} {array.shape}')
         count += array.nbytes
     return ', '.join(shapes), f'{count:,} bytes' if shapes else ''
 
@@ -150,8 +153,10 @@ def _training(config):
     rooms = {'optimizer_config': optimizers, 'loss': losses, 'metrics': metrics, 'weighted_metrics': metrics}
     for key, value in config.items():
         room = rooms.get(key)
-        unknown = [item for item in _items(value) if not hasattr(room, _function(item, room))] if room else []
-        yield f'{key}: {value}' + (f'  UNKNOWN: pass {unknown} in custom_objects' if unknown else '')
+        names = [_name(item, room is optimizers) for item in _items(value)] if room else []
+        unknown = [name for name in names if name not in _GENERAL and not hasattr(room, name)]
+        if value is not None:
+            yield f'{key}: {value}' + (f'  UNKNOWN: pass {unknown} in custom_objects' if unknown else '')
 
 
 def _items(value):
@@ -162,10 +167,11 @@ def _items(value):
     return [item for part in values for item in _items(part)]
 
 
-def _function(item, room):
-    if isinstance(item, dict):
-        item = item['class_name'] if room.__name__.endswith('optimizers') else as_before_objective(item) or ''
-    return _GENERAL.get(item, item)
+def _name(item, is_optimizer):
+    if isinstance(item, str):
+        return item
+    kind = item['class_name'].split('>')[-1]
+    return kind if is_optimizer else as_before_objective(item) or kind
 
 
 def _table(rows):

@@ -1,8 +1,8 @@
 """Archives of Keras 3 (``.keras``), read as the HDF5 file that Keras 2 would have written for the same model.
 
-An archive is a ZIP of config.json (every object with its module) and model.weights.h5 (a group for each object, found by
-its class and number). Nothing is unpacked under a name that the archive chose. What Keras 3 computes otherwise under a
-name that Keras 2 has is refused.
+An archive is a ZIP of config.json (every object with its module) and model.weights.h5 (a group for each object, called
+after its class and number). Nothing is unpacked under a name that the archive chose. What Keras 2 has under the same
+name but computes otherwise is refused.
 """
 import itertools
 import json
@@ -38,15 +38,15 @@ def translated(filepath):
     path = os.fspath(filepath)
     with tempfile.TemporaryDirectory() as folder, h5py.File(path, 'w', driver='core', backing_store=False) as f:
         weights = os.path.join(folder, 'model.weights.h5')
-        text = _unpack(path, weights)
-        config = parse_json(text, f'config.json of {path!r}')
+        config, metadata = (parse_json(text, f'the JSON of {path!r}') for text in _unpack(path, weights))
         with opened(weights) as reader, refusing(f'config.json of {path!r}'):
+            f.attrs['keras_version'] = str(metadata.get('keras_version')).encode()
             _write(f, config, reader)
         yield Reader(f)
 
 
 def _unpack(path, weights):
-    """The text of config.json, after model.weights.h5 was copied to the path ``weights``."""
+    """The texts of config.json and metadata.json, after model.weights.h5 was copied to the path ``weights``."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -57,35 +57,35 @@ def _unpack(path, weights):
                 if member.file_size > _MAX_TEXT and member.file_size > _MAX_EXPANSION * member.compress_size:
                     raise InvalidModelFile(f'{member.filename!r} in {path!r} would unpack {member.compress_size} bytes '
                                            f'to {member.file_size}.')
-            for name in ('config.json', 'model.weights.h5'):
+            for name in ('config.json', 'metadata.json', 'model.weights.h5'):
                 if names.count(name) != 1:
                     raise InvalidModelFile(f'{path!r} is no archive of a Keras 3 model: it has {names.count(name)} '
                                            f'members {name}.')
-            if archive.getinfo('config.json').file_size > _MAX_TEXT:
-                raise InvalidModelFile(f'config.json of {path!r} is too long for a model.')
+                if name.endswith('.json') and archive.getinfo(name).file_size > _MAX_TEXT:
+                    raise InvalidModelFile(f'{name} of {path!r} is too long for a model.')
             with archive.open('model.weights.h5') as source, open(weights, 'wb') as target:
                 shutil.copyfileobj(source, target)
-            return archive.read('config.json').decode()
+            return [archive.read(name).decode() for name in ('config.json', 'metadata.json')]
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
         raise InvalidModelFile(f'{path!r} is no readable archive: {error}') from error
 
 
 def _write(f, saved, reader):
     """Writes the model of the config ``saved``, with the weights behind ``reader``, as Keras 2 does."""
-    stamp(f)
     f.attrs['model_config'] = json.dumps(_Translation(saved).model).encode()
     group = f.create_group('model_weights')
     stamp(group)
     layers = {name: trained + rest for name, trained, rest in _by_layer(saved['config'], reader)}
     save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
     for name, arrays in layers.items():
-        names = [f'{name}/{i}:0' for i in range(len(arrays))]
+        names = [f'{name}/weight_{i}:0' for i in range(len(arrays))]
         save_attributes_to_hdf5_group(group.require_group(name), 'weight_names', [key.encode() for key in names])
         for key, array in zip(names, arrays):
             group[name].create_dataset(key, data=array)
     compiled = _without_modules(saved.get('compile_config') or {})
     if {'optimizer', 'loss'} <= compiled.keys():
-        f.attrs['training_config'] = json.dumps({'optimizer_config': compiled.pop('optimizer'), **compiled}).encode()
+        kept = {key: compiled.get(key) for key in ('loss', 'metrics', 'weighted_metrics', 'loss_weights')}
+        f.attrs['training_config'] = json.dumps({'optimizer_config': compiled['optimizer'], **kept}).encode()
         if 'optimizer/vars/2' in reader:  # a state, which Keras 2 has no form for: an empty one gets the warning
             f.create_group('optimizer_weights')
 
@@ -149,8 +149,8 @@ class _Translation:
             raise InvalidModelFile(f'The operation {kind} "{config.get("name")}" is no layer of Keras 2.')
         for key, otherwise in _OTHERWISE.items():
             if config.get(key) == otherwise:
-                raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}={otherwise!r}, which Keras 3 '
-                                       'computes otherwise than Keras 2.')
+                raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}={otherwise!r}, which is '
+                                       'another function in Keras 3 than in Keras 2.')
         if 'layers' in config:
             config['layers'] = self.layers(config['layers'])
             nested = {entry['config']['name'] for entry in config['layers'] if 'layers' in entry['config']}

@@ -1,11 +1,11 @@
 """Whole models and weights in files: ``save_model``, ``load_model`` and their weights-only counterparts."""
 import contextlib
 import json
-import os
 import warnings
 
 import h5py
 
+from ..backend import state
 from .atomic import may_write, replacing
 from .hdf5 import (
     load_weights_from_hdf5_group,
@@ -71,7 +71,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
-        model = model_from_config(config, custom_objects=custom_objects)
+        with state.weights_limited(64 * reader.file_size()):
+            model = model_from_config(config, custom_objects=custom_objects)
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:

@@ -81,13 +81,14 @@ def _safetensors():
 def load_state(model, filepath, by_name=False, skip_mismatch=False):
     """Loads what :func:`save_state` wrote; see `load_weights`. Returns a `LoadReport` of tensors if ``by_name``."""
     saved, own = read_state(filepath), model.state_dict()
-    report = LoadReport(unused=[key for key in saved if key not in own], missing=[key for key in own if key not in saved])
-    for key in own.keys() & saved.keys():
-        (report.loaded if saved[key].shape == own[key].shape else report.skipped).append(key)
-    report.loaded.sort(key=list(own).index)
+    report = LoadReport(unused=[key for key in saved if key not in own])
+    for key in own:
+        found = (report.missing if key not in saved else
+                 report.loaded if saved[key].shape == own[key].shape else report.skipped)
+        found.append(key)
     if not by_name and (report.unused or report.missing):
-        raise ValueError(f'{os.fspath(filepath)!r} is not of this model: {report}. Tensors of a plain PyTorch model are '
-                         'loaded by `kfacade.saving.load_torch_weights`.')
+        raise ValueError(f'{os.fspath(filepath)!r} is not of this model: {report}. The tensors of a plain PyTorch '
+                         'model are loaded by `kfacade.saving.load_torch_weights`.')
     if report.skipped and not (by_name and skip_mismatch):
         key = report.skipped[0]
         raise ValueError(f'The tensor {key} has shape {tuple(own[key].shape)}, but the saved one has shape '
@@ -164,8 +165,8 @@ def _by_names(tensors, leaves, names):
         if name not in layers:
             raise ValueError(f'The model has no layer "{name}". It has {some(list(layers), 20)}.')
         if not keys or len(keys) != len(layers[name].weights):
-            raise ValueError(f'The state dict holds {len(keys)} tensors of "{module}" ({some(keys)}), the layer "{name}" '
-                             f'has {len(layers[name].weights)} weights.')
+            raise ValueError(f'The state dict holds {len(keys)} tensors of "{module}" ({some(keys)}), the layer '
+                             f'"{name}" has {len(layers[name].weights)} weights.')
         pairs.update(zip(keys, layers[name].weights))
     return pairs
 

@@ -50,6 +50,10 @@ class Reader:
         place = self.group.name if name is None else f'{self.group.name.rstrip("/")}/{name}'
         return f'"{_shorten(place)}" of {self.group.file.filename!r}'
 
+    def file_size(self):
+        """Bytes of the file that the group is in."""
+        return self._allowance.file_size
+
     def __contains__(self, name):
         """Whether the group holds the object ``name`` (refused links count: they are reported when followed)."""
         try:

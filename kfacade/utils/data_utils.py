@@ -11,9 +11,9 @@ import tarfile
 import threading
 import warnings
 import zipfile
+from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.pool import ThreadPool
 from urllib.error import HTTPError, URLError
 from urllib.request import urlretrieve
 
@@ -192,44 +192,51 @@ def next_sample(uid):
 
 
 class SequenceEnqueuer:
-    """Base of what makes batches ahead in threads, or processes: `start()`, iterate over `get()`, `stop()`."""
+    """Base of what makes batches ahead in threads or processes: `start()`, iterate over `get()`, `stop()`.
+
+    Arguments:
+        sequence: where the batches come from.
+        use_multiprocessing: processes instead of threads.
+
+    Tasks are handed out by whoever takes the batches, one for each that was taken. So processes are forked by a thread
+    that is doing nothing else: a fork while another thread is in a BLAS routine can hang.
+    """
 
     def __init__(self, sequence, use_multiprocessing=False):
         self.sequence = sequence
         self.use_multiprocessing = use_multiprocessing
         self.uid = next(_uids)
         self.workers = 0
-        self.queue = self.run_thread = self.stop_signal = None
+        self.max_queue_size = 0
+        self._tasks = None
+        self._pending = deque()
 
     def is_running(self):
         """Whether it was started and not stopped."""
-        return self.stop_signal is not None and not self.stop_signal.is_set()
+        return self._tasks is not None
 
     def start(self, workers=1, max_queue_size=10):
         """Starts `workers` threads or processes, which go ahead by at most `max_queue_size` batches."""
-        self.workers = workers
-        self.queue = queue.Queue(max_queue_size)
-        self.stop_signal = threading.Event()
-        self.run_thread = threading.Thread(target=self._run_or_report, daemon=True)
-        self.run_thread.start()
+        self.workers, self.max_queue_size = workers, max(max_queue_size, 1)
+        self._tasks = self._submit_all()
+        self._fill()
 
     def stop(self, timeout=None):
-        """Stops the workers and waits for them, at most `timeout` seconds."""
-        self.stop_signal.set()
-        with self.queue.mutex:
-            self.queue.queue.clear()
-            self.queue.unfinished_tasks = 0
-            self.queue.not_full.notify_all()
-            self.queue.all_tasks_done.notify_all()
-        self.run_thread.join(timeout)
+        """Stops the workers. It does not wait for those that are busy, so that `timeout` makes no difference."""
+        for future in self._pending:
+            future.cancel()
+        self._pending.clear()
+        if self._tasks is not None:
+            self._tasks.close()
+        self._tasks = None
         _SHARED_SEQUENCES.pop(self.uid, None)
 
     def get(self):
         """Generator of the batches in order; None is left out. An error in a worker stops all and is raised here."""
         try:
-            while self.is_running():
-                batch = self.queue.get().result()
-                self.queue.task_done()
+            while self._pending:
+                batch = self._pending.popleft().result()
+                self._fill()
                 if batch is not None:
                     yield batch
         except Exception as error:
@@ -240,29 +247,24 @@ class SequenceEnqueuer:
         self.stop()
         raise error
 
-    def _run_or_report(self):
-        try:
-            self._run()
-        except Exception as error:  # raised where somebody waits for a batch, else they would wait for ever
-            failed = Future()
-            failed.set_exception(error)
-            self.queue.put(failed)
+    def _fill(self):
+        while len(self._pending) < self.max_queue_size:
+            future = next(self._tasks, None)
+            if future is None:
+                return
+            self._pending.append(future)
 
-    def _run(self):
-        """Runs in a thread of its own: puts the workers' results, still pending, into the queue."""
-        raise NotImplementedError(f'{type(self).__name__} must define `_run()`.')
+    def _submit_all(self):
+        """Generator that gives the workers one task after the other; of its `Future`, or of None to wait for those."""
+        raise NotImplementedError(f'{type(self).__name__} must define `_submit_all()`.')
 
     @contextmanager
     def _pool(self, initializer, *arguments):
-        """New workers, who see the sequence as it is now: ``submit(function, *arguments)``, which returns a `Future`.
-
-        An executor tells when a process died, where a `multiprocessing.Pool` waits for ever; the threads are a pool's,
-        since those of an executor keep the interpreter from ending while a generator has nothing to give.
-        """
+        """New workers, who see the sequence as it is now: ``submit(function, *arguments)``, which gives a `Future`."""
         _SHARED_SEQUENCES[self.uid] = self.sequence
         if not self.use_multiprocessing:
-            with ThreadPool(self.workers) as pool:
-                yield lambda *task: _submit(pool, *task)
+            with _threads(self.workers) as submit:
+                yield submit
             return
         # Generators cannot be sent to a process, so it has to be a copy of this one where that is safe.
         method = multiprocessing.get_start_method(allow_none=True) or ('fork' if sys.platform == 'linux' else None)
@@ -276,20 +278,31 @@ class SequenceEnqueuer:
             for process in processes:  # which may be busy with a batch that nobody wants any more
                 process.terminate()
 
-    def _put(self, submit, function, *arguments):
-        if self.is_running():
-            self.queue.put(submit(function, self.uid, *arguments))
 
+@contextmanager
+def _threads(count):
+    """A `submit` with threads that, unlike an executor's, let the interpreter end while a generator is stuck."""
+    tasks = queue.SimpleQueue()
 
-def _submit(pool, function, *arguments):
     def work():
-        try:
-            future.set_result(function(*arguments))
-        except BaseException as error:  # SystemExit, too, would leave those who wait for the batch without an answer
-            future.set_exception(error)
-    future = Future()
-    pool.apply_async(work)
-    return future
+        for future, function, arguments in iter(tasks.get, None):
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*arguments))
+                except BaseException as error:  # SystemExit, too: somebody waits for an answer
+                    future.set_exception(error)
+
+    def submit(function, *arguments):
+        future = Future()
+        tasks.put((future, function, arguments))
+        return future
+    for _ in range(count):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        yield submit
+    finally:
+        for _ in range(count):
+            tasks.put(None)
 
 
 class OrderedEnqueuer(SequenceEnqueuer):
@@ -303,22 +316,17 @@ class OrderedEnqueuer(SequenceEnqueuer):
         super().__init__(sequence, use_multiprocessing)
         self.shuffle = shuffle
 
-    def _run(self):
+    def _submit_all(self):
         order = list(range(len(self.sequence)))
-        while self.is_running():
+        while order:
             if self.shuffle:
                 random.shuffle(order)
             with self._pool(init_pool) as submit:
                 for i in order:
-                    self._put(submit, get_index, i)
-                self._wait_until_taken()
-            if self.is_running():
-                self.sequence.on_epoch_end()
-
-    def _wait_until_taken(self):
-        with self.queue.all_tasks_done:
-            while self.queue.unfinished_tasks and self.is_running():
-                self.queue.all_tasks_done.wait()
+                    yield submit(get_index, self.uid, i)
+                while self._pending:
+                    yield None
+            self.sequence.on_epoch_end()
 
 
 class GeneratorEnqueuer(SequenceEnqueuer):
@@ -333,10 +341,10 @@ class GeneratorEnqueuer(SequenceEnqueuer):
         if wait_time is not None:
             warnings.warn('`wait_time` is not used anymore.', DeprecationWarning, stacklevel=2)
 
-    def _run(self):
+    def _submit_all(self):
         with self._pool(init_pool_generator, self.random_seed) as submit:
-            while self.is_running():
-                self._put(submit, next_sample)
+            while True:
+                yield submit(next_sample, self.uid)
 
     def _after(self, error):
         if isinstance(error, StopIteration):
@@ -350,6 +358,7 @@ class GeneratorEnqueuer(SequenceEnqueuer):
 
     def _last_batches(self):
         """What other workers still made while one of them met the end."""
-        for future in [self.queue.get() for _ in range(self.queue.qsize())]:
+        while self._pending:
+            future = self._pending.popleft()
             if future.exception() is None and future.result() is not None:
                 yield future.result()

@@ -114,6 +114,16 @@ def test_training_configurations_are_data_too(tmp_path):
     load_model(str(path))
 
 
+@pytest.mark.parametrize('units', [10 ** 9, 10 ** 30])
+def test_no_memory_for_what_only_the_configuration_claims(tmp_path, units):
+    path = tmp_path / 'm.h5'
+    Sequential([layers.Dense(1, input_shape=(2,))]).save(str(path))
+    with h5py.File(path, 'r+') as f:
+        f.attrs['model_config'] = json.dumps(dense_with(units=units)).encode()
+    with pytest.raises(InvalidModelFile, match='far more than its file holds'):
+        load_model(str(path))
+
+
 @pytest.mark.parametrize('member', ['../outside.json', '/tmp/outside.json'])
 def test_archives_with_paths_that_leave_them(tmp_path, member):
     path = tmp_path / 'm.keras'

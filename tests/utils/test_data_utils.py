@@ -166,7 +166,7 @@ def take(enqueuer, n, **options):
         return [next(batches) for _ in range(n)]
     finally:
         enqueuer.stop()
-        assert not enqueuer.is_running() and not enqueuer.run_thread.is_alive()
+        assert not enqueuer.is_running()
         assert enqueuer.uid not in data_utils._SHARED_SEQUENCES
 
 
