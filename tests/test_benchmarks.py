@@ -1,4 +1,8 @@
 """The benchmark compares two implementations of the same network."""
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -30,3 +34,19 @@ def _extra(name):
 def test_resnet50_is_that_network():
     model = resnet50(keras)
     assert (len(model.layers), model.count_params()) == (177, 25636712)
+
+
+@pytest.mark.slow
+def test_command_prints_ratios(pytestconfig):
+    output = subprocess.check_output(
+        [sys.executable, '-m', 'benchmarks', '--only', 'tiny', '--only', 'build', '--runs', '1'], text=True,
+        cwd=pytestconfig.rootpath)
+    assert re.search(r'^tiny +8( +[0-9.]+){3}x$', output, re.MULTILINE)
+    assert re.search(r'^kfacade: [0-9.]+$', output, re.MULTILINE)
+
+
+def test_unknown_name_lists_the_workloads(pytestconfig):
+    process = subprocess.run([sys.executable, '-m', 'benchmarks', '--only', 'nothing'], text=True, capture_output=True,
+                             cwd=pytestconfig.rootpath)
+    assert process.returncode == 2
+    assert all(name in process.stderr for name in WORKLOADS)

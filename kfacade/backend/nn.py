@@ -140,13 +140,6 @@ def dropout(x, level, noise_shape=None, seed=None):
     return x * keep_mask(x.shape if noise_shape is None else as_ints(noise_shape), 1. - level, seed, like=x)
 
 
-def _along(axis, dims, *statistics):
-    """One-dimensional statistics shaped to broadcast along an axis of `dims` dimensions; others as they are."""
-    shape = [1] * dims
-    shape[axis] = -1
-    return [s if s is None or s.dim() != 1 else s.reshape(shape) for s in statistics]
-
-
 def _normalize(x, mean, var, beta, gamma, epsilon):
     scale = torch.rsqrt(var + epsilon)
     scale = scale if gamma is None else scale * gamma
@@ -164,8 +157,10 @@ def batch_normalization(x, mean, var, beta, gamma, axis=-1, epsilon=1e-3):
     x = as_tensor(x)
     if x.dim() == 4 and axis in (-1, 3):
         epsilon = max(epsilon, MIN_FUSED_EPSILON)
-    mean, var, beta, gamma = _along(axis, x.dim(), mean, var, beta, gamma)
-    return _normalize(x, mean, var, beta, gamma, epsilon)
+    along = [1] * x.dim()
+    along[axis] = -1
+    statistics = [s if s is None or s.dim() != 1 else s.reshape(along) for s in (mean, var, beta, gamma)]
+    return _normalize(x, *statistics, epsilon)
 
 
 @op

@@ -253,8 +253,8 @@ class Network(Layer):
         if training not in self._forward_graphs:
             with state.recording():
                 updates = self.updates if training else self.state_updates
-                self._forward_graphs[training] = compile_graph(self._feed_inputs, self.outputs, updates, training,
-                                                                    differentiable=True)
+                self._forward_graphs[training] = compile_graph(
+                    self._feed_inputs, self.outputs, updates, training, differentiable=True)
         return self._forward_graphs[training]
 
     @property

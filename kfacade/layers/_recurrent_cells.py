@@ -10,7 +10,7 @@ from .. import initializers
 from ..backend.symbolic import as_tensor, op
 from ..backend.variable import Layout
 from ..engine.base_layer import Layer
-from ..utils.generic_utils import has_arg, to_list
+from ..utils.generic_utils import has_arg, serialize_keras_object, to_list
 from . import _recurrent_kernels as kernels
 from ._base import BuiltinLayer, LayerGroup, live_activation
 from .core import transposed
@@ -321,7 +321,7 @@ class StackedRNNCells(LayerGroup):
         self.built = True
 
     def get_config(self):
-        return {**super().get_config(), 'cells': [cell_config(cell) for cell in self.cells]}
+        return {**super().get_config(), 'cells': [serialize_keras_object(cell) for cell in self.cells]}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -336,7 +336,3 @@ def check_cell(cell, subject, given):
     if not hasattr(cell, 'state_size'):
         raise ValueError(f'{subject} must have a `state_size` attribute (an integer, or a tuple with one integer for '
                          f'each state). Received: {given}')
-
-
-def cell_config(cell):
-    return {'class_name': type(cell).__name__, 'config': cell.get_config()}

@@ -158,6 +158,11 @@ class LSTM:
         return dz, product.weight_gradient(dz, _before(states[0], sequences[0])), None, (dh, dc)
 
 
+def _dropped_state(h, masks):
+    """A GRU's state and dropout masks: one mask (Keras' `implementation` 2) also drops what is mixed with n."""
+    return (h * masks[0], None) if masks is not None and len(masks) == 1 else (h, masks)
+
+
 class GRU:
     """r, z = rec(a + U h); n = act(a + U (r h)); h = z h + (1 - z) n  (Cho et al. 2014, arXiv:1406.1078v3)."""
 
@@ -165,13 +170,8 @@ class GRU:
 
     @staticmethod
     def step(a, states, weight, bias, masks, act, rec):
-        h, = states
-        units = h.shape[1]
-        first = last = None
-        if masks is not None and len(masks) == 1:  # Keras' implementation 2: what is mixed with n is dropped, too
-            h = h * masks[0]
-        elif masks is not None:
-            first, last = masks[:2], masks[2:]
+        h, masks = _dropped_state(*states, masks)
+        units, (first, last) = h.shape[1], (None, None) if masks is None else (masks[:2], masks[2:])
         r, z = rec(a[:, :2 * units] + project(h, weight[:2 * units], None, first)).chunk(2, 1)
         n = act(a[:, 2 * units:] + project(r * h, weight[2 * units:], None, last))
         return (z * h + (1 - z) * n,)
@@ -212,9 +212,7 @@ class GRUResetAfter:
 
     @staticmethod
     def step(a, states, weight, bias, masks, act, rec):
-        h, = states
-        if masks is not None and len(masks) == 1:
-            h, masks = h * masks[0], None
+        h, masks = _dropped_state(*states, masks)
         m = project(h, weight, None, masks)
         m_r, m_z, m_n = (m if bias is None else m + bias).chunk(3, 1)
         a_r, a_z, a_n = a.chunk(3, 1)

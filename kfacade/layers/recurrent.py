@@ -10,20 +10,10 @@ from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, live, op, rec
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
-from ..utils.generic_utils import has_arg, to_list
+from ..utils.generic_utils import has_arg, serialize_keras_object, to_list
+from . import _recurrent_cells
 from ._base import BuiltinLayer, LayerGroup
-from ._recurrent_cells import (
-    Cell,
-    GRUCell,
-    LSTMCell,
-    SimpleRNNCell,
-    StackedRNNCells,
-    cell_config,
-    check_cell,
-    one_sequence,
-    output_size_of,
-    state_sizes,
-)
+from ._recurrent_cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, output_size_of, state_sizes
 
 __all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'SimpleRNN', 'SimpleRNNCell',
            'StackedRNNCells', 'has_arg', 'to_list']
@@ -60,7 +50,7 @@ class RNN(LayerGroup, BuiltinLayer):
                  unroll=False, **kwargs):
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
-        check_cell(cell, 'The RNN cell', cell)
+        _recurrent_cells.check_cell(cell, 'The RNN cell', cell)
         self._num_constants = kwargs.pop('num_constants', None)  # from a configuration
         super().__init__(**kwargs)
         self.cell = cell
@@ -258,7 +248,7 @@ class RNN(LayerGroup, BuiltinLayer):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
         if constants:
             kwargs['constants'] = constants
-        with one_sequence([self.cell, *getattr(self.cell, 'cells', ())]):
+        with _recurrent_cells.one_sequence([self.cell, *getattr(self.cell, 'cells', ())]):
             _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
                                        mask, unroll=self.unroll)
         return outputs, list(states)
@@ -316,7 +306,7 @@ class RNN(LayerGroup, BuiltinLayer):
         config = super().get_config()
         if self._num_constants is not None:
             config['num_constants'] = self._num_constants
-        return {**config, 'cell': cell_config(self.cell)}
+        return {**config, 'cell': serialize_keras_object(self.cell)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

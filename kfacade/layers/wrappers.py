@@ -6,7 +6,7 @@ from ..backend import state
 from ..backend.symbolic import op
 from ..engine.base_layer import InputSpec, Layer
 from ..engine.network import Network
-from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, to_list
+from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, serialize_keras_object, to_list
 from . import recurrent
 from ._base import LayerGroup
 from .core import Lambda
@@ -54,20 +54,13 @@ class Wrapper(LayerGroup):
         return (self.layer.get_losses_for(None) if inputs is None else []) + Layer.get_losses_for(self, inputs)
 
     def get_config(self):
-        return {**super().get_config(),
-                'layer': {'class_name': type(self.layer).__name__, 'config': self.layer.get_config()}}
+        return {**super().get_config(), 'layer': serialize_keras_object(self.layer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         from . import deserialize
         config = dict(config)
         return cls(deserialize(config.pop('layer'), custom_objects=custom_objects), **config)
-
-
-@op
-def _merge_time(x):
-    """(batch, time, ...) to (batch * time, ...)."""
-    return x.flatten(0, 1)
 
 
 @op
@@ -119,8 +112,8 @@ class TimeDistributed(Wrapper):
             _, output, _ = K.rnn(lambda x, states: (recurrent.called(self.layer, x, kwargs), states), inputs, [])
         else:
             if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
-                kwargs['mask'] = _merge_time(mask)
-            merged = _merge_time(inputs)
+                kwargs['mask'] = mask.flatten(0, 1)
+            merged = inputs.flatten(0, 1)
             if not live:
                 self._input_map[object_list_uid(inputs)] = merged
             output = _split_time(self.layer.call(merged, **kwargs), inputs)
@@ -132,7 +125,7 @@ class TimeDistributed(Wrapper):
         if K.int_shape(inputs)[0] is not None:
             return mask
         merged = self._input_map[object_list_uid(inputs)]
-        inner = self.layer.compute_mask(merged, None if mask is None else _merge_time(mask))
+        inner = self.layer.compute_mask(merged, None if mask is None else mask.flatten(0, 1))
         if inner is not None:
             return _split_time(inner, inputs)
         for _ in range(2, 0 if mask is None else K.ndim(mask)):

@@ -152,7 +152,7 @@ class _Translation:
                 raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}={otherwise!r}, which is '
                                        'another function in Keras 3 than in Keras 2.')
         if 'layers' in config:
-            config['layers'] = self.layers(config['layers'])
+            config['layers'] = self.layers(config['layers'], kind == 'Sequential')
             nested = {entry['config']['name'] for entry in config['layers'] if 'layers' in entry['config']}
             for end in {'input_layers', 'output_layers'} & config.keys():
                 config[end] = [_shifted(key, nested) for key in _coordinates(config[end])]
@@ -168,7 +168,7 @@ class _Translation:
         return {'class_name': kind, 'config': {key: item if key == 'layers' else self.object(item, key in inner)
                                                for key, item in config.items()}}
 
-    def layers(self, entries):
+    def layers(self, entries, is_sequential):
         """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
         masks = _mask_operations(entries)
         nested = {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
@@ -179,6 +179,10 @@ class _Translation:
                 continue
             found.append({**self.object(entry, True), 'name': name, 'inbound_nodes': [
                 _call(name, node, nested, masks) for node in entry.get('inbound_nodes', [])]})
+        if is_sequential and len(found) > 1 and found[0]['class_name'] == 'InputLayer':
+            first, *found = found  # Keras 2 has the shape with the first layer, and loses that of an InputLayer
+            if 'layers' not in found[0]['config']:
+                found[0]['config']['batch_input_shape'] = first['config']['batch_input_shape']
         return found
 
 

@@ -223,8 +223,6 @@ class SequenceEnqueuer:
 
     def stop(self, timeout=None):
         """Stops the workers. It does not wait for those that are busy, so that `timeout` makes no difference."""
-        for future in self._pending:
-            future.cancel()
         self._pending.clear()
         if self._tasks is not None:
             self._tasks.close()
@@ -282,15 +280,15 @@ class SequenceEnqueuer:
 @contextmanager
 def _threads(count):
     """A `submit` with threads that, unlike an executor's, let the interpreter end while a generator is stuck."""
-    tasks = queue.SimpleQueue()
+    tasks, stopped = queue.SimpleQueue(), False
 
     def work():
-        for future, function, arguments in iter(tasks.get, None):
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function(*arguments))
-                except BaseException as error:  # SystemExit, too: somebody waits for an answer
-                    future.set_exception(error)
+        while not stopped and (task := tasks.get()):
+            future, function, arguments = task
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # SystemExit, too: somebody waits for an answer
+                future.set_exception(error)
 
     def submit(function, *arguments):
         future = Future()
@@ -301,6 +299,7 @@ def _threads(count):
     try:
         yield submit
     finally:
+        stopped = True
         for _ in range(count):
             tasks.put(None)
 

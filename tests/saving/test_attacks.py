@@ -1,8 +1,8 @@
 """Known attacks on Keras' loaders, one a test: each is refused, and no code from a file runs.
 
-CVE-2024-3660 and CVE-2025-9905 put marshalled code into a Lambda of an HDF5 file; CVE-2025-1550 and CVE-2025-9906 name a
-function of any module in a configuration; CVE-2025-8747 names one of Keras' own helpers (get_file); CVE-2025-12058 lets
-a preprocessing layer read a path; CVE-2025-49655 unpickles a torch module. CVE-2025-12060 (archives that leave their
+CVE-2024-3660 and CVE-2025-9905 put marshalled code into a Lambda of an HDF5 file; CVE-2025-1550 and CVE-2025-9906 name
+a function of any module in a configuration; CVE-2025-8747 names one of Keras' own helpers (get_file); CVE-2025-12058
+lets a preprocessing layer read a path; CVE-2025-49655 unpickles a torch module. CVE-2025-12060 (archives that leave their
 folder) is in tests/utils/test_data_utils.py, HDF5 links and external storage in test_hdf5.py.
 """
 import json
@@ -70,8 +70,8 @@ def test_configurations_name_nothing_but_the_kind_asked_for(part, value):
 @pytest.mark.parametrize('config', [
     layer_of('system', {}, module='os'), layer_of('TorchModuleWrapper', {'module': 'gASVAAAA'}),
     layer_of('StringLookup', {'vocabulary': '/etc/passwd'}), layer_of('enable_unsafe_deserialization', {}),
-    layer_of('TorchModule', {'module': {'class_name': 'Linear'}}), layer_of('deserialize', {}), layer_of('Layer.build', {}),
-    layer_of('unsafe_deserialization', {}), layer_of('Function', {'inputs': [], 'outputs': []}),
+    layer_of('TorchModule', {'module': {'class_name': 'Linear'}}), layer_of('deserialize', {}),
+    layer_of('Layer.build', {}), layer_of('unsafe_deserialization', {}), layer_of('Function', {'inputs': [], 'outputs': []}),
     layer_of('TFOpLambda', {'function': 'os.system'})])
 def test_configurations_make_no_object_but_known_layers(config):
     for load in (lambda: model_from_json(json.dumps(config)), lambda: model_from_yaml(json.dumps(config))):
@@ -138,6 +138,7 @@ def test_archives_with_paths_that_leave_them(tmp_path, member):
 
 def test_damaged_files_give_one_kind_of_error():
     script = Path(__file__).with_name('fuzz_model_files.py')
-    done = subprocess.run([sys.executable, str(script), '--count', '300', '--seed', '7'], capture_output=True, text=True,
-                          cwd=script.parents[2], env={**os.environ, 'PYTHONPATH': str(script.parents[2])}, timeout=300)
+    command = [sys.executable, str(script), '--count', '300', '--seed', '7']
+    done = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2], timeout=300,
+                          env={**os.environ, 'PYTHONPATH': str(script.parents[2])})
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
