@@ -47,6 +47,10 @@ def _mnist_cnn():
         nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
 
 
+def _lstm():
+    return _LastStep(nn.LSTM(128, 128, batch_first=True), nn.Embedding(20000, 128))
+
+
 def _adam(parameters):
     return torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
 
@@ -66,7 +70,8 @@ MODELS = {
     'mlp_512': (_mlp, _rmsprop),
     'mnist_cnn': (_mnist_cnn, _adadelta),
     'bn_convnet': (_bn_convnet, _adam),
-    'lstm': (lambda: _LastStep(nn.LSTM(128, 128, batch_first=True), nn.Embedding(20000, 128)), _adam),
+    'lstm': (_lstm, _adam),
+    'lstm_default': (_lstm, _adam),
     'gru': (lambda: _LastStep(nn.GRU(64, 128, batch_first=True)), _adam),
 }
 

@@ -79,14 +79,23 @@ def bn_convnet(keras):
     return model
 
 
-def lstm(keras):
-    """The network of Keras' imdb_lstm.py without its dropout, with sigmoid gates."""
+def _one_lstm(keras, gates):
     layers = keras.layers
     words = layers.Input((80,))
-    x = layers.LSTM(128, recurrent_activation='sigmoid')(layers.Embedding(20000, 128)(words))
+    x = layers.LSTM(128, recurrent_activation=gates)(layers.Embedding(20000, 128)(words))
     model = keras.models.Model(words, layers.Dense(1, activation='sigmoid')(x))
     model.compile(loss='binary_crossentropy', optimizer='adam', metrics=['accuracy'])
     return model
+
+
+def lstm(keras):
+    """The network of Keras' imdb_lstm.py without its dropout, with sigmoid gates."""
+    return _one_lstm(keras, 'sigmoid')
+
+
+def lstm_default(keras):
+    """The same with the gates that are Keras 2's default, which no fused kernel has."""
+    return _one_lstm(keras, 'hard_sigmoid')
 
 
 def gru(keras):
@@ -132,5 +141,6 @@ WORKLOADS = {
     'mnist_cnn': Workload(mnist_cnn, _class_data(28, 28, 1), 1280, 128),
     'bn_convnet': Workload(bn_convnet, _class_data(32, 32, 3), 960, 32),
     'lstm': Workload(lstm, _word_data, 640, 32),
+    'lstm_default': Workload(lstm_default, _word_data, 640, 32),
     'gru': Workload(gru, _sequence_data, 960, 32),
 }

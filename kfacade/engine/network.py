@@ -416,11 +416,11 @@ class Network(Layer):
         saving.save_model(self, filepath, overwrite, include_optimizer)
 
     def save_weights(self, filepath, overwrite=True):
-        """Saves the weights to an HDF5 file."""
+        """Saves the weights to an HDF5 file, or to one of torch tensors (``.safetensors``, ``.pt``)."""
         saving.save_weights(self, filepath, overwrite)
 
     def load_weights(self, filepath, by_name=False, skip_mismatch=False, reshape=False):
-        """Loads weights from an HDF5 file, by position or by layer name. On an error no weight has changed."""
+        """Loads weights from a file, by position or (returning a report) by name. On an error no weight has changed."""
         return saving.load_weights(self, filepath, by_name, skip_mismatch, reshape)
 
     def __getstate__(self):

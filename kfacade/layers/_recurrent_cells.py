@@ -120,17 +120,16 @@ class Cell(BuiltinLayer):
             keep: (time, batch) bool, False where a step leaves the states alone and repeats the output.
             last_states: whether the last states matter to the caller.
         """
-        weights = self._weights()
+        weights, functions = self._weights(), (self.activation, self.recurrent_activation)
         dropped = self._drop(x[0], 'dropout', training)
         if dropped is not None and len(dropped) == 1:
             x = x * dropped[0]
         elif dropped is not None:
             x, weights = self.project(x, dropped), (None, None, *weights[2:])
         masks = self._drop(states[0], 'recurrent_dropout', training)
-        functions = self.activation, self.recurrent_activation
         path = kernels.choose_path(self.kind, *functions, masks, weights[0] is None, keep is not None, last_states)
-        return kernels.run(path, self.kind, x, states, weights, masks,
-                           *(self._functions() if path == 'scan' else functions), keep)
+        functions = self._functions() if path == 'scan' else functions
+        return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
 
     def project(self, x, masks=None):
         """The input projections of a live step (batch, features), or of a sequence, under dropout masks."""
@@ -291,10 +290,9 @@ class StackedRNNCells(LayerGroup):
 
     def split_states(self, states):
         """A list with the list of states of each cell."""
-        states, nested = iter(states), []
-        for cell in self._in_state_order(self.cells):
-            nested.append([next(states) for _ in state_sizes(cell)])
-        return self._in_state_order(nested)
+        states = iter(states)
+        return self._in_state_order([[next(states) for _ in state_sizes(cell)]
+                                     for cell in self._in_state_order(self.cells)])
 
     def join_states(self, nested):
         """The inverse of `split_states`."""
@@ -310,9 +308,7 @@ class StackedRNNCells(LayerGroup):
         return inputs, self.join_states(new_states)
 
     def build(self, input_shape):
-        constants_shape = []
-        if isinstance(input_shape, list):
-            input_shape, *constants_shape = input_shape
+        input_shape, *constants_shape = to_list(input_shape)
         for cell in self.cells:
             if isinstance(cell, Layer):
                 cell.build([input_shape, *constants_shape] if has_arg(cell.call, 'constants') else input_shape)

@@ -61,10 +61,9 @@ class RNN(LayerGroup, BuiltinLayer):
         self.state_spec = self.constants_spec = self._states = None
 
     def __init_subclass__(cls, **kwargs):
-        own = 'forward' in cls.__dict__
+        forward = cls.forward
         super().__init_subclass__(**kwargs)
-        if 'forward' in cls.__dict__ and not own:
-            del cls.forward  # that of RNN knows recorded calls from live ones, whoever defines `call`
+        cls.forward = forward  # that of RNN knows recorded calls from live ones, whoever defines `call`
 
     # ------------------------------------------------------------ shapes and weights
 
@@ -84,13 +83,12 @@ class RNN(LayerGroup, BuiltinLayer):
         return [mask, *(None for _ in self.states)] if self.return_state else mask
 
     def build(self, input_shape):
-        constants_shape = None if self._num_constants is None else input_shape[-self._num_constants:]
-        if isinstance(input_shape, list):
-            input_shape = input_shape[0]
+        input_shape, *more = to_list(input_shape)
+        constants_shape = more[-self._num_constants:] if self._num_constants else []
         self.input_spec[0] = InputSpec(shape=(input_shape[0] if self.stateful else None, None, *input_shape[2:]))
         if isinstance(self.cell, Layer):
             step_shape = (input_shape[0], *input_shape[2:])
-            self.cell.build(step_shape if constants_shape is None else [step_shape, *constants_shape])
+            self.cell.build([step_shape, *constants_shape] if constants_shape else step_shape)
             self.cell.built = True
         expected = self._all_shapes((None, *input_shape[1:]))[1:]
         if self.state_spec is None:

@@ -72,7 +72,8 @@ def _unpack(path, weights):
 
 def _write(f, saved, reader):
     """Writes the model of the config ``saved``, with the weights behind ``reader``, as Keras 2 does."""
-    f.attrs['model_config'] = json.dumps(_Translation(saved).model).encode()
+    translation = _Translation(saved)
+    f.attrs['model_config'] = json.dumps(translation.object(saved, True)).encode()
     group = f.create_group('model_weights')
     stamp(group)
     layers = {name: trained + rest for name, trained, rest in _by_layer(saved['config'], reader)}
@@ -82,7 +83,7 @@ def _write(f, saved, reader):
         save_attributes_to_hdf5_group(group.require_group(name), 'weight_names', [key.encode() for key in names])
         for key, array in zip(names, arrays):
             group[name].create_dataset(key, data=array)
-    compiled = _without_modules(saved.get('compile_config') or {})
+    compiled = translation.object(saved.get('compile_config') or {})
     if {'optimizer', 'loss'} <= compiled.keys():
         kept = {key: compiled.get(key) for key in ('loss', 'metrics', 'weighted_metrics', 'loss_weights')}
         f.attrs['training_config'] = json.dumps({'optimizer_config': compiled['optimizer'], **kept}).encode()
@@ -127,52 +128,57 @@ def _arrays(entry, group):
 # ---------------------------------------------------------------- configuration
 
 class _Translation:
-    """The config of a model as Keras 2 would have written it, in ``model``."""
+    """Turns configs of Keras 3 into those that Keras 2 would have written."""
 
     def __init__(self, saved):
         text = json.dumps(saved)
         # the zeros matter where there are masks only; Keras 3's Bidirectional always asks for them
         self.masked = '"mask_zero": true' in text or '"Masking"' in text or '"mask": {' in text
-        self.model = self.object(saved, True)
 
     def object(self, value, is_layer=False):
-        """``{'class_name', 'config'}`` without Keras 3's additions; other values as they are."""
+        """``value`` with its objects as ``{'class_name', 'config'}``, without Keras 3's additions."""
         if isinstance(value, list):
             return [self.object(item) for item in value]
-        if not isinstance(value, dict) or not isinstance(value.get('config'), (dict, str)):
-            return value
-        kind, module = value['class_name'], value.get('module') or ''
+        if not isinstance(value, dict) or not {'class_name', 'config'} <= value.keys():
+            return {key: self.object(item) for key, item in value.items()} if isinstance(value, dict) else value
+        kind = value['class_name']
         if kind == 'function':
             return value['config']
         config = {_RENAMED.get(kind, {}).get(key, key): item for key, item in value['config'].items()}
-        if is_layer and module.startswith('keras.src.ops'):
-            raise InvalidModelFile(f'The operation {kind} "{config.get("name")}" is no layer of Keras 2.')
+        if is_layer:
+            _check_origin(kind, value.get('module') or 'keras', config.get('name'))
         for key, otherwise in _OTHERWISE.items():
             if config.get(key) == otherwise:
                 raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}={otherwise!r}, which is '
                                        'another function in Keras 3 than in Keras 2.')
-        if 'layers' in config:
-            config['layers'] = self.layers(config['layers'], kind == 'Sequential')
-            nested = {entry['config']['name'] for entry in config['layers'] if 'layers' in entry['config']}
-            for end in {'input_layers', 'output_layers'} & config.keys():
-                config[end] = [_shifted(key, nested) for key in _coordinates(config[end])]
-        elif kind == 'Bidirectional':
-            _check_mirrored(config.pop('backward_layer', None), config)
-        elif kind == 'BatchNormalization':
-            config['zero_debias'] = False
-        elif kind == 'Lambda':
-            config.update(_lambda(config.pop('function')))
         if not self.masked:
             config.pop('zero_output_for_mask', None)
-        inner = {'layer', 'cell', 'cells'}
-        return {'class_name': kind, 'config': {key: item if key == 'layers' else self.object(item, key in inner)
-                                               for key, item in config.items()}}
+        layers = self.layers(config.pop('layers'), kind == 'Sequential') if 'layers' in config else None
+        config = {key: self.object(item, key in ('layer', 'cell')) for key, item in config.items()}
+        if layers is not None:
+            nested = _names_of_models(layers)
+            config['layers'] = layers
+            for end in {'input_layers', 'output_layers'} & config.keys():
+                config[end] = [_shifted(key, nested) for key in _coordinates(config[end])]
+        elif kind == 'BatchNormalization':
+            config['zero_debias'] = False
+        elif kind == 'Bidirectional':
+            there, back = config['layer']['config'], config.pop('backward_layer', None)
+            mirrored = {**there, 'name': None, 'go_backwards': not there['go_backwards']}
+            if back and {**back['config'], 'name': None} != mirrored:
+                raise InvalidModelFile(f'The Bidirectional layer "{config.get("name")}" has a backward layer of its '
+                                       'own, which Keras 2 has no form for.')
+        elif kind == 'Lambda':
+            code = config['function']['config'] if isinstance(config['function'], dict) else None
+            config['function_type'] = 'lambda' if code else 'function'
+            if code:
+                config['function'] = [code['code'], code['defaults'], code['closure']]
+        return {'class_name': kind, 'config': config}
 
     def layers(self, entries, is_sequential):
         """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
         masks = _mask_operations(entries)
-        nested = {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
-        found = []
+        nested, found = _names_of_models(entries), []
         for entry in entries:
             name = entry['config']['name']
             if name in masks:
@@ -184,6 +190,19 @@ class _Translation:
             if 'layers' not in found[0]['config']:
                 found[0]['config']['batch_input_shape'] = first['config']['batch_input_shape']
         return found
+
+
+def _check_origin(kind, module, name):
+    """Raises InvalidModelFile for an operation, and for a class that is not the one that its name means here."""
+    from .. import layers
+    if module.startswith(('keras.src.ops', 'keras.ops')):
+        raise InvalidModelFile(f'The operation {kind} "{name}" is no layer of Keras 2.')
+    if not module.startswith('keras') and hasattr(layers, kind):
+        raise InvalidModelFile(f'The layer "{name}" is a {kind} of {module}, not of Keras.')
+
+
+def _names_of_models(entries):
+    return {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
 
 
 def _call(name, node, nested, masks):
@@ -235,32 +254,3 @@ def _mask_operations(entries):
             _tensors(node['args']) and {key[0] for key in _tensors(node['args'])} <= found
             for node in entry['inbound_nodes'])}
     return found
-
-
-def _check_mirrored(backward, config):
-    """Raises InvalidModelFile where the layer of the way back is not the other one turned round."""
-    def described(layer, turned):
-        inner = layer['config']
-        return {**_without_modules(inner), 'name': None, 'go_backwards': inner['go_backwards'] != turned}
-    if backward is not None and described(backward, True) != described(config['layer'], False):
-        raise InvalidModelFile(f'The Bidirectional layer "{config.get("name")}" has a backward layer of its own, which '
-                               'Keras 2 has no form for.')
-
-
-def _lambda(function):
-    if isinstance(function, dict) and function.get('class_name') == '__lambda__':
-        code = function['config']
-        return {'function': [code['code'], code['defaults'], code['closure']], 'function_type': 'lambda'}
-    return {'function': function['config'] if isinstance(function, dict) else function, 'function_type': 'function'}
-
-
-def _without_modules(value):
-    """``value`` with its objects as ``{'class_name', 'config'}`` and its functions as their names."""
-    if isinstance(value, list):
-        return [_without_modules(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get('class_name') == 'function':
-        return value['config']
-    extra = {'module', 'registered_name', 'build_config', 'shared_object_id'} if 'class_name' in value else ()
-    return {key: _without_modules(item) for key, item in value.items() if key not in extra}

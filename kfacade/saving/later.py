@@ -80,6 +80,9 @@ def as_before_optimizer(saved, custom_objects=None):
         return saved
     known = {*inspect.signature(cls.__init__).parameters, 'clipnorm', 'clipvalue'}
     config = {'lr' if key == 'learning_rate' else key: value for key, value in saved['config'].items()}
+    if isinstance(config.get('lr'), dict):
+        raise InvalidModelFile(f'The optimizer {kind} was saved with the learning rate schedule {config["lr"]}, which '
+                               'came after Keras 2.2.4. compile=False loads the model without it.')
     lost = {key: value for key, value in config.items() if key not in known and value and key not in _UNIMPORTANT}
     if lost:
         warnings.warn(f'The optimizer {kind} was saved with {lost}, which came after Keras 2.2.4 and was left out.',

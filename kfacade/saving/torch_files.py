@@ -4,7 +4,7 @@ Weights lie in layers as torch has them, so tensors are copied as they are; only
 flattened differs.
 """
 import os
-import pickle
+from functools import partial
 
 import torch
 
@@ -29,10 +29,7 @@ def save_state(model, filepath):
     # clones, because safetensors takes no tensors that share memory or are not contiguous
     tensors = {key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, tensor in model.state_dict().items()}
-    if os.fspath(filepath).lower().endswith('.safetensors'):
-        write, suffix = _safetensors().save_file, '.safetensors'
-    else:
-        write, suffix = torch.save, '.pt'
+    write, suffix = (_safetensors().save_file, '.safetensors') if _is_safe(filepath) else (torch.save, '.pt')
     with replacing(filepath, suffix) as temporary:
         write(tensors, temporary)
 
@@ -43,30 +40,20 @@ def read_state(filepath):
     Raises InvalidModelFile for anything else in it, ImportError where the package safetensors is needed and missing.
     """
     path = os.fspath(filepath)
-    read = _read_safetensors if path.lower().endswith('.safetensors') else _read_pickle
+    read = _safetensors().load_file if _is_safe(path) else partial(torch.load, map_location='cpu', weights_only=True)
     with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
-        found = read(path)
+        try:
+            found = read(path)
+        except Exception as error:  # the formats have no common one
+            raise InvalidModelFile(f'{path!r} is no readable file of torch tensors: {error}') from error
     if not isinstance(found, dict) or not all(isinstance(key, str) and isinstance(tensor, torch.Tensor)
                                               for key, tensor in found.items()):
         raise InvalidModelFile(f'{path!r} does not hold a state dict, which is a dict of tensors under their names.')
     return found
 
 
-def _read_pickle(path):
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError,
-            OSError) as error:
-        raise InvalidModelFile(f'{path!r} is no file of torch tensors: {error}') from error
-
-
-def _read_safetensors(path):
-    package = _safetensors()
-    from safetensors import SafetensorError
-    try:
-        return package.load_file(path)
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise InvalidModelFile(f'{path!r} is no safetensors file: {error}') from error
+def _is_safe(filepath):
+    return os.fspath(filepath).lower().endswith('.safetensors')
 
 
 def _safetensors():

@@ -166,6 +166,7 @@ class Sequence:
 # What the workers read from, by the uid of the enqueuer. A process gets its own copy when its pool starts.
 _SHARED_SEQUENCES = {}
 _uids = itertools.count()
+_leaving = []  # threads of stopped enqueuers, which may still be at their last batch
 
 
 def init_pool(seqs):
@@ -198,8 +199,8 @@ class SequenceEnqueuer:
         sequence: where the batches come from.
         use_multiprocessing: processes instead of threads.
 
-    Tasks are handed out by whoever takes the batches, one for each that was taken. So processes are forked by a thread
-    that is doing nothing else: a fork while another thread is in a BLAS routine can hang.
+    Tasks are handed out by whoever takes the batches, one for each that was taken. So processes are forked when that
+    thread, and no worker, is in a BLAS routine: forks during those can hang.
     """
 
     def __init__(self, sequence, use_multiprocessing=False):
@@ -264,6 +265,8 @@ class SequenceEnqueuer:
             with _threads(self.workers) as submit:
                 yield submit
             return
+        while _leaving:
+            _leaving.pop().join(timeout=1.)
         # Generators cannot be sent to a process, so it has to be a copy of this one where that is safe.
         method = multiprocessing.get_start_method(allow_none=True) or ('fork' if sys.platform == 'linux' else None)
         executor = ProcessPoolExecutor(self.workers, multiprocessing.get_context(method), initializer,
@@ -294,14 +297,16 @@ def _threads(count):
         future = Future()
         tasks.put((future, function, arguments))
         return future
-    for _ in range(count):
-        threading.Thread(target=work, daemon=True).start()
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
     try:
         yield submit
     finally:
         stopped = True
-        for _ in range(count):
+        for _ in threads:
             tasks.put(None)
+        _leaving[:] = [thread for thread in (*_leaving, *threads) if thread.is_alive()]
 
 
 class OrderedEnqueuer(SequenceEnqueuer):

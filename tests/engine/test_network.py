@@ -13,11 +13,6 @@ from kfacade.engine import Input, InputLayer, InputSpec, Layer
 from kfacade.models import Model, Sequential, model_from_json
 
 
-@pytest.fixture(autouse=True)
-def fresh_names():
-    K.clear_session()
-
-
 def two_branches():
     a, b = Input((3,), name='a'), Input((4,), name='b')
     shared = layers.Dense(5, activation='relu', name='shared')

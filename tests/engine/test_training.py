@@ -12,7 +12,6 @@ from kfacade.models import Model, Sequential
 
 @pytest.fixture(autouse=True)
 def seeded():
-    K.clear_session()
     np.random.seed(0)
 
 

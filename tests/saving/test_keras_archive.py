@@ -84,7 +84,8 @@ def test_weights_alone(name):
 def test_weights_by_name():
     model = load('dense')
     model.set_weights([weight * 0 for weight in model.get_weights()])
-    assert model.load_weights(FOLDER / 'dense.keras', by_name=True).loaded == ['dense', 'batch_normalization', 'dense_1']
+    report = model.load_weights(FOLDER / 'dense.keras', by_name=True)
+    assert report.loaded == ['dense', 'batch_normalization', 'dense_1']
     assert_predicts(model, 'dense')
 
 
@@ -113,6 +114,12 @@ def test_hard_sigmoid_is_another_function(altered):
 def test_operation(altered):
     path = altered('images', lambda config: layer(config, 'Add').update(module='keras.src.ops.numpy'))
     with pytest.raises(InvalidModelFile, match='The operation Add "add.*" is no layer'):
+        load_model(path)
+
+
+def test_class_of_the_same_name(altered):
+    path = altered('dense', lambda config: layer(config, 'Dropout').update(module='my.layers'))
+    with pytest.raises(InvalidModelFile, match='"dropout" is a Dropout of my.layers, not of Keras'):
         load_model(path)
 
 

@@ -84,3 +84,64 @@ def test_optimizers(tmp_path, config, warns):
     assert loaded.metrics_names == ['loss', 'weighted_mean_absolute_error']
     for got, wanted in zip(loaded.optimizer.get_weights(), model.optimizer.get_weights()):
         np.testing.assert_array_equal(got, wanted)
+
+
+# ------------------------------------------------------------ losses and metrics saved as objects
+
+def saved_with(tmp_path, outputs=1, **training):
+    """The path of a model file whose training configuration is altered."""
+    path, x = str(tmp_path / 'm.h5'), L.Input((3,))
+    model = Model(x, [L.Dense(2, name=f'out{i}')(x) for i in range(outputs)])
+    model.compile('sgd', 'mse')
+    model.save(path)
+    with h5py.File(path, 'a') as f:
+        f.attrs['training_config'] = json.dumps({**json.loads(f.attrs['training_config']), **training}).encode()
+    return path
+
+
+def as_object(kind, **config):
+    return {'class_name': kind, 'config': config}
+
+
+@pytest.mark.parametrize('saved, name', [
+    (as_object('MeanSquaredError', reduction='auto', name='mean_squared_error'), 'mean_squared_error'),
+    (as_object('Custom>BinaryCrossentropy', reduction='sum_over_batch_size', from_logits=False, label_smoothing=0,
+               axis=-1, fn='binary_crossentropy'), 'binary_crossentropy'),
+    (as_object('KLDivergence'), 'kullback_leibler_divergence'), (as_object('LogCosh'), 'logcosh')])
+def test_loss_objects(tmp_path, saved, name):
+    assert load_model(saved_with(tmp_path, loss=saved)).loss == name
+    assert load_model(saved_with(tmp_path, loss={'out0': saved})).loss == {'out0': name}
+
+
+@pytest.mark.parametrize('saved', [
+    as_object('MeanSquaredError', reduction='sum'), as_object('BinaryCrossentropy', from_logits=True),
+    as_object('Hinge'), as_object('Huber', delta=1.), as_object('CategoricalCrossentropy', label_smoothing=.1)])
+def test_losses_that_keras_2_has_not(tmp_path, saved):
+    path = saved_with(tmp_path, loss=saved)
+    with pytest.raises(InvalidModelFile, match=f"asks for the loss .*{saved['class_name']}.*compile=False"):
+        load_model(path)
+    assert load_model(path, compile=False).optimizer is None
+
+
+def test_metric_objects(tmp_path):
+    wrapped = as_object('MeanMetricWrapper', name='accuracy', dtype='float32', fn='binary_accuracy')
+    path = saved_with(tmp_path, metrics=[[wrapped, as_object('MeanAbsoluteError', name='mae')]])
+    assert load_model(path).metrics_names == ['loss', 'acc', 'mean_absolute_error']
+
+
+def test_metrics_of_each_output(tmp_path):
+    path = saved_with(tmp_path, outputs=2, metrics=[[], [as_object('TopKCategoricalAccuracy', k=5)]])
+    assert load_model(path).metrics_names == ['loss', 'out0_loss', 'out1_loss', 'out1_top_k_categorical_accuracy']
+
+
+def test_metrics_that_keras_2_has_not_are_left_out(tmp_path):
+    path = saved_with(tmp_path, metrics=[as_object('AUC', num_thresholds=200), 'mae'])
+    with pytest.warns(UserWarning, match="The metric .*'AUC'.* was left out"):
+        assert load_model(path).metrics_names == ['loss', 'mean_absolute_error']
+
+
+def test_learning_rate_schedule(tmp_path):
+    schedule = as_object('ExponentialDecay', initial_learning_rate=.1)
+    path = saved_with(tmp_path, optimizer_config=as_object('Adam', learning_rate=schedule))
+    with pytest.raises(InvalidModelFile, match='Adam was saved with the learning rate schedule .*ExponentialDecay'):
+        load_model(path)

@@ -209,7 +209,8 @@ def test_failed_save_leaves_the_old_file(path, monkeypatch):
         model.save_weights(path, overwrite=False)
 
 
-@pytest.mark.parametrize('content', [b'', b'nothing', pickle.dumps([1]), b'\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.'])
+@pytest.mark.parametrize('content', [b'', b'nothing', pickle.dumps([1], 2),
+                                     b'\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.'])
 def test_files_of_something_else(path, content):
     with open(path, 'wb') as f:
         f.write(content)

@@ -1,4 +1,4 @@
-"""Writes the archives beside this file, with inputs x0.. and predictions y0.. of each: needs Keras 3 (made with 3.15.1).
+"""Writes the archives beside this file, with inputs x0.. and predictions y0.. of each. Needs Keras 3 (was 3.15.1).
 
     KERAS_BACKEND=torch python make.py
 """
