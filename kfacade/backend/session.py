@@ -6,6 +6,7 @@ from .. import config
 from . import state
 from .dtypes import dtype_name, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
+from .math import named
 from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in, to_feed
 from .symbolic import placeholder as _placeholder
 from .variable import MovingAverageUpdate, Update, Variable
@@ -46,6 +47,7 @@ def _value_dtype(value):
     return torch_dtype() if not isinstance(value, (Face, SymbolicTensor, torch.Tensor)) else None
 
 
+@named
 @op
 def constant(value, dtype=None, shape=None, name=None):
     """A tensor that holds `value`, repeated to `shape` where one is given."""

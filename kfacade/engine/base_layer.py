@@ -90,8 +90,7 @@ class Layer(NodeAccess, torch.nn.Module):
         self.name = name
         self.trainable = kwargs.get('trainable', True)
         if 'input_shape' in kwargs or 'batch_input_shape' in kwargs:
-            self.batch_input_shape = tuple(kwargs['batch_input_shape']) if 'batch_input_shape' in kwargs else (
-                kwargs.get('batch_size'), *kwargs['input_shape'])
+            self.batch_input_shape = checked_batch_shape(**kwargs)
             self.dtype = kwargs.get('dtype') or kwargs.get('input_dtype') or K.config.floatx()
         self._initial_weights = kwargs.get('weights')
 
@@ -455,6 +454,23 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def __repr__(self):
         return f'<{type(self).__name__} {getattr(self, "name", "")}>'
+
+
+def checked_shape(shape, argument):
+    """`shape` as a tuple of integers and None. Raises ValueError, which names the argument, where it is no shape."""
+    with contextlib.suppress(TypeError, ValueError):  # no sequence, or not of numbers
+        sizes = tuple(None if size is None else int(size) for size in shape)
+        if all(size is None or size == given >= 0 for size, given in zip(sizes, shape)):
+            return sizes
+    raise ValueError(f'`{argument}` must be a tuple of sizes: integers from 0 up, and None for what is not known. Got: '
+                     f'{shape!r}')
+
+
+def checked_batch_shape(input_shape=None, batch_input_shape=None, batch_size=None, **_):
+    """The shape with the batch that these arguments of a layer say. Raises ValueError, which names the wrong one."""
+    if batch_input_shape is not None:
+        return checked_shape(batch_input_shape, 'batch_input_shape')
+    return *checked_shape((batch_size,), 'batch_size'), *checked_shape(input_shape, 'input_shape')
 
 
 def map_shapes(f, shape):

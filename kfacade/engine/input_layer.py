@@ -4,7 +4,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.symbolic import SymbolicTensor, as_tensor, placeholder, record
 from ..legacy import interfaces
-from .base_layer import Layer, Node
+from .base_layer import Layer, Node, checked_batch_shape, checked_shape
 
 
 class InputLayer(Layer):
@@ -32,8 +32,7 @@ class InputLayer(Layer):
         if batch_input_shape is None:
             if input_shape is None:
                 raise ValueError('An Input layer should be passed either a `batch_input_shape` or an `input_shape`.')
-            batch_input_shape = (batch_size, *input_shape)
-        self.batch_input_shape = tuple(batch_input_shape)
+        self.batch_input_shape = checked_batch_shape(input_shape, batch_input_shape, batch_size)
         self.dtype = dtype or (K.dtype(input_tensor) if input_tensor is not None else config.floatx())
         self.is_placeholder = input_tensor is None
         if self.is_placeholder:
@@ -51,14 +50,16 @@ class InputLayer(Layer):
 def Input(shape=None, batch_shape=None, name=None, dtype=None, sparse=False, tensor=None):
     """A symbol for data to come, of `shape` (without the batch) or `batch_shape`; or the symbol `tensor` made one.
 
-    Raises ValueError where no shape is given.
+    Raises ValueError where no shape is given, or what is none.
     """
     if batch_shape is None and tensor is None and shape is None:
         raise ValueError('Please provide to Input either a `shape` or a `batch_shape` argument. Note that `shape` does '
                          'not include the batch dimension.')
     if shape is not None and batch_shape is None:
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        shape = checked_shape(shape, 'shape')
         batch_shape = (None, *shape) if tensor is None else None
+    elif batch_shape is not None:
+        batch_shape = checked_shape(batch_shape, 'batch_shape')
     layer = InputLayer(batch_input_shape=batch_shape, name=name, dtype=dtype or config.floatx(), sparse=sparse,
                        input_tensor=tensor)
     return layer.get_output_at(0)

@@ -169,6 +169,7 @@ def test_name_scopes_are_made_unique():
 
 def test_constants_zeros_ones_eye():
     np.testing.assert_array_equal(K.eval(K.constant(2, shape=(2, 2))), np.full((2, 2), 2.))
+    assert K.constant(1., name='one').name == 'one:0'
     np.testing.assert_array_equal(K.eval(K.zeros((2, 3))), np.zeros((2, 3)))
     np.testing.assert_array_equal(K.eval(K.ones((2,), dtype='int32')), [1, 1])
     np.testing.assert_array_equal(K.eval(K.eye(2)), np.eye(2))

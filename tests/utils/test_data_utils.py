@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
+import torch
 
 from kfacade.utils import data_utils
 from kfacade.utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence, get_file, validate_file
@@ -240,6 +241,32 @@ def test_nobody_waits_for_workers_that_are_gone(act, processes, error):
             return index if index < 2 else act()
     with pytest.raises(error):
         take(OrderedEnqueuer(Broken(), processes), 3)
+
+
+class Products(Numbers):
+    """Each batch takes large products, of torch or numpy, in as many threads as they like."""
+
+    def __init__(self, product):
+        super().__init__(8)
+        self.product = product
+
+    def __getitem__(self, index):
+        return float(self.product(index))
+
+
+@pytest.mark.parametrize('product', [
+    lambda i: (torch.ones(300, 300) @ torch.full((300, 300), i / 300.)).mean(),
+    lambda i: (np.ones((300, 300)) @ np.full((300, 300), i / 300.)).mean()])
+def test_processes_may_compute_after_threads_did(product):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for processes in (False, True):
+            np.testing.assert_allclose(take(OrderedEnqueuer(Products(product), processes), 12, workers=2),
+                                       [i % 8 for i in range(12)], rtol=1e-5)
+            product(1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_processes_end_in_the_middle_of_a_batch():
