@@ -1,4 +1,6 @@
 """`Layer`, the base of all layers: a `torch.nn.Module` that scripts call on symbols, build, save and reuse."""
+import contextlib
+import contextlib
 import functools
 import inspect
 import math

@@ -174,7 +174,7 @@ def init_pool(seqs):
     """First thing that a worker process does: keeps the sequences."""
     global _SHARED_SEQUENCES
     _SHARED_SEQUENCES = seqs
-    torch.set_num_threads(1)  # the threads that torch had before the fork are not in the copy, and it would wait for them
+    torch.set_num_threads(1)  # the copy of this process lacks the threads that torch had, and would wait for them
 
 
 def init_pool_generator(gens, random_seed=None):

@@ -2,8 +2,8 @@
 
 CVE-2024-3660 and CVE-2025-9905 put marshalled code into a Lambda of an HDF5 file; CVE-2025-1550 and CVE-2025-9906 name
 a function of any module in a configuration; CVE-2025-8747 names one of Keras' own helpers (get_file); CVE-2025-12058
-lets a preprocessing layer read a path; CVE-2025-49655 unpickles a torch module. CVE-2025-12060 (archives that leave their
-folder) is in tests/utils/test_data_utils.py, HDF5 links and external storage in test_hdf5.py.
+lets a preprocessing layer read a path; CVE-2025-49655 unpickles a torch module. CVE-2025-12060 (archives that leave
+their folder) is in tests/utils/test_data_utils.py, HDF5 links and external storage in test_hdf5.py.
 """
 import json
 import os
@@ -71,8 +71,8 @@ def test_configurations_name_nothing_but_the_kind_asked_for(part, value):
     layer_of('system', {}, module='os'), layer_of('TorchModuleWrapper', {'module': 'gASVAAAA'}),
     layer_of('StringLookup', {'vocabulary': '/etc/passwd'}), layer_of('enable_unsafe_deserialization', {}),
     layer_of('TorchModule', {'module': {'class_name': 'Linear'}}), layer_of('deserialize', {}),
-    layer_of('Layer.build', {}), layer_of('unsafe_deserialization', {}), layer_of('Function', {'inputs': [], 'outputs': []}),
-    layer_of('TFOpLambda', {'function': 'os.system'})])
+    layer_of('Layer.build', {}), layer_of('unsafe_deserialization', {}),
+    layer_of('Function', {'inputs': [], 'outputs': []}), layer_of('TFOpLambda', {'function': 'os.system'})])
 def test_configurations_make_no_object_but_known_layers(config):
     for load in (lambda: model_from_json(json.dumps(config)), lambda: model_from_yaml(json.dumps(config))):
         with pytest.raises(InvalidModelFile):
