@@ -1,6 +1,5 @@
 """`Layer`, the base of all layers: a `torch.nn.Module` that scripts call on symbols, build, save and reuse."""
 import contextlib
-import contextlib
 import functools
 import inspect
 import math
@@ -472,7 +471,7 @@ def checked_batch_shape(input_shape=None, batch_input_shape=None, batch_size=Non
     """The shape with the batch that these arguments of a layer say. Raises ValueError, which names the wrong one."""
     if batch_input_shape is not None:
         return checked_shape(batch_input_shape, 'batch_input_shape')
-    return *checked_shape((batch_size,), 'batch_size'), *checked_shape(input_shape, 'input_shape')
+    return checked_shape((batch_size, *checked_shape(input_shape, 'input_shape')), '(batch_size, *input_shape)')
 
 
 def map_shapes(f, shape):
