@@ -103,8 +103,11 @@ def _agreed(attribute, what):
 class NodeAccess:
     """The half of a layer that answers what it was called on."""
 
-    inbound_nodes = property(lambda self: self._inbound_nodes)
-    outbound_nodes = property(lambda self: self._outbound_nodes)
+    # Scripts that cut a model short empty these: `model.layers[-1].outbound_nodes = []`.
+    inbound_nodes = property(lambda self: self._inbound_nodes,
+                             lambda self, nodes: setattr(self, '_inbound_nodes', nodes))
+    outbound_nodes = property(lambda self: self._outbound_nodes,
+                              lambda self, nodes: setattr(self, '_outbound_nodes', nodes))
 
     get_input_at, get_output_at = _at('input_tensors', 'input'), _at('output_tensors', 'output')
     get_input_shape_at = _at('input_shapes', 'input shape')

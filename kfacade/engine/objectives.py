@@ -26,7 +26,9 @@ class TorchLoss:
         return record(self._apply, (y_true, y_pred), {}, metas=stand_in(shape, y_pred.dtype))
 
     def _apply(self, y_true, y_pred):
-        return self.module(y_pred, y_true)
+        value = self.module(y_pred, y_true)
+        # Without a reduction an elementwise loss (MSELoss, BCELoss) keeps the last axis; Keras takes the mean.
+        return value if self.reduces or value.ndim < y_pred.ndim else value.mean(-1)
 
 
 def loss_function(loss):

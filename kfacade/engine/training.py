@@ -58,6 +58,7 @@ class Model(Network):
             raise ValueError(f'Invalid argument "{next(iter(kwargs))}" passed to K.function: the torch backend has no '
                              'session to pass it to.')
         self.optimizer = optimizers.get(optimizer)
+        self._modules.pop('loss', None)  # of an earlier compile: torch lets only a module take a module's place
         self.loss, self.metrics = loss if loss is not None else [], metrics or []
         self.loss_weights, self.sample_weight_mode = loss_weights, sample_weight_mode
         self.weighted_metrics, self._target_tensors = weighted_metrics, target_tensors

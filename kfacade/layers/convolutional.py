@@ -6,6 +6,8 @@ copied on the way through a stack of layers.
 import functools
 import warnings
 
+import torch
+
 from ..backend.spatial import conv_nd, conv_transpose_nd, separable_conv_nd
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
@@ -48,7 +50,8 @@ def _kernel_to_keras(weight):
 def _kernel_from_keras(kernel):
     """(spatial..., b, a) as (a, b, spatial...), with b innermost in memory."""
     rank = kernel.dim() - 2
-    return kernel.permute(-1, *range(rank), -2).contiguous().movedim(-1, 1)
+    # A clone, for `contiguous()` keeps the odd stride of a single filter, on which torch's float64 gradient fails.
+    return kernel.permute(-1, *range(rank), -2).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
 
 
 def _depthwise_to_keras(depth_multiplier, weight):

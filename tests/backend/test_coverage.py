@@ -36,7 +36,7 @@ def functions_named(node):
         n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
 
 
-def tested_both_ways():
+def run_both_ways():
     """What the tables (assignments of modules) name, and the functions that use a fixture that runs both ways."""
     names = set()
     for path in pathlib.Path(__file__).parent.glob('test_*.py'):
@@ -56,4 +56,4 @@ def test_every_function_is_tested_or_exempt():
     public = {name for name, value in vars(K).items() if inspect.isroutine(value) and not name.startswith('_')}
     exempt = {name for names in EXEMPT.values() for name in names.split()}
     assert exempt <= public, f'exempt, but not there: {sorted(exempt - public)}'
-    assert public - exempt <= tested_both_ways(), f'no row: {sorted(public - exempt - tested_both_ways())}'
+    assert public - exempt <= run_both_ways(), f'no row: {sorted(public - exempt - run_both_ways())}'

@@ -191,3 +191,24 @@ def test_a_graph_of_thousands_of_nodes_compiles_without_recursion():
 def test_the_session_stand_in_says_what_it_is():
     with pytest.raises(AttributeError, match='no TensorFlow session'):
         K.get_session().run([])
+
+
+def test_update_sub_and_get_variable_shape():
+    v = K.variable([[5., 7.]])
+    K.function([], [], updates=[K.update_sub(v, K.constant([[1., 2.]]))])([])
+    np.testing.assert_array_equal(K.get_value(v), [[4, 5]])
+    assert K.get_variable_shape(v) == (1, 2)
+
+
+def test_uids_count_by_prefix_until_they_are_reset():
+    K.reset_uids()
+    assert [K.get_uid('a'), K.get_uid('a'), K.get_uid('b')] == [1, 2, 1]
+    K.reset_uids()
+    assert K.get_uid('a') == 1
+
+
+def test_stand_ins_for_what_torch_has_no_use_for():
+    K.set_session(K.get_session())
+    K.manual_variable_initialization(False)
+    with pytest.raises(ValueError, match='initialized when they are made'):
+        K.manual_variable_initialization(True)

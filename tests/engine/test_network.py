@@ -47,6 +47,14 @@ def test_nodes_of_a_shared_layer():
         shared.get_output_at(5)
 
 
+def test_scripts_may_empty_the_outbound_nodes():
+    model = two_branches()
+    last = model.get_layer('shared')
+    last.outbound_nodes = []
+    assert last._outbound_nodes == [] and layers.Dense(2)(last.get_output_at(0)) is not None
+    assert len(last.outbound_nodes) == 1
+
+
 def test_a_layer_that_was_never_called():
     layer = layers.Dense(2, name='lonely')
     with pytest.raises(AttributeError, match='Layer lonely has no inbound nodes'):

@@ -254,7 +254,8 @@ def test_predictions_are_not_views_of_the_input():
 @pytest.mark.parametrize('loss, y', [
     (torch.nn.CrossEntropyLoss(), np.array([0, 2, 1, 0])),
     (torch.nn.CrossEntropyLoss(reduction='none'), np.array([0, 2, 1, 0])),
-    (torch.nn.MSELoss(), np.eye(3)[[0, 2, 1, 0]]), (torch.nn.SmoothL1Loss(), np.eye(3)[[0, 2, 1, 0]])])
+    (torch.nn.MSELoss(), np.eye(3)[[0, 2, 1, 0]]), (torch.nn.SmoothL1Loss(), np.eye(3)[[0, 2, 1, 0]]),
+    (torch.nn.BCEWithLogitsLoss(reduction='none'), np.eye(3)[[0, 2, 1, 0]])])
 def test_torch_losses_take_the_prediction_first(loss, y):
     model = Sequential([layers.Dense(3, input_shape=(2,))])
     model.compile('sgd', loss)
@@ -262,6 +263,14 @@ def test_torch_losses_take_the_prediction_first(loss, y):
     expected = loss(torch.tensor(model.predict(X)), target).mean().item()
     assert model.evaluate(X, y, verbose=0) == pytest.approx(expected, rel=1e-5)
     assert model.fit(X, y, epochs=5, verbose=0).history['loss'][4] < expected
+
+
+def test_a_keras_loss_may_follow_a_torch_loss():
+    model = linear(loss=torch.nn.MSELoss())
+    for loss in ('mse', lambda y_true, y_pred: K.mean(K.square(y_true - y_pred), axis=-1), torch.nn.MSELoss()):
+        expected = model.evaluate(X, Y, verbose=0)
+        model.compile('sgd', loss)
+        assert model.evaluate(X, Y, verbose=0) == pytest.approx(expected)
 
 
 def test_a_reducing_torch_loss_takes_no_sample_weights():

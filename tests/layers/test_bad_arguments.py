@@ -332,3 +332,14 @@ def test_batches_of_another_size_on_symbols_and_tensors(stateful):
     for x in (Input(batch_shape=(5, 4, 3)), torch.ones(5, 4, 3)):
         with pytest.raises(ValueError, match=r'layer memory: expected shape=\(2, None, 3\), found shape=\(5, 4, 3\)'):
             layer(x)
+
+
+@pytest.mark.parametrize('call, argument, came', [
+    (lambda: Input((-1,)), 'shape', r'\(-1,\)'), (lambda: Input('a'), 'shape', "'a'"), (lambda: Input(5), 'shape', '5'),
+    (lambda: Input((2.5,)), 'shape', r'\(2.5,\)'), (lambda: Input(batch_shape=('x', 3)), 'batch_shape', r"\('x', 3\)"),
+    (lambda: Dense(3, input_shape=5), 'input_shape', '5'), (lambda: Dense(3, input_shape='a'), 'input_shape', "'a'"),
+    (lambda: Dense(3, batch_input_shape=(2, -3)), 'batch_input_shape', r'\(2, -3\)'),
+    (lambda: Dense(3, input_shape=(4,), batch_size=-1), r'\(batch_size, \*input_shape\)', r'\(-1, 4\)')])
+def test_shapes_are_tuples_of_sizes(call, argument, came):
+    with pytest.raises(ValueError, match=f'^`{argument}` must be a tuple of sizes: integers from 0 up.* Got: {came}$'):
+        call()

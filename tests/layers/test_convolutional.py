@@ -98,6 +98,17 @@ def test_gradients_are_in_keras_layout():
     assert by_input.shape == x.shape
 
 
+def test_one_filter_trains_in_double_precision():
+    floatx = K.floatx()
+    K.set_floatx('float64')
+    try:
+        layer = Conv2D(1, 3, use_bias=False)
+        layer(torch.ones(1, 5, 5, 4, dtype=torch.float64)).sum().backward()
+        assert layer.kernel.param.grad.eq(9).all()
+    finally:
+        K.set_floatx(floatx)
+
+
 def test_a_stack_of_convolutions_copies_nothing():
     """Channels-last data and kernels are torch's channels_last format all the way."""
     layer = Conv2D(8, 3, padding='same')

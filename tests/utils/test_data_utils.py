@@ -257,14 +257,13 @@ class Products(Numbers):
 @pytest.mark.parametrize('product', [
     lambda i: (torch.ones(300, 300) @ torch.full((300, 300), i / 300.)).mean(),
     lambda i: (np.ones((300, 300)) @ np.full((300, 300), i / 300.)).mean()])
-def test_processes_may_compute_after_threads_did(product):
+def test_processes_may_compute_what_this_one_computed(product):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        for processes in (False, True):
-            np.testing.assert_allclose(take(OrderedEnqueuer(Products(product), processes), 12, workers=2),
-                                       [i % 8 for i in range(12)], rtol=1e-5)
-            product(1)
+        product(1)
+        np.testing.assert_allclose(take(OrderedEnqueuer(Products(product), True), 12, workers=2),
+                                   [i % 8 for i in range(12)], rtol=1e-5)
     finally:
         torch.set_num_threads(threads)
 
