@@ -23,31 +23,34 @@ class StepFunction(Function):
         self._weights, self._plain = list(weights), plain
         self._tensor_graphs = {}
 
-    def tensor_graph(self, weighted):
-        """The compiled graph for batches with or without sample weights."""
-        if weighted not in self._tensor_graphs:
+    def tensor_graph(self, weighted, phase=None):
+        """The compiled graph for batches with or without sample weights; `phase` None is the function's own."""
+        key = weighted, self.phase if phase is None else phase
+        if key not in self._tensor_graphs:
             symbols = [x for x in self.inputs if x is not PHASE]
             outputs = self.outputs
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self._plain
-            self._tensor_graphs[weighted] = compile_graph(symbols, outputs, self.updates, self.phase, self.trains)
-        return self._tensor_graphs[weighted]
+            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains)
+        return self._tensor_graphs[key]
 
     @property
     def takes_unweighted(self):
         """Whether batches without sample weights can be fed."""
         return self._plain is not None
 
-    def step(self, tensors, weighted=True):
+    def step(self, tensors, weighted=True, phase=None):
         """The outputs for a list of tensors, as detached tensors; the updates are applied."""
-        return self.tensor_graph(weighted).run(*tensors)
+        return self.tensor_graph(weighted, phase).run(*tensors)
 
     def __call__(self, inputs):
-        tensors = [to_feed(symbol, value) for symbol, value in zip(self.inputs, inputs) if symbol is not PHASE]
         if len(inputs) != len(self.inputs):
             raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}.')
-        return [K.to_numpy(value) for value in self.step(tensors)]
+        fed = dict(zip(self.inputs, inputs))
+        phase = bool(fed.pop(PHASE)) if PHASE in fed else None
+        tensors = [to_feed(symbol, value) for symbol, value in fed.items()]
+        return [K.to_numpy(value) for value in self.step(tensors, phase=phase)]
 
 
 class TrainFunction(StepFunction):
@@ -68,8 +71,8 @@ class TrainFunction(StepFunction):
         self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
 
-    def step(self, tensors, weighted=True):
-        graph = self.tensor_graph(weighted)
+    def step(self, tensors, weighted=True, phase=None):
+        graph = self.tensor_graph(weighted, phase)
         with torch.enable_grad():
             results = graph(*tensors)
         if self._params:

@@ -10,7 +10,7 @@ from ..backend import is_tensor, normalize_data_format
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode
 from ..backend.variable import Variable
-from ..engine.base_layer import Layer
+from ..engine.base_layer import Layer, opaque
 from ..utils import conv_utils
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
@@ -53,6 +53,15 @@ class BuiltinLayer(Layer):
 
     settings = ()
     weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
+    passes_masks = False
+
+    def __init__(self, arguments=None, /, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = self.passes_masks
+        self.configure(arguments)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
     def configure(self, arguments=None, /, **more):
         """Sets the settings found among `arguments` (a constructor's ``locals()``) and `more`, which may replace them.
@@ -60,7 +69,8 @@ class BuiltinLayer(Layer):
         What stands for an activation, initializer, regularizer or constraint becomes the object. Raises ValueError,
         naming the argument, for a value that cannot be.
         """
-        for name, value in {**{k: v for k, v in (arguments or {}).items() if k in self.settings}, **more}.items():
+        found = {name: value for name, value in (arguments or {}).items() if name in self.settings}
+        for name, value in {**found, **more}.items():
             setattr(self, name, self._checked(name, value))
 
     def _checked(self, name, value):
@@ -132,20 +142,22 @@ class BuiltinLayer(Layer):
 class LayerGroup(Layer):
     """Base of layers whose weights, losses and updates are those of other layers, which `_inner_layers` lists."""
 
-    def _of_inner(self, get):
-        return [item for layer in self._inner_layers() for item in get(layer)]
+    def _of_inner(self, name, *arguments):
+        """The lists that an attribute (or, with arguments, a method) of the inner layers gives, as one."""
+        found = [getattr(layer, name) for layer in self._inner_layers()]
+        return [item for items in found for item in (items(*arguments) if arguments else items)]
 
     @property
     def trainable_weights(self):
-        return self._of_inner(lambda layer: layer.trainable_weights) if self.trainable else []
+        return self._of_inner('trainable_weights') if self.trainable else []
 
     @property
     def non_trainable_weights(self):
-        frozen = [] if self.trainable else self._of_inner(lambda layer: layer.trainable_weights)
-        return frozen + self._of_inner(lambda layer: layer.non_trainable_weights)
+        frozen = [] if self.trainable else self._of_inner('trainable_weights')
+        return frozen + self._of_inner('non_trainable_weights')
 
     def get_weights(self):
-        return self._of_inner(lambda layer: layer.get_weights())
+        return [array for layer in self._inner_layers() for array in layer.get_weights()]
 
     def set_weights(self, weights):
         *layers, last = self._inner_layers()
@@ -155,19 +167,14 @@ class LayerGroup(Layer):
             weights = weights[count:]
         last.set_weights(weights)
 
-    @property
-    def losses(self):
-        return self._of_inner(lambda layer: layer.losses)
-
-    @property
-    def updates(self):
-        return self._of_inner(lambda layer: layer.updates)
+    losses = property(lambda self: self._of_inner('losses'))
+    updates = property(lambda self: self._of_inner('updates'))
 
     def get_losses_for(self, inputs=None):
-        return self._of_inner(lambda layer: layer.get_losses_for(inputs)) + super().get_losses_for(inputs)
+        return self._of_inner('get_losses_for', inputs) + super().get_losses_for(inputs)
 
     def get_updates_for(self, inputs=None):
-        return self._of_inner(lambda layer: layer.get_updates_for(inputs)) + super().get_updates_for(inputs)
+        return self._of_inner('get_updates_for', inputs) + super().get_updates_for(inputs)
 
 
 def spatial_settings(rank, arguments):
@@ -209,16 +216,22 @@ def call_with_weights(layer, body, weights, inputs, **kwargs):
 
 
 class NoiseLayer(BuiltinLayer):
-    """A layer that passes masks on, keeps the shape, and draws random numbers in training (`self._stream`).
+    """A layer that gives ``_disturbed(inputs)`` in training, with random numbers of `self._stream`.
 
-    The numbers start from ``self.seed``, or from numpy's generator where that is None.
+    They start from ``self.seed``, or from numpy's generator where that is None. With a `rate`, outside (0, 1) nothing
+    happens.
     """
 
-    seed = None
+    passes_masks = True
+    seed = rate = None
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
+    @property
+    def _uses_phase(self):
+        return self.rate is None or 0. < self.rate < 1.
+
+    @opaque
+    def call(self, inputs, training=None):
+        return self._disturbed(inputs) if training and self._uses_phase else inputs
 
     def build(self, input_shape):
         noise_shape = getattr(self, 'noise_shape', None) or ()
@@ -230,9 +243,6 @@ class NoiseLayer(BuiltinLayer):
         if self._uses_phase:
             self._stream = SeedStream(self.seed)
         self.built = True
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 def size_along(layer, axis, shape):

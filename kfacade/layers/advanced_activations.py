@@ -12,42 +12,35 @@ from ._base import BuiltinLayer
 __all__ = ['ELU', 'InputSpec', 'Layer', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU', 'to_list']
 
 
-class _Elementwise(BuiltinLayer):
-    """A layer that passes masks on and keeps the shape."""
+class _Scaled(BuiltinLayer):
+    """Base of layers whose arguments are rounded to ``floatx()``, as Keras keeps them and writes them to files."""
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
+    passes_masks = True
 
-    def set_numbers(self, **numbers):
-        """Sets arguments, rounded to ``floatx()``, as Keras keeps them and writes them to files."""
-        self.configure(**numbers)
-        self.configure(**{name: float(K.cast_to_floatx(number)) for name, number in numbers.items()})
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+    def _checked(self, name, value):
+        return float(K.cast_to_floatx(super()._checked(name, value)))
 
 
-class LeakyReLU(_Elementwise):
+class LeakyReLU(_Scaled):
     """``x`` where x > 0, else ``alpha * x``."""
 
     settings = ('alpha',)
 
     def __init__(self, alpha=0.3, **kwargs):
-        super().__init__(**kwargs)
-        self.set_numbers(alpha=alpha)
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs):
         return F.leaky_relu(inputs, self.alpha)
 
 
-class PReLU(_Elementwise):
+class PReLU(BuiltinLayer):
     """``x`` where x > 0, else ``alpha * x``, with a trainable alpha for each element of a sample.
 
     `shared_axes`: axes, counted from 1, along which all elements share one alpha.
     """
 
+    passes_masks = True
     settings = ('alpha_initializer', 'alpha_regularizer', 'alpha_constraint', 'shared_axes')
     weight_layouts = {'alpha': None}
 
@@ -79,49 +72,47 @@ class PReLU(_Elementwise):
         return torch.relu(inputs) - self._params.alpha * torch.relu(-inputs)
 
 
-class ELU(_Elementwise):
+class ELU(_Scaled):
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
 
     settings = ('alpha',)
 
     def __init__(self, alpha=1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.set_numbers(alpha=alpha)
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs):
         return F.elu(inputs, self.alpha)
 
 
-class ThresholdedReLU(_Elementwise):
+class ThresholdedReLU(_Scaled):
     """``x`` where x > theta, else 0."""
 
     settings = ('theta',)
 
     def __init__(self, theta=1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.set_numbers(theta=theta)
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs, mask=None):
         return F.threshold(inputs, self.theta, 0.)
 
 
-class Softmax(_Elementwise):
+class Softmax(BuiltinLayer):
     """Softmax along `axis`."""
 
+    passes_masks = True
     settings = ('axis',)
 
     def __init__(self, axis=-1, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs):
         return activations.softmax(inputs, axis=self.axis)
 
 
-class ReLU(_Elementwise):
+class ReLU(_Scaled):
     """``min(x, max_value)`` where x >= threshold, else ``negative_slope * (x - threshold)``.
 
     Raises ValueError for a negative `max_value` or `negative_slope`.
@@ -130,10 +121,8 @@ class ReLU(_Elementwise):
     settings = ('max_value', 'negative_slope', 'threshold')
 
     def __init__(self, max_value=None, negative_slope=0., threshold=0., **kwargs):
-        super().__init__(**kwargs)
-        self.max_value = None
-        self.set_numbers(negative_slope=negative_slope, threshold=threshold,
-                         **({} if max_value is None else {'max_value': max_value}))
+        super().__init__({'negative_slope': negative_slope, 'threshold': threshold}, **kwargs)
+        self.max_value = None if max_value is None else self._checked('max_value', max_value)
         for name in ('max_value', 'negative_slope'):
             if (getattr(self, name) or 0.) < 0.:
                 raise ValueError(f'{name} of ReLU layer cannot be negative value: {getattr(self, name)}')

@@ -35,6 +35,7 @@ class Dense(BuiltinLayer):
     The kernel has the shape (input_dim, units) in Keras; torch stores it as ``nn.Linear`` does.
     """
 
+    passes_masks = True
     settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'bias_initializer', 'kernel_regularizer',
                 'bias_regularizer', 'activity_regularizer', 'kernel_constraint', 'bias_constraint')
     weight_layouts = {'kernel': Layout(transposed, transposed), 'bias': None}
@@ -45,10 +46,8 @@ class Dense(BuiltinLayer):
                  kernel_constraint=None, bias_constraint=None, **kwargs):
         if 'input_shape' not in kwargs and 'input_dim' in kwargs:
             kwargs['input_shape'] = (kwargs.pop('input_dim'),)
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
         self.input_spec = InputSpec(min_ndim=2)
-        self.supports_masking = True
 
     def build(self, input_shape):
         input_dim = input_shape[-1]
@@ -72,45 +71,36 @@ class Dense(BuiltinLayer):
 class Activation(BuiltinLayer):
     """Applies `activation`, a name or a function."""
 
+    passes_masks = True
     settings = ('activation',)
 
     def __init__(self, activation, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
-        self.supports_masking = True
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs):
         return self.activated(inputs)
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
 
 class ActivityRegularization(BuiltinLayer):
     """Passes its input on, and adds ``l1 * sum(|x|) + l2 * sum(x²)`` of it to the loss."""
 
+    passes_masks = True
     settings = ('l1', 'l2')
 
     def __init__(self, l1=0., l2=0., **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
         self.activity_regularizer = regularizers.L1L2(l1=l1, l2=l2)
-        self.supports_masking = True
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 class Masking(BuiltinLayer):
     """Masks, and sets to zero, the time steps of which every feature equals `mask_value`."""
 
+    passes_masks = True
     settings = ('mask_value',)
 
     def __init__(self, mask_value=0., **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
-        self.supports_masking = True
+        super().__init__(locals(), **kwargs)
 
     @opaque
     def call(self, inputs):
@@ -118,9 +108,6 @@ class Masking(BuiltinLayer):
 
     def compute_mask(self, inputs, mask=None):
         return K.any(K.not_equal(inputs, self.mask_value), axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 # ---------------------------------------------------------------- dropout
@@ -136,24 +123,16 @@ class Dropout(NoiseLayer):
 
     @interfaces.legacy_dropout_support
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
         self.rate = min(1., max(0., rate))
-
-    @property
-    def _uses_phase(self):
-        return 0. < self.rate < 1.
 
     def _mask_shape(self, inputs):
         if self.noise_shape is None:
             return inputs.shape
         return [actual if size is None else size for size, actual in zip(self.noise_shape, inputs.shape)]
 
-    @opaque
-    def call(self, inputs, training=None):
-        if training and 0. < self.rate < 1.:
-            return inputs * keep_mask(self._mask_shape(inputs), 1. - self.rate, self._stream, inputs)
-        return inputs
+    def _disturbed(self, inputs):
+        return inputs * keep_mask(self._mask_shape(inputs), 1. - self.rate, self._stream, inputs)
 
 
 class SpatialDropout1D(Dropout):
@@ -274,8 +253,7 @@ class RepeatVector(BuiltinLayer):
     settings = ('n',)
 
     def __init__(self, n, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
         self.input_spec = InputSpec(ndim=2)
 
     @opaque

@@ -29,8 +29,7 @@ class Embedding(BuiltinLayer):
                  activity_regularizer=None, embeddings_constraint=None, mask_zero=False, input_length=None, **kwargs):
         if 'input_shape' not in kwargs:
             kwargs['input_shape'] = tuple(to_list(input_length or None, allow_tuple=True))
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
         self.check_integers('input_dim', input_dim, 1)
         self.supports_masking = mask_zero
 

@@ -27,9 +27,7 @@ class _Merge(BuiltinLayer):
     Inputs of fewer dimensions than the others get new ones of size 1 after the batch.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
+    passes_masks = True
 
     def _merge_function(self, inputs):
         raise NotImplementedError(f'{type(self).__name__} must define `_merge_function(inputs)`.')
@@ -150,8 +148,7 @@ class Concatenate(_Merge):
     settings = ('axis',)
 
     def __init__(self, axis=-1, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
 
     def build(self, input_shape):
         if not isinstance(input_shape, list) or len(input_shape) < 2:

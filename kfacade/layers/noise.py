@@ -2,7 +2,7 @@
 import torch
 
 from ..backend.random import keep_mask
-from ..engine.base_layer import Layer, opaque
+from ..engine.base_layer import Layer
 from ..legacy import interfaces
 from ._base import NoiseLayer
 
@@ -19,13 +19,9 @@ class GaussianNoise(NoiseLayer):
 
     @interfaces.legacy_gaussiannoise_support
     def __init__(self, stddev, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
 
-    @opaque
-    def call(self, inputs, training=None):
-        if not training:
-            return inputs
+    def _disturbed(self, inputs):
         noise = torch.empty_like(inputs).normal_(generator=self._stream.generator(inputs.device))
         return inputs + noise * self.stddev
 
@@ -40,17 +36,9 @@ class GaussianDropout(NoiseLayer):
 
     @interfaces.legacy_gaussiandropout_support
     def __init__(self, rate, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals())
+        super().__init__(locals(), **kwargs)
 
-    @property
-    def _uses_phase(self):
-        return 0. < self.rate < 1.
-
-    @opaque
-    def call(self, inputs, training=None):
-        if not (training and 0. < self.rate < 1.):
-            return inputs
+    def _disturbed(self, inputs):
         noise = torch.empty_like(inputs).normal_(1., (self.rate / (1. - self.rate)) ** .5,
                                                  generator=self._stream.generator(inputs.device))
         return inputs * noise
@@ -65,17 +53,10 @@ class AlphaDropout(NoiseLayer):
     settings = ('rate',)
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals(), noise_shape=noise_shape, seed=seed)
+        super().__init__(locals(), **kwargs)
+        self.noise_shape, self.seed = noise_shape, seed
 
-    @property
-    def _uses_phase(self):
-        return 0. < self.rate < 1.
-
-    @opaque
-    def call(self, inputs, training=None):
-        if not (training and 0. < self.rate < 1.):
-            return inputs
+    def _disturbed(self, inputs):
         keep = 1. - self.rate
         kept = keep_mask(self.noise_shape or inputs.shape, keep, self._stream, inputs) > 0
         scale = (keep * (1. + self.rate * _SELU_FLOOR ** 2)) ** -.5

@@ -29,6 +29,7 @@ class BatchNormalization(BuiltinLayer):
     Raises ValueError where the size of `axis` is unknown.
     """
 
+    passes_masks = True
     settings = ('axis', 'momentum', 'epsilon', 'center', 'scale', 'beta_initializer', 'gamma_initializer',
                 'moving_mean_initializer', 'moving_variance_initializer', 'beta_regularizer', 'gamma_regularizer',
                 'beta_constraint', 'gamma_constraint')
@@ -39,9 +40,8 @@ class BatchNormalization(BuiltinLayer):
                  gamma_initializer='ones', moving_mean_initializer='zeros', moving_variance_initializer='ones',
                  beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
                  zero_debias=True, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals(), zero_debias=zero_debias)
-        self.supports_masking = True
+        super().__init__(locals(), **kwargs)
+        self.zero_debias = zero_debias
 
     def build(self, input_shape):
         dim = size_along(self, self.axis, input_shape)
@@ -110,9 +110,6 @@ class BatchNormalization(BuiltinLayer):
         statistics = record(self._batch_statistics, (inputs,), {}, metas=(metas, metas))
         self.add_update([MovingAverageUpdate(average, value, self.momentum, self.zero_debias, output)
                          for average, value in zip(averages, statistics)], inputs)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         config = super().get_config()

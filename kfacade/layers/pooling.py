@@ -130,22 +130,15 @@ class _GlobalPooling2D(_GlobalPooling):
         super().__init__(data_format, **kwargs)
 
 
-class _GlobalPooling3D(_GlobalPooling):
+class _GlobalPooling3D(_GlobalPooling2D):
     rank = 3
-
-    @interfaces.legacy_global_pooling_support
-    def __init__(self, data_format=None, **kwargs):
-        super().__init__(data_format, **kwargs)
 
 
 class GlobalAveragePooling1D(_GlobalPooling1D):
     """Average over the steps of (batch, steps, channels), over those that the mask keeps where there is one."""
 
     reduce = staticmethod(torch.mean)
-
-    def __init__(self, data_format='channels_last', **kwargs):
-        super().__init__(data_format, **kwargs)
-        self.supports_masking = True
+    passes_masks = True
 
     @opaque
     def call(self, inputs, mask=None):

@@ -339,3 +339,13 @@ def test_layers_inside_a_callback():
     y = layers.Lambda(lambda t: K.map_fn(lambda row: dense(row), t))(x)
     assert y.shape == (None, 4, 2)
     np.testing.assert_array_equal(Model(x, y).predict(np.ones((5, 4, 3))), np.full((5, 4, 2), 3.))
+
+
+def test_the_fed_learning_phase_is_that_of_the_step():
+    model = Sequential([layers.Dropout(0.5, input_shape=(50,)), layers.Dense(1, kernel_initializer='ones')])
+    model.compile(optimizers.SGD(0.), 'mse')
+    model._make_train_function()
+    model._make_test_function()
+    ins = [np.ones((2, 50)), np.full((2, 1), 50.), np.ones(2)]
+    assert model.train_function([*ins, 0.])[0] == 0 == model.test_function([*ins, 0.])[0]
+    assert model.train_function([*ins, 1.])[0] > 0 and model.test_function([*ins, 1.])[0] > 0
