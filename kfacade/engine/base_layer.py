@@ -169,6 +169,9 @@ class Layer(NodeAccess, torch.nn.Module):
             output_mask = self.compute_mask(inputs, previous_mask)
             given = to_list(inputs)
             outputs = [_identity(x) if any(x is y for y in given) else x for x in to_list(output)]
+            for x in outputs:
+                if not isinstance(x, TensorFace):
+                    raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
             output = unpack_singleton(outputs)
             self._set_shapes(outputs, input_shape)
             if len(outputs) > 1 and not isinstance(output_mask, (list, tuple)):
@@ -180,9 +183,6 @@ class Layer(NodeAccess, torch.nn.Module):
         return output
 
     def _set_shapes(self, outputs, input_shape):
-        for x in outputs:
-            if not isinstance(x, TensorFace):
-                raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
         if type(self).compute_output_shape is Layer.compute_output_shape:
             return  # nothing said: the recorded call knows better than "as the input"
         shapes = self.compute_output_shape(input_shape)

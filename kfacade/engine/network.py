@@ -322,8 +322,8 @@ class Network(Layer):
                 out_masks = layer.compute_mask(unpack_singleton(tensors), unpack_singleton(in_masks))
                 out_masks = out_masks if isinstance(out_masks, list) else [out_masks] * len(results)
                 self._collect_from(layer, tensors, results, inputs)
-            layer._set_shapes(results, unpack_singleton([K.int_shape(x) for x in tensors])) if is_symbolic(
-                results) else None
+            if is_symbolic(results):
+                layer._set_shapes(results, unpack_singleton([K.int_shape(x) for x in tensors]))
             for x, y, m in zip(node.output_tensors, results, out_masks):
                 known[id(x)] = (y, m)
         missing = [x for x in self.outputs if id(x) not in known]

@@ -192,7 +192,10 @@ def spatial_settings(rank, arguments):
 
 
 def refuse_dilated_strides(layer):
-    """Raises ValueError for a convolution with both strides and a dilation, as TensorFlow does."""
+    """Raises ValueError for a convolution with both strides and a dilation.
+
+    TensorFlow refuses most of these; where it does not (separable ones), it gives numbers that fit no definition.
+    """
     if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
         raise ValueError(f'Layer {layer.name}: strides > 1 not supported in conjunction with dilation_rate > 1. '
                          f'Received: strides={layer.strides}, dilation_rate={layer.dilation_rate}')

@@ -95,8 +95,7 @@ class _Conv(BuiltinLayer):
         if self.padding == 'causal' and self.data_format != 'channels_last':
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
                              f'"channels_last" (temporal data). Received: {data_format}')
-        if 'kernel' in self.weight_layouts:
-            refuse_dilated_strides(self)
+        refuse_dilated_strides(self)
         self.input_spec = InputSpec(ndim=rank + 2)
 
     def _input_channels(self, input_shape):

@@ -349,3 +349,8 @@ def test_the_fed_learning_phase_is_that_of_the_step():
     ins = [np.ones((2, 50)), np.full((2, 1), 50.), np.ones(2)]
     assert model.train_function([*ins, 0.])[0] == 0 == model.test_function([*ins, 0.])[0]
     assert model.train_function([*ins, 1.])[0] > 0 and model.test_function([*ins, 1.])[0] > 0
+
+
+def test_a_call_that_returns_no_tensor_is_named():
+    with pytest.raises(TypeError, match='The call of layer three must return tensors; it returned 3'):
+        layers.Lambda(lambda x: 3, name='three')(Input((2,)))

@@ -136,6 +136,7 @@ def ints(name, count, given):
     # strides together with a dilation: TensorFlow's convolutions refuse
     (lambda: Conv1D(2, 3, strides=2, dilation_rate=2), r'strides > 1 not supported .* dilation_rate > 1\. Received:'),
     (lambda: Conv2DTranspose(2, 3, strides=(1, 2), dilation_rate=(2, 1)), 'strides > 1 not supported in conjunction'),
+    (lambda: SeparableConv1D(2, 3, strides=2, dilation_rate=2), 'strides > 1 not supported in conjunction'),
     (lambda: ConvLSTM2D(2, 3, strides=2, dilation_rate=2), 'strides > 1 not supported in conjunction'),
 
     # cells
