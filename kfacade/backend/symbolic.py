@@ -382,12 +382,17 @@ def placeholder(shape, dtype=None, name=None, sparse=False):
     return symbol
 
 
-def to_feed(symbol, value, device=None):
-    """The live tensor to feed for a placeholder: of its dtype, and sparse only where the placeholder is."""
+def to_feed(symbol, value, device=None, float_dtype=None):
+    """The live tensor to feed for a placeholder: of its dtype, and sparse only where the placeholder is.
+
+    `float_dtype` takes the place of a floating dtype: that of a model that was converted (``model.double()``).
+    """
     value = as_tensor(value) if not isinstance(value, torch.Tensor) else value
     if value.is_sparse and not symbol._sparse:
         value = value.to_dense()
     dtype = value.dtype if symbol._keeps_dtype else symbol.dtype
+    if float_dtype is not None and dtype.is_floating_point:
+        dtype = float_dtype
     return value.to(device or value.device, dtype, non_blocking=True)
 
 

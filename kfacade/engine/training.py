@@ -8,6 +8,7 @@ from .. import losses as losses_module
 from .. import optimizers
 from ..backend import session as K
 from ..backend import state
+from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE
 from ..backend.symbolic import SymbolicTensor
 from ..legacy import interfaces
@@ -314,13 +315,16 @@ class Model(Network):
     def _feed(self, function, x, y=(), weights=()):
         arrays = [*x, *y, *weights]
         symbols = self._fed_symbols() if y or weights else self._feed_inputs
-        feed = Feed(arrays, symbols, len(weights), function, self._device())
+        feed = Feed(arrays, symbols, len(weights), function, *self._place())
         if self._takes_phase and not feed.fast:
             feed.phase = 1. if function is self.train_function else 0.
         return feed
 
-    def _device(self):
-        return next((p.device for p in self.parameters()), torch.device('cpu'))
+    def _place(self):
+        """The device of the weights, and their floating dtype where ``model.double()`` or the like has changed it."""
+        first = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+        as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
+        return first.device, None if as_made else first.dtype
 
     # ------------------------------------------------------------ fit, evaluate, predict
 

@@ -18,17 +18,17 @@ class Feed:
         symbols: the placeholder of each, whose dtype the batches get.
         n_weights: how many of the arrays, at the end, are sample weights.
         function: what will be fed; weights that are all ones are left out where it can do without.
-        device: where the batches go.
+        device: where the batches go. float_dtype: of the batches, where it is not that of the symbols.
     """
 
-    def __init__(self, arrays, symbols, n_weights, function, device):
+    def __init__(self, arrays, symbols, n_weights, function, device, float_dtype=None):
         n = len(arrays) - n_weights
         self.fast = isinstance(function, StepFunction)
         self.weighted = not (self.fast and function.takes_unweighted
                              and all(training_utils.are_unit_weights(w) for w in arrays[n:]))
         if not self.weighted:
             arrays = arrays[:n]
-        self.device, self.symbols = device, symbols[:len(arrays)]
+        self.place, self.symbols = (device, float_dtype), symbols[:len(arrays)]
         self.sources = [self._source(a, symbol) for a, symbol in zip(arrays, self.symbols)]
         self.function = function
         if hasattr(function, 'prepare'):
@@ -44,7 +44,7 @@ class Feed:
         return as_tensor(array, symbol.dtype if array.dtype == np.float64 and not symbol._keeps_dtype else None)
 
     def _cut(self, rows):
-        return [to_feed(symbol, rows(source), self.device) for symbol, source in zip(self.symbols, self.sources)]
+        return [to_feed(symbol, rows(source), *self.place) for symbol, source in zip(self.symbols, self.sources)]
 
     def all(self):
         """The whole arrays."""

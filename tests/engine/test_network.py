@@ -351,6 +351,9 @@ def test_moving_a_model_to_another_device_and_dtype_moves_what_it_computes_with(
     model.double()
     x = torch.randn(4, 3, dtype=torch.float64)
     assert model(x).dtype == torch.float64 and model.layers[0].kernel.dtype == torch.float64
+    model.compile('adam', 'mse')
+    model.fit(x.numpy(), x.numpy()[:, :2], batch_size=2, verbose=0)
+    assert model.predict(x.numpy()).dtype == np.float64
     model.to('meta')
     assert model(x.to('meta')).device.type == 'meta' and model.layers[0].kernel.shape == (3, 2)
 
