@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from .state import mode
-from .symbolic import Face, SymbolicTensor, function_name, is_symbolic, leaves, map_leaves, symbols_in
+from .symbolic import Face, SymbolicTensor, function_name, leaves, map_leaves, symbols_in
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
@@ -326,8 +326,3 @@ def has_gradient(loss, targets):
             continue
         stack.extend((x.fn, *leaves((x.args, x.kwargs))))
     return [t in (reached if isinstance(t, SymbolicTensor) else variables) for t in targets]
-
-
-def needs_nothing(outputs):
-    """Whether `outputs` can be computed without feeding anything but the learning phase."""
-    return all(s.fn is not None for s in walk(symbols_in(outputs), [PHASE], None)) or not is_symbolic(outputs)
