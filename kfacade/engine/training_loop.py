@@ -21,6 +21,8 @@ class Feed:
         device: where the batches go. float_dtype: of the batches, where it is not that of the symbols.
     """
 
+    phase = None  # the learning phase, where a function that is not ours takes it as its last input
+
     def __init__(self, arrays, symbols, n_weights, function, device, float_dtype=None):
         n = len(arrays) - n_weights
         self.fast = isinstance(function, StepFunction)
@@ -28,23 +30,25 @@ class Feed:
                              and all(training_utils.are_unit_weights(w) for w in arrays[n:]))
         if not self.weighted:
             arrays = arrays[:n]
-        self.place, self.symbols = (device, float_dtype), symbols[:len(arrays)]
+        self.device, self.float_dtype, self.symbols = device, float_dtype, symbols[:len(arrays)]
         self.sources = [self._source(a, symbol) for a, symbol in zip(arrays, self.symbols)]
         self.function = function
         if hasattr(function, 'prepare'):
             function.prepare()
 
-    @staticmethod
-    def _source(array, symbol):
+    def _source(self, array, symbol):
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
         if isinstance(array, torch.Tensor):
             return array.detach()
         if not isinstance(array, np.ndarray):
             return array  # sliced batch by batch: HDF5Matrix, sparse matrices
-        return as_tensor(array, symbol.dtype if array.dtype == np.float64 and not symbol._keeps_dtype else None)
+        if array.dtype == np.float64 and not symbol._keeps_dtype:
+            return as_tensor(array, self.float_dtype or symbol.dtype)
+        return as_tensor(array)
 
     def _cut(self, rows):
-        return [to_feed(symbol, rows(source), *self.place) for symbol, source in zip(self.symbols, self.sources)]
+        return [to_feed(symbol, rows(source), self.device, self.float_dtype)
+                for symbol, source in zip(self.symbols, self.sources)]
 
     def all(self):
         """The whole arrays."""
@@ -71,8 +75,7 @@ class Feed:
         """Calls the function on a batch; gives its outputs, as tensors where it is one of ours."""
         if self.fast:
             return self.function.step(fed, self.weighted)
-        phase = getattr(self, 'phase', None)
-        values = [to_numpy(x) for x in fed] + ([phase] if phase is not None else [])
+        values = [to_numpy(x) for x in fed] + ([] if self.phase is None else [self.phase])
         outputs = self.function(values)
         return outputs if isinstance(outputs, (list, tuple)) else [outputs]
 

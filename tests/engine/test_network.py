@@ -353,6 +353,8 @@ def test_moving_a_model_to_another_device_and_dtype_moves_what_it_computes_with(
     assert model(x).dtype == torch.float64 and model.layers[0].kernel.dtype == torch.float64
     model.compile('adam', 'mse')
     model.fit(x.numpy(), x.numpy()[:, :2], batch_size=2, verbose=0)
+    fine = np.full((1, 3), 1 + 1e-12)  # float32 would round it
+    np.testing.assert_array_equal(model.predict(fine), model(torch.tensor(fine)).detach())
     assert model.predict(x.numpy()).dtype == np.float64
     model.to('meta')
     assert model(x.to('meta')).device.type == 'meta' and model.layers[0].kernel.shape == (3, 2)
