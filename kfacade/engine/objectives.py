@@ -122,17 +122,7 @@ def scores(fn, y_true, y_pred, mask):
         if isinstance(fn, Layer):
             raise
         metas = stand_in(tuple(y_pred._keras_shape[:-1]), y_pred.dtype)
-        return training_utils.masked(record(_Live(fn), (y_true, y_pred), {}, metas=metas), mask)
-
-
-class _Live:
-    """A user's loss that runs on live tensors inside the compiled graph."""
-
-    def __init__(self, fn):
-        self.fn, self.__name__ = fn, getattr(fn, '__name__', 'loss')
-
-    def __call__(self, y_true, y_pred):
-        return self.fn(y_true, y_pred)
+        return training_utils.masked(record(fn, (y_true, y_pred), {}, metas=metas), mask)
 
 
 class Metrics:
