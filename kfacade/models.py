@@ -26,19 +26,16 @@ def _clone_functional_model(model, input_tensors=None):
     inputs = _clone_inputs(model, input_tensors)
     clones = {layer: x._keras_history[0] for layer, x in zip(model._input_layers, inputs)}
     symbols = dict(zip(model.inputs, inputs))
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if any(x not in symbols for x in node.input_tensors):
-                continue
-            layer = node.outbound_layer
-            if layer not in clones:
-                clones[layer] = _clone_layer(layer)
-            if isinstance(layer, InputLayer):
-                continue
-            arguments = {key: symbols.get(value, value) if K.is_tensor(value) else value
-                         for key, value in (node.arguments or {}).items()}
-            outputs = clones[layer](unpack_singleton([symbols[x] for x in node.input_tensors]), **arguments)
-            symbols.update(zip(node.output_tensors, to_list(outputs)))
+    for node in model._nodes_in_order():
+        layer = node.outbound_layer
+        if isinstance(layer, InputLayer) or any(x not in symbols for x in node.input_tensors):
+            continue
+        if layer not in clones:
+            clones[layer] = _clone_layer(layer)
+        arguments = {key: symbols.get(value, value) if K.is_tensor(value) else value
+                     for key, value in (node.arguments or {}).items()}
+        outputs = clones[layer](unpack_singleton([symbols[x] for x in node.input_tensors]), **arguments)
+        symbols.update(zip(node.output_tensors, to_list(outputs)))
     return Model(inputs, [symbols[x] for x in model.outputs], name=model.name)
 
 

@@ -11,7 +11,8 @@ from ..backend.symbolic import to_feed
 class StepFunction(Function):
     """A function that loops may also call as ``step(tensors)``: tensors in, tensors out, and no wait for the device.
 
-    `plain` is an equivalent set of outputs for batches whose sample weights are all one; it needs no weights fed.
+    `plain` is an equivalent set of outputs for batches whose sample weights are all one, which needs no weights fed; or
+    None where there is none.
     """
 
     trains = False
@@ -20,7 +21,7 @@ class StepFunction(Function):
         super().__init__(inputs, outputs, updates, name=name)
         fixed = state.fixed_learning_phase()
         self.phase = phase if fixed is None else bool(fixed)
-        self._weights, self._plain = list(weights), plain
+        self._weights, self.plain = list(weights), plain
         self._tensor_graphs = {}
 
     def tensor_graph(self, weighted, phase=None):
@@ -31,14 +32,9 @@ class StepFunction(Function):
             outputs = self.outputs
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
-                outputs = self._plain
+                outputs = self.plain
             self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains)
         return self._tensor_graphs[key]
-
-    @property
-    def takes_unweighted(self):
-        """Whether batches without sample weights can be fed."""
-        return self._plain is not None
 
     def step(self, tensors, weighted=True, phase=None):
         """The outputs for a list of tensors, as detached tensors; the updates are applied."""
@@ -73,11 +69,11 @@ class TrainFunction(StepFunction):
 
     def step(self, tensors, weighted=True, phase=None):
         graph = self.tensor_graph(weighted, phase)
+        for param in self._params:  # before the forward pass, which needs the memory
+            param.grad = None
         with torch.enable_grad():
             results = graph(*tensors)
         if self._params:
-            for param in self._params:
-                param.grad = None
             if results[0].requires_grad:
                 results[0].backward(inputs=self._params)
             self._optimizer_step()

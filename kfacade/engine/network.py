@@ -14,7 +14,7 @@ from ..backend.state import mode
 from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
-from .base_layer import Layer, Node
+from .base_layer import Layer, Node, map_shapes
 from .input_layer import InputLayer
 
 
@@ -70,6 +70,10 @@ class Network(Layer):
         self._feed_input_names = [layer.name for layer, _ in fed]
         self._feed_input_shapes = [K.int_shape(x) for _, x in fed]
         masks = [layer._inbound_nodes[n].output_masks[t] for layer, n, t in self._output_coordinates]
+        self._add_own_node(masks)
+
+    def _add_own_node(self, masks):
+        """The node of the model on its own inputs, which no layer gave to it."""
         self._reset_graph()
         Node(self, [], [], [], self.inputs, self.outputs, [None] * len(self.inputs), masks,
              [K.int_shape(x) for x in self.inputs], [K.int_shape(x) for x in self.outputs])
@@ -224,9 +228,7 @@ class Network(Layer):
         """Applies the graph to new inputs."""
         if not self._is_graph_network:
             raise NotImplementedError('When subclassing the `Model` class, you should implement a `call` method.')
-        inputs = to_list(inputs, allow_tuple=True)
-        masks = [None] * len(inputs) if mask is None else to_list(mask, allow_tuple=True)
-        return unpack_singleton(self._run_cached(inputs, masks)[0])
+        return self._run_cached(inputs, mask)[0]
 
     def forward(self, *inputs, training=None, mask=None):
         """The outputs for torch tensors; the updates of the phase (moving averages, states) are applied."""
@@ -263,11 +265,7 @@ class Network(Layer):
         return self.graph(False).module.code
 
     def compute_mask(self, inputs, mask):
-        if not self._is_graph_network:
-            return None
-        inputs = to_list(inputs, allow_tuple=True)
-        masks = [None] * len(inputs) if mask is None else to_list(mask, allow_tuple=True)
-        return unpack_singleton(self._run_cached(inputs, masks)[1])
+        return self._run_cached(inputs, mask)[1] if self._is_graph_network else None
 
     def compute_output_shape(self, input_shape):
         """The shape of the output, or list of shapes, for inputs of other shapes."""
@@ -277,29 +275,41 @@ class Network(Layer):
         if len(shapes) != len(self._input_layers):
             raise ValueError(f'Invalid input_shape argument {input_shape}: model has {len(self._input_layers)} tensor '
                              'inputs.')
-        known = {(layer, n, t): tuple(s) for (layer, n, t), s in zip(self._input_coordinates, shapes)}
+
+        def shapes_of_call(node, given):
+            return map_shapes(tuple, node.outbound_layer.compute_output_shape(unpack_singleton(given)))
+        return unpack_singleton(self._propagate(zip(self.inputs, map(tuple, shapes)), shapes_of_call))
+
+    def _propagate(self, known, of_call):
+        """What stands for the model's outputs, where `known` has (tensor, what stands for it) pairs of its inputs.
+
+        `of_call(node, values)` gives what stands for the outputs of a call, from what stands for its inputs.
+        """
+        known = dict(known)
         for node in self._nodes_in_order():
-            layer = node.outbound_layer
-            if layer in self._input_layers:
-                continue
-            given = [known[key] for key in zip(node.inbound_layers, node.node_indices, node.tensor_indices)]
-            result = layer.compute_output_shape(unpack_singleton(given))
-            index = layer._inbound_nodes.index(node)
-            for t, shape in enumerate(result if isinstance(result, list) else [result]):
-                known[layer, index, t] = tuple(shape)
-        found = [known[c] for c in self._output_coordinates]
-        return found if len(found) > 1 else found[0]
+            if node.outbound_layer not in self._input_layers and all(x in known for x in node.input_tensors):
+                results = of_call(node, [known[x] for x in node.input_tensors])
+                known.update(zip(node.output_tensors, results if isinstance(results, list) else [results]))
+        missing = [x for x in self.outputs if x not in known]
+        if missing:
+            raise ValueError(f'Could not compute output {missing[0]} of model "{self.name}".')
+        return [known[x] for x in self.outputs]
 
     def _nodes_in_order(self):
         return [node for depth in sorted(self._nodes_by_depth, reverse=True) for node in self._nodes_by_depth[depth]]
 
-    def _run_cached(self, inputs, masks):
+    def _run_cached(self, inputs, mask):
+        """The outputs and their masks for new inputs; worked out once for the same symbols."""
+        inputs = to_list(inputs, allow_tuple=True)
+        masks = [None] * len(inputs) if mask is None else to_list(mask, allow_tuple=True)
         if mode.depth:
-            return self.run_internal_graph(inputs, masks)[:2]
-        key = f'{object_list_uid(inputs)}_{object_list_uid(masks)}'
-        if key not in self._output_cache:
-            self._output_cache[key] = (inputs, masks, *self.run_internal_graph(inputs, masks))
-        return self._output_cache[key][2:4]
+            found = self.run_internal_graph(inputs, masks)
+        else:
+            key = f'{object_list_uid(inputs)}_{object_list_uid(masks)}'
+            if key not in self._output_cache:  # which holds the inputs, too, so that their ids stay theirs
+                self._output_cache[key] = *self.run_internal_graph(inputs, masks), inputs, masks
+            found = self._output_cache[key]
+        return unpack_singleton(found[0]), unpack_singleton(found[1])
 
     def run_internal_graph(self, inputs, masks=None):
         """Runs every layer's `call` on new inputs.
@@ -307,14 +317,9 @@ class Network(Layer):
         Returns the output tensors, their masks and their shapes. What the layers add as losses and updates on the way
         counts for this model on `inputs`.
         """
-        masks = masks or [None] * len(inputs)
-        known = {id(x): (y, m) for x, y, m in zip(self.inputs, inputs, masks)}
-        for node in self._nodes_in_order():
-            layer = node.outbound_layer
-            if any(id(x) not in known for x in node.input_tensors) or layer in self._input_layers:
-                continue
-            tensors, in_masks = (list(part) for part in zip(*[known[id(x)] for x in node.input_tensors]))
-            kwargs = dict(node.arguments or {})
+        def run_call(node, given):
+            layer, kwargs = node.outbound_layer, dict(node.arguments or {})
+            tensors, in_masks = (list(part) for part in zip(*given))
             if has_arg(layer.call, 'mask') and 'mask' not in kwargs and not is_all_none(in_masks):
                 kwargs['mask'] = unpack_singleton(in_masks)
             with state.name_scope(layer.name):
@@ -324,12 +329,10 @@ class Network(Layer):
                 self._collect_from(layer, tensors, results, inputs)
             if is_symbolic(results):
                 layer._set_shapes(results, unpack_singleton([K.int_shape(x) for x in tensors]))
-            for x, y, m in zip(node.output_tensors, results, out_masks):
-                known[id(x)] = (y, m)
-        missing = [x for x in self.outputs if id(x) not in known]
-        if missing:
-            raise ValueError(f'Could not compute output {missing[0]} of model "{self.name}".')
-        outputs, output_masks = (list(part) for part in zip(*[known[id(x)] for x in self.outputs]))
+            return list(zip(results, out_masks))
+
+        pairs = zip(inputs, masks or [None] * len(inputs))
+        outputs, output_masks = (list(part) for part in zip(*self._propagate(zip(self.inputs, pairs), run_call)))
         return outputs, output_masks, [K.int_shape(x) for x in outputs]
 
     def _collect_from(self, layer, tensors, results, inputs):

@@ -1,4 +1,4 @@
-"""What `compile` makes of losses and metrics: one `Objective` a model, its symbols named as Keras names them."""
+"""What `compile` makes of losses and metrics, its symbols named as Keras names them."""
 import warnings
 
 import torch
@@ -8,7 +8,7 @@ from .. import metrics as metrics_module
 from ..backend import session as K
 from ..backend import state
 from ..backend.symbolic import placeholder, record, stand_in
-from ..utils.generic_utils import to_list
+from ..utils.generic_utils import check_for_unexpected_keys
 from . import training_utils
 from .base_layer import Layer
 
@@ -46,10 +46,7 @@ def prepare_losses(loss, output_names):
     if loss is None or loss == []:
         return [None] * len(output_names)
     if isinstance(loss, dict):
-        for name in loss:
-            if name not in output_names:
-                raise ValueError(f'Unknown entry in loss dictionary: "{name}". Only expected the following keys: '
-                                 f'{output_names}')
+        check_for_unexpected_keys('loss', loss, output_names)
         for name in output_names:
             if name not in loss:
                 warnings.warn(f'Output "{name}" missing from loss dictionary. We assume this was done on purpose, and '
@@ -70,10 +67,7 @@ def per_output(value, output_names, what, default=None):
     if value is None:
         return [default] * len(output_names)
     if isinstance(value, dict):
-        for name in value:
-            if name not in output_names:
-                raise ValueError(f'Unknown entry in {what} dictionary: "{name}". Only expected the following keys: '
-                                 f'{output_names}')
+        check_for_unexpected_keys(what, value, output_names)
         return [value.get(name, default) for name in output_names]
     if isinstance(value, (list, tuple)):
         if len(value) != len(output_names):
@@ -83,21 +77,13 @@ def per_output(value, output_names, what, default=None):
     raise TypeError(f'Could not interpret {what} argument: {value} - expected a list of dicts.')
 
 
-def prepare_sample_weight_modes(modes, output_names, skipped):
-    """The sample weight mode of each output: None or 'temporal'."""
-    if isinstance(modes, dict):
-        for name in modes:
-            if name not in output_names:
-                raise ValueError(f'Unknown entry in sample_weight_mode dictionary: "{name}". Only expected the '
-                                 f'following keys: {output_names}')
-        for i, name in enumerate(output_names):
-            if i not in skipped and name not in modes:
-                raise ValueError(f'Output "{name}" missing from sample_weight_modes dictionary')
-        found = [modes.get(name) for name in output_names]
-    elif isinstance(modes, list):
-        found = per_output(modes, output_names, 'sample_weight_mode')
-    else:
-        found = [modes] * len(output_names)
+def prepare_sample_weight_modes(modes, output_names, used):
+    """The sample weight mode of each output: None or 'temporal'. A dict must have those with the indices `used`."""
+    found = per_output(modes, output_names, 'sample_weight_mode') if isinstance(modes, (dict, list)) else (
+        [modes] * len(output_names))
+    for i in used:
+        if isinstance(modes, dict) and output_names[i] not in modes:
+            raise ValueError(f'Output "{output_names[i]}" missing from sample_weight_modes dictionary')
     return ['temporal' if mode == 'temporal' else None for mode in found]
 
 
@@ -125,48 +111,38 @@ def scores(fn, y_true, y_pred, mask):
         return training_utils.masked(record(fn, (y_true, y_pred), {}, metas=metas), mask)
 
 
-class Metrics:
-    """Collects the metric symbols of a model and their names."""
+def add_metric(model, index, metric, weights, mask):
+    """Adds the symbol of one metric of output number `index`; `weights` is that of its sample weights, or None."""
+    output, loss_fn = model.outputs[index], model.loss_functions[index]
+    function, name = _metric_function(metric, output, loss_fn)
+    with state.name_scope(name):
+        value = training_utils.weighted_mean(scores(function, model.targets[index], output, mask), weights)
+    name = f'weighted_{name}' if weights is not None else name
+    base = name = f'{model.output_names[index]}_{name}' if len(model.output_names) > 1 else name
+    count = 0
+    while name in model.metrics_names:
+        count += 1
+        name = f'{base}_{count}'
+    model.metrics_names.append(name)
+    model.metrics_tensors.append(value)
+    if isinstance(function, Layer) and function.stateful:
+        model.stateful_metric_names.append(name)
+        model.stateful_metric_functions.append(function)
+        model.metrics_updates += function.updates
 
-    def __init__(self, model):
-        self.model = model
 
-    def add(self, index, metric, weights, target, output, loss_fn, mask):
-        """Adds one metric of one output; `weights` is the symbol of its sample weights, or None."""
-        metric_fn, name = self._resolve(metric, output, loss_fn)
-        with state.name_scope(name):
-            value = scores(metric_fn, target, output, mask)
-            value = training_utils.weighted_mean(value, weights)
-        name = f'weighted_{name}' if weights is not None else name
-        model = self.model
-        if len(model.output_names) > 1:
-            name = f'{model.output_names[index]}_{name}'
-        base, count = name, 1
-        while name in model.metrics_names:
-            name = f'{base}_{count}'
-            count += 1
-        model.metrics_names.append(name)
-        model.metrics_tensors.append(value)
-        if isinstance(metric_fn, Layer) and metric_fn.stateful:
-            model.stateful_metric_names.append(name)
-            model.stateful_metric_functions.append(metric_fn)
-            model.metrics_updates += metric_fn.updates
-
-    @staticmethod
-    def _resolve(metric, output, loss_fn):
-        """The function of a metric, and the name that Keras reports it under."""
-        kinds = {'accuracy': 'acc', 'acc': 'acc', 'crossentropy': 'ce', 'ce': 'ce'}
-        if isinstance(metric, str) and metric in kinds:
-            kind = 'accuracy' if kinds[metric] == 'acc' else 'crossentropy'
-            if K.int_shape(output)[-1] == 1 or loss_fn is losses_module.binary_crossentropy:
-                prefix = 'binary'
-            elif loss_fn is losses_module.sparse_categorical_crossentropy:
-                prefix = 'sparse_categorical'
-            else:
-                prefix = 'categorical'
-            return getattr(metrics_module, f'{prefix}_{kind}'), kinds[metric]
+def _metric_function(metric, output, loss_fn):
+    """The function of a metric, and the name that Keras reports it under."""
+    short = {'accuracy': 'acc', 'acc': 'acc', 'crossentropy': 'ce', 'ce': 'ce'}.get(metric) if isinstance(
+        metric, str) else None
+    if short is None:
         function = metrics_module.get(metric)
         return function, getattr(function, 'name', None) or function.__name__
+    if K.int_shape(output)[-1] == 1 or loss_fn is losses_module.binary_crossentropy:
+        prefix = 'binary'
+    else:
+        prefix = 'sparse_categorical' if loss_fn is losses_module.sparse_categorical_crossentropy else 'categorical'
+    return getattr(metrics_module, f'{prefix}_accuracy' if short == 'acc' else f'{prefix}_crossentropy'), short
 
 
 def check_metrics(metrics, output_names):
@@ -176,4 +152,4 @@ def check_metrics(metrics, output_names):
             if name not in output_names:
                 warnings.warn(f'Unknown entry in metrics dictionary: "{name}". Only expected the following keys: '
                               f'{output_names}', stacklevel=4)
-    return [to_list(m) for m in training_utils.collect_metrics(metrics, output_names)]
+    return training_utils.collect_metrics(metrics, output_names)

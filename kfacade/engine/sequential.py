@@ -2,9 +2,9 @@
 import copy
 import warnings
 
-import numpy as np
 import torch
 
+from ..backend import session as K
 from ..utils.generic_utils import to_list
 from .base_layer import Layer
 from .input_layer import Input, InputLayer
@@ -120,6 +120,9 @@ class Sequential(Model):
         self._layers, self._build_input_shape = stack, compiled_shape
         self._register_layers()
 
+    def _set_inputs(self, inputs):
+        self.build((None, *to_list(inputs)[0].shape[1:]))
+
     # ------------------------------------------------------------ classes and probabilities
 
     def predict_proba(self, x, batch_size=32, verbose=0):
@@ -159,11 +162,10 @@ class Sequential(Model):
 
 def _input_of(layer):
     """The batch shape and dtype that a first layer asks for; a model in first place asks through its own first."""
-    first = layer
-    while isinstance(first, Model) and not hasattr(first, 'batch_input_shape'):
-        if not first.layers:
+    while isinstance(layer, Model) and not hasattr(layer, 'batch_input_shape'):
+        if not layer.layers:
             raise ValueError('Cannot add an empty model to a `Sequential` model.')
-        if first.inputs:
-            return tuple(np.atleast_1d(np.array(first.inputs[0]._keras_shape, dtype=object))), None
-        first = to_list(first.layers)[0]
-    return getattr(first, 'batch_input_shape', None), getattr(first, 'dtype', None)
+        if layer.inputs:
+            return K.int_shape(layer.inputs[0]), K.dtype(layer.inputs[0])
+        layer = layer.layers[0]
+    return getattr(layer, 'batch_input_shape', None), getattr(layer, 'dtype', None)

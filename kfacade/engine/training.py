@@ -1,4 +1,6 @@
 """`Model`: a network with `compile`, `fit`, `evaluate` and `predict`."""
+import functools
+import operator
 import warnings
 
 import numpy as np
@@ -11,15 +13,17 @@ from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE
 from ..backend.symbolic import SymbolicTensor
-from ..legacy import interfaces
+from ..callbacks.run import configure
 from ..utils.generic_utils import slice_arrays, to_list, unpack_singleton
-from . import objectives, training_generator, training_utils
+from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
+from .input_layer import Input
 from .network import Network
+from .training_generator import GeneratorMethods
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
 
 
-class Model(Network):
+class Model(GeneratorMethods, Network):
     """A network that can be trained.
 
     ``Model(inputs, outputs)`` is the graph between two (lists of) symbols. A subclass makes its layers in `__init__`
@@ -36,6 +40,11 @@ class Model(Network):
         self.total_loss = self._plain_loss = None
         self.metrics_names, self.metrics_tensors, self.metrics_updates = ['loss'], [], []
         self.stateful_metric_names, self.stateful_metric_functions = [], []
+
+    def _apply(self, fn, recurse=True):
+        for metric in self.stateful_metric_functions:  # no submodules, but their counts must be where the outputs are
+            metric._apply(fn)
+        return super()._apply(fn, recurse)
 
     # ------------------------------------------------------------ compile
 
@@ -81,33 +90,26 @@ class Model(Network):
         names = self.output_names
         self.loss_functions = objectives.prepare_losses(loss, names)
         self.loss_weights_list = objectives.per_output(loss_weights, names, 'loss_weights', 1.)
-        given = self._given_targets(target_tensors)
-        skipped = [i for i, fn in enumerate(self.loss_functions) if fn is None]
-        modes = objectives.prepare_sample_weight_modes(sample_weight_mode, names, skipped)
-        self.targets, self.sample_weights, self.sample_weight_modes = [], [], []
-        self._feed_targets, self._feed_outputs, self._feed_output_names, self._feed_output_shapes = [], [], [], []
-        self._feed_loss_fns, self._feed_sample_weights, self._feed_sample_weight_modes = [], [], []
-        for i, (name, output, loss_fn) in enumerate(zip(names, self.outputs, self.loss_functions)):
-            if i in skipped:
-                self.targets.append(None)
-                self.sample_weights.append(None)
-                self.sample_weight_modes.append(None)
+        used = [i for i, loss_fn in enumerate(self.loss_functions) if loss_fn is not None]
+        modes = objectives.prepare_sample_weight_modes(sample_weight_mode, names, used)
+        self.targets = self._given_targets(target_tensors)
+        self.sample_weights, self.sample_weight_modes = [None] * len(names), [None] * len(names)
+        for i, name in enumerate(names):
+            if i not in used:
+                self.targets[i] = None
                 continue
-            target = given[i] if given[i] is not None else objectives.target_placeholder(output, loss_fn, name)
-            temporal = modes[i] == 'temporal'
-            weights = K._placeholder((None, None) if temporal else (None,), None, f'{name}_sample_weights')
-            self.targets.append(target)
-            self.sample_weights.append(weights)
-            self.sample_weight_modes.append(modes[i])
-            if not K.is_placeholder(target):
-                continue
-            self._feed_targets.append(target)
-            self._feed_outputs.append(output)
-            self._feed_output_names.append(name)
-            self._feed_loss_fns.append(loss_fn)
-            self._feed_sample_weights.append(weights)
-            self._feed_sample_weight_modes.append(modes[i])
-            self._feed_output_shapes.append(self._target_shape(target, output, loss_fn))
+            if self.targets[i] is None:
+                self.targets[i] = objectives.target_placeholder(self.outputs[i], self.loss_functions[i], name)
+            shape = (None, None) if modes[i] == 'temporal' else (None,)
+            self.sample_weights[i] = K._placeholder(shape, None, f'{name}_sample_weights')
+            self.sample_weight_modes[i] = modes[i]
+        fed = [i for i in used if K.is_placeholder(self.targets[i])]
+        (self._feed_targets, self._feed_outputs, self._feed_output_names, self._feed_loss_fns,
+         self._feed_sample_weights, self._feed_sample_weight_modes) = (
+            [values[i] for i in fed] for values in (self.targets, self.outputs, names, self.loss_functions,
+                                                    self.sample_weights, self.sample_weight_modes))
+        self._feed_output_shapes = list(map(self._target_shape, self._feed_targets, self._feed_outputs,
+                                            self._feed_loss_fns))
 
     @staticmethod
     def _target_shape(target, output, loss_fn):
@@ -130,36 +132,31 @@ class Model(Network):
 
     def _build_objective(self):
         """Calls losses and metrics, once, and adds up the total loss."""
-        metrics = objectives.check_metrics(self.metrics, self.output_names)
-        weighted = objectives.check_metrics(self.weighted_metrics, self.output_names)
-        node = self._inbound_nodes[0]
-        self.metrics_names, masks = ['loss'], to_list(node.output_masks)
+        metrics, weighted = (objectives.check_metrics(given, self.output_names)
+                             for given in (self.metrics, self.weighted_metrics))
+        self.metrics_names, masks = ['loss'], to_list(self._inbound_nodes[0].output_masks)
+        used = [i for i, loss_fn in enumerate(self.loss_functions) if loss_fn is not None]
         totals, plain = [], []
-        for i, loss_fn in enumerate(self.loss_functions):
-            if loss_fn is None:
-                continue
-            name = self.output_names[i]
+        for i in used:
+            name, weight = self.output_names[i], self.loss_weights_list[i]
             with state.name_scope(f'{name}_loss'):
-                score = objectives.scores(loss_fn, self.targets[i], self.outputs[i], masks[i])
+                score = objectives.scores(self.loss_functions[i], self.targets[i], self.outputs[i], masks[i])
                 value = training_utils.weighted_mean(score, self.sample_weights[i])
                 unit = training_utils.weighted_mean(score, None)
             if len(self.outputs) > 1:
                 self.metrics_tensors.append(value)
                 self.metrics_names.append(f'{name}_loss')
             for parts, term in ((totals, value), (plain, unit)):
-                weight = self.loss_weights_list[i]
                 parts.append(term if isinstance(weight, (int, float)) and weight == 1 else weight * term)
         shared = self.losses
         if not totals and not shared:
             raise ValueError('The model cannot be compiled because it has no loss to optimize.')
-        self.total_loss, self._plain_loss = (_sum([*parts, *shared]) for parts in (totals, plain))
-        collector = objectives.Metrics(self)
-        for i, loss_fn in enumerate(self.loss_functions):
-            if loss_fn is None:
-                continue
+        self.total_loss, self._plain_loss = (functools.reduce(operator.add, [*parts, *shared])
+                                             for parts in (totals, plain))
+        for i in used:
             for kind, weights in ((metrics[i], None), (weighted[i], self.sample_weights[i])):
                 for metric in kind:
-                    collector.add(i, metric, weights, self.targets[i], self.outputs[i], loss_fn, masks[i])
+                    objectives.add_metric(self, i, metric, weights, masks[i])
         self._compiled_outputs = [self.total_loss, *self.metrics_tensors]
 
     def _check_trainable_weights_consistency(self):
@@ -236,29 +233,19 @@ class Model(Network):
 
     def _set_inputs(self, inputs):
         """Builds a model that had no input shape from the first data (arrays, or symbols)."""
-        from .input_layer import Input
-        from .sequential import Sequential
-        if isinstance(self, Sequential):
-            return self.build((None, *to_list(inputs)[0].shape[1:]))
         if isinstance(inputs, dict):
             raise ValueError(f'The subclassed model "{self.name}" takes its inputs as arrays, not as a dict.')
         with state.recording():
             symbols = [x if isinstance(x, SymbolicTensor) else Input(
                 batch_shape=(None, *(x.shape[1:] if np.ndim(x) > 1 else (1,)))) for x in to_list(inputs)]
-            names = [f'input_{i + 1}' for i in range(len(symbols))]
-            arguments = {}
-            if self._takes_training:
-                arguments['training'] = K.learning_phase()
+            arguments = {'training': K.learning_phase()} if self._takes_training else {}
             outputs = to_list(self.call(unpack_singleton(symbols), **arguments))
-        self.inputs, self.input_names, self.outputs = symbols, names, outputs
-        self._feed_inputs, self._feed_input_names = symbols, names
+        self.inputs = self._feed_inputs = symbols
+        self.outputs = outputs
+        self.input_names = self._feed_input_names = [f'input_{i + 1}' for i in range(len(symbols))]
         self._feed_input_shapes = [K.int_shape(x) for x in symbols]
         self.output_names = [f'output_{i + 1}' for i in range(len(outputs))]
-        masks = [None] * len(outputs)
-        self._reset_graph()
-        from .node import Node
-        Node(self, [], [], [], symbols, outputs, [None] * len(symbols), masks, self._feed_input_shapes,
-             [K.int_shape(x) for x in outputs])
+        self._add_own_node([None] * len(outputs))
         self.built = True
 
     def _standardize_user_data(self, x, y=None, sample_weight=None, class_weight=None, check_array_lengths=True,
@@ -312,13 +299,17 @@ class Model(Network):
                                  'samples cannot be weighted. Make it with `reduction="none"`.')
         return y, weights
 
-    def _feed(self, function, x, y=(), weights=()):
-        arrays = [*x, *y, *weights]
-        symbols = self._fed_symbols() if y or weights else self._feed_inputs
-        feed = Feed(arrays, symbols, len(weights), function, *self._place())
-        if self._takes_phase and not feed.fast:
-            feed.phase = 1. if function is self.train_function else 0.
-        return feed
+    def _feed(self, function, x, y=(), weights=(), **plan):
+        """Arrays as a source of batches for a function; `plan` says how to cut them (see `Feed`)."""
+        symbols, arrays = self._feed_inputs, [*x, *y, *weights]
+        if function is not self.predict_function:
+            symbols = self._fed_symbols()
+            missing = [symbol.name for symbol in (self._feed_inputs + self._feed_targets)[len(arrays):]]
+            if missing and isinstance(function, StepFunction):
+                raise ValueError(f'Model "{self.name}" was given no data for {missing}. Pass targets as `y`, and what '
+                                 'to validate on as `validation_data`.')
+        phase = float(function is self.train_function) if self._takes_phase else None
+        return Feed(arrays, symbols, len(weights), function, *self._place(), phase, **plan)
 
     def _place(self):
         """The device of the weights, and their floating dtype where ``model.double()`` or the like has changed it."""
@@ -351,10 +342,7 @@ class Model(Network):
         if kwargs:
             raise TypeError(f'Unrecognized keyword arguments: {kwargs}')
         self._require_compiled()
-        if batch_size is None and steps_per_epoch is None:
-            batch_size = 32
-        if x is None and y is None and steps_per_epoch is None:
-            raise ValueError('If fitting from data tensors, you should specify the `steps_per_epoch` argument.')
+        batch_size = _batch_size('fitting', (x, y), batch_size, steps_per_epoch, 'steps_per_epoch')
         x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
         (x, y, weights), held_out = self._hold_out(x, y, weights, validation_split, validation_data, batch_size,
                                                    validation_steps)
@@ -370,28 +358,25 @@ class Model(Network):
         validate = None
         if held_out is not None:
             self._make_test_function()
-            val_n = None if validation_steps else int(held_out[0][0].shape[0])
-            val_feed = self._feed(self.test_function, *held_out)
-
-            def validate():
-                return test_loop(self, val_feed, val_n, batch_size, 0, validation_steps)
-            if verbose and n is not None:
-                print(f'Train on {n} samples, validate on {held_out[0][0].shape[0]} samples')
-        return self._fit(x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
-                         initial_epoch, steps_per_epoch)
-
-    def _fit(self, x, y, weights, held_out, validate, n, batch_size, epochs, verbose, callbacks, shuffle,
-             initial_epoch, steps_per_epoch):
-        from .. import callbacks as cbks
-        run = cbks.configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
+            val_n = training_utils.check_num_samples(held_out[0] + held_out[1], batch_size, validation_steps,
+                                                     'validation_steps')
+            val_batches = self._feed(self.test_function, *held_out, samples=val_n, batch_size=batch_size,
+                                     steps=validation_steps)
+            validate = functools.partial(test_loop, self, val_batches, 0)
+            if verbose and n is not None and val_n is not None:
+                print(f'Train on {n} samples, validate on {val_n} samples')
+        run = configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
         run.on_train_begin()
-        phase = [0.] if self._takes_phase else []
-        run.set_validation_data([a for part in held_out for a in part] + phase if held_out else [])
-        feed = self._feed(self.train_function, x, y, weights)
-        fit_loop(self, feed, self.metrics_names, run, n, batch_size, epochs, initial_epoch, shuffle, steps_per_epoch,
-                 validate)
+        run.set_validation_data(self._seen_by_callbacks(*held_out) if held_out else [])
+        batches = self._feed(self.train_function, x, y, weights, samples=n, batch_size=batch_size,
+                             steps=steps_per_epoch, shuffle=shuffle)
+        fit_loop(self, batches, run, range(initial_epoch, epochs), validate)
         run.on_train_end()
         return self.history
+
+    def _seen_by_callbacks(self, x, y, weights):
+        """The validation data as callbacks get it: arrays in one list, and the learning phase where one is fed."""
+        return [*x, *y, *weights, *([0.] if self._takes_phase else [])]
 
     def _hold_out(self, x, y, weights, validation_split, validation_data, batch_size, validation_steps):
         """The training arrays, and (x, y, weights) to validate on, or None."""
@@ -414,125 +399,64 @@ class Model(Network):
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose=1, sample_weight=None, steps=None):
         """The loss and metrics on arrays: a number, or a list of numbers in the order of `metrics_names`."""
-        if batch_size is None and steps is None:
-            batch_size = 32
-        if x is None and y is None and steps is None:
-            raise ValueError('If evaluating from data tensors, you should specify the `steps` argument.')
+        batch_size = _batch_size('evaluating', (x, y), batch_size, steps)
         self._require_compiled()
         x, y, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
-        n = training_utils.check_num_samples(x + y, batch_size, steps, 'steps')
+        n = training_utils.check_num_samples(x + y, batch_size, steps)
         if n == 0:
             raise ValueError(f'Cannot evaluate model "{self.name}" on empty arrays: there are no samples in x.')
         self._make_test_function()
-        return unpack_singleton(test_loop(self, self._feed(self.test_function, x, y, weights), n, batch_size, verbose,
-                                          steps))
+        batches = self._feed(self.test_function, x, y, weights, samples=n, batch_size=batch_size, steps=steps)
+        return unpack_singleton(test_loop(self, batches, verbose))
 
     def predict(self, x, batch_size=None, verbose=0, steps=None):
         """The outputs for arrays: one array, or a list with one for each output."""
-        if batch_size is None and steps is None:
-            batch_size = 32
-        if x is None and steps is None:
-            raise ValueError('If predicting from data tensors, you should specify the `steps` argument.')
+        batch_size = _batch_size('predicting', (x,), batch_size, steps)
         x, _, _ = self._standardize_user_data(x)
         if x and batch_size and x[0].shape[0] > batch_size:
             self._refuse_uneven_batches(x, batch_size)
-        n = training_utils.check_num_samples(x, batch_size, steps, 'steps')
+        n = training_utils.check_num_samples(x, batch_size, steps)
         if n == 0:
-            return unpack_singleton(self.predict_on_batch(x) if isinstance(x, list) else x)
+            return unpack_singleton(self.predict_on_batch(x))
         self._make_predict_function()
-        return unpack_singleton(predict_loop(self._feed(self.predict_function, x), n, batch_size, verbose, steps))
+        batches = self._feed(self.predict_function, x, samples=n, batch_size=batch_size, steps=steps)
+        return unpack_singleton(predict_loop(batches, verbose))
 
     # ------------------------------------------------------------ single batches
 
     def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
         """Trains on one batch; gives its loss, or a list of loss and metrics."""
-        return _numbers(self._train_step(x, y, sample_weight, class_weight))
+        return _numbers(self._on_batch('train', x, y, sample_weight, class_weight))
 
     def test_on_batch(self, x, y, sample_weight=None):
         """Evaluates one batch; gives its loss, or a list of loss and metrics."""
-        return _numbers(self._test_step(x, y, sample_weight))
+        return _numbers(self._on_batch('test', x, y, sample_weight))
 
     def predict_on_batch(self, x):
         """The outputs for one batch."""
-        return _numbers(self._predict_step(x))
+        return _numbers(self._on_batch('predict', x))
 
-    def _train_step(self, x, y, sample_weight=None, class_weight=None):
-        self._require_compiled()
-        x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight)
-        self._make_train_function()
-        return self._run_batch(self.train_function, x, y, weights)
+    def _on_batch(self, kind, x, *targets_and_weights):
+        """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
+        if kind != 'predict':
+            self._require_compiled()
+        data = self._standardize_user_data(x, *targets_and_weights)
+        getattr(self, f'_make_{kind}_function')()
+        feed = self._feed(getattr(self, f'{kind}_function'), *data)
+        return feed.run(feed.take()[1])
 
-    def _test_step(self, x, y, sample_weight=None):
-        self._require_compiled()
-        x, y, weights = self._standardize_user_data(x, y, sample_weight)
-        self._make_test_function()
-        return self._run_batch(self.test_function, x, y, weights)
 
-    def _predict_step(self, x):
-        x, _, _ = self._standardize_user_data(x)
-        self._make_predict_function()
-        return self._run_batch(self.predict_function, x)
-
-    def _run_batch(self, function, x, y=(), weights=()):
-        """The results of a function, as tensors that may still be on their way where it is one of ours."""
-        feed = self._feed(function, x, y, weights)
-        return feed.run(feed.all())
-
-    # ------------------------------------------------------------ generators
-
-    @interfaces.legacy_generator_methods_support
-    def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None, validation_data=None,
-                      validation_steps=None, class_weight=None, max_queue_size=10, workers=1,
-                      use_multiprocessing=False, shuffle=True, initial_epoch=0):
-        """Trains on batches that are made while the model trains.
-
-        Arguments:
-            generator: an iterator, or a `keras.utils.Sequence`, of batches ``(x, y)`` or ``(x, y, sample_weight)``,
-                each as `train_on_batch` takes it. An iterator must not end.
-            steps_per_epoch: batches in an epoch; None takes all of a `Sequence`.
-            validation_data: a generator or `Sequence`, too, or arrays ``(x, y)`` or ``(x, y, sample_weight)``.
-            validation_steps: batches to validate on; None takes all of a `Sequence`.
-            max_queue_size: how many batches are made ahead. workers: number of threads, or of processes with
-                `use_multiprocessing`, that make them (0: none, batches are made when needed).
-            shuffle: whether a `Sequence` is read in a new order in each epoch (with workers).
-            epochs, verbose, callbacks, class_weight, initial_epoch: as for `fit`.
-        Returns the `History` of losses and metrics. Raises ValueError for batches that do not fit, StopIteration for
-        an iterator that ends too early.
-        """
-        return training_generator.fit_generator(
-            self, generator, steps_per_epoch, epochs, verbose, callbacks, validation_data, validation_steps,
-            class_weight, max_queue_size, workers, use_multiprocessing, shuffle, initial_epoch)
-
-    @interfaces.legacy_generator_methods_support
-    def evaluate_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                           verbose=0):
-        """The loss and metrics over batches of a generator or `Sequence`, averaged over samples.
-
-        Arguments as for `fit_generator`. A number, or a list of numbers in the order of `metrics_names`.
-        """
-        return training_generator.evaluate_generator(self, generator, steps, max_queue_size, workers,
-                                                     use_multiprocessing, verbose)
-
-    @interfaces.legacy_generator_methods_support
-    def predict_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                          verbose=0):
-        """The outputs for batches of a generator or `Sequence`: tuples as for `fit_generator`, or inputs alone.
-
-        Arguments as for `fit_generator`. One array, or a list with one for each output.
-        """
-        return training_generator.predict_generator(self, generator, steps, max_queue_size, workers,
-                                                    use_multiprocessing, verbose)
+def _batch_size(doing, data, batch_size, steps, argument='steps'):
+    """The samples in a batch: Keras' 32, unless something is given. Raises ValueError for none, or for no data."""
+    if steps is None and all(part is None for part in data):
+        raise ValueError(f'If {doing} from data tensors, you should specify the `{argument}` argument.')
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f'`batch_size` must be a positive integer. Got: {batch_size}')
+    return 32 if batch_size is None and steps is None else batch_size
 
 
 def _numbers(values):
     return unpack_singleton([K.to_numpy(value) for value in values])
-
-
-def _sum(terms):
-    total = terms[0] if terms else K.constant(0.)
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _with_rank(x):

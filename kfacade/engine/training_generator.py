@@ -1,129 +1,135 @@
 """Training, evaluating and predicting on batches that a generator or a `Sequence` gives."""
+import functools
 import itertools
 import warnings
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from ..backend.session import to_numpy
-from ..backend.symbolic import as_tensor
-from ..callbacks.logs import Logs
+from ..callbacks.run import configure
+from ..legacy import interfaces
 from ..utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence
 from ..utils.generic_utils import to_list, unpack_singleton
-from ..utils.progbar import Progbar
+from .training_loop import fit_loop, predict_loop, test_loop
 from .training_utils import iter_sequence_infinite
 
 
-def fit_generator(model, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None, validation_data=None,
-                  validation_steps=None, class_weight=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                  shuffle=True, initial_epoch=0):
-    """`Model.fit_generator`."""
-    from .. import callbacks as cbks
-    model._require_compiled()
-    _warn_of_duplicates(generator, workers, use_multiprocessing)
-    steps_per_epoch = _count(generator, steps_per_epoch, 'steps_per_epoch')
-    validates = bool(validation_data)
-    val_from_generator = validates and (isinstance(validation_data, Sequence) or hasattr(validation_data, '__next__'))
-    if val_from_generator:
-        validation_steps = _count(validation_data, validation_steps or None, 'validation_steps')
-    generator = _build(model, generator)
-    model._make_train_function()
+class GeneratorMethods:
+    """The half of a `Model` that works on batches which somebody makes while it does."""
 
-    run = cbks.configure(model, callbacks, None, epochs, steps_per_epoch, None, verbose, validates, from_generator=True)
-    seen = getattr(model, 'callback_model', None) or model
-    run.on_train_begin()
-    with ExitStack() as stack:
-        def batches_of(source, shuffled=False):
-            return stack.enter_context(_batches(source, max_queue_size, workers, use_multiprocessing, shuffled))
-        validate = None
+    @interfaces.legacy_generator_methods_support
+    def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None, validation_data=None,
+                      validation_steps=None, class_weight=None, max_queue_size=10, workers=1,
+                      use_multiprocessing=False, shuffle=True, initial_epoch=0):
+        """Trains on batches that are made while the model trains.
+
+        Arguments:
+            generator: an iterator, or a `keras.utils.Sequence`, of batches ``(x, y)`` or ``(x, y, sample_weight)``,
+                each as `train_on_batch` takes it. An iterator must not end.
+            steps_per_epoch: batches in an epoch; None takes all of a `Sequence`.
+            validation_data: a generator or `Sequence`, too, or arrays ``(x, y)`` or ``(x, y, sample_weight)``.
+            validation_steps: batches to validate on; None takes all of a `Sequence`.
+            max_queue_size: how many batches are made ahead. workers: number of threads, or of processes with
+                `use_multiprocessing`, that make them (0: none, batches are made when needed).
+            shuffle: whether a `Sequence` is read in a new order in each epoch (with workers).
+            epochs, verbose, callbacks, class_weight, initial_epoch: as for `fit`.
+        Returns the `History` of losses and metrics. Raises ValueError for batches that do not fit, StopIteration for
+        an iterator that ends too early.
+        """
+        self._require_compiled()
+        queue = max_queue_size, workers, use_multiprocessing
+        _warn_of_duplicates(generator, *queue)
+        steps_per_epoch = _count(generator, steps_per_epoch, 'steps_per_epoch')
+        validates = bool(validation_data)
+        val_from_generator = validates and (isinstance(validation_data, Sequence)
+                                            or hasattr(validation_data, '__next__'))
         if val_from_generator:
-            val_batches = batches_of(validation_data)
+            validation_steps = _count(validation_data, validation_steps or None, 'validation_steps')
+        generator = _build(self, generator)
+        self._make_train_function()
 
-            def validate(batch_size):
-                return model.evaluate_generator(val_batches, validation_steps, workers=0)
-        elif validates:
-            x, y, weights = _validation_arrays(model, validation_data)
-            run.set_validation_data([*x, *y, *weights, *([0.] if model._takes_phase else [])])
+        run = configure(self, callbacks, None, epochs, steps_per_epoch, None, verbose, validates, from_generator=True)
+        run.on_train_begin()
+        with ExitStack() as stack:
+            validate = None
+            if val_from_generator:
+                val_batches = stack.enter_context(_batches(validation_data, *queue))
 
-            def validate(batch_size):
-                return model.evaluate(x, y, batch_size, 0, weights)
-        batches = batches_of(generator, shuffle)
-        seen.stop_training = False
-        _train(model, seen, batches, run, steps_per_epoch, range(initial_epoch, epochs), class_weight, validate)
-    run.on_train_end()
-    return model.history
+                def validate():
+                    return self.evaluate_generator(val_batches, validation_steps, workers=0)
+            elif validates:
+                x, y, weights = _validation_arrays(self, validation_data)
+                run.set_validation_data(self._seen_by_callbacks(x, y, weights))
 
+                def validate():
+                    return self.evaluate(x, y, feed.size, 0, weights)
+            feed = GeneratorFeed(self, 'train', stack.enter_context(_batches(generator, *queue, shuffle)),
+                                 steps_per_epoch, class_weight)
+            fit_loop(self, feed, run, range(initial_epoch, epochs), validate)
+        run.on_train_end()
+        return self.history
 
-def _train(model, seen, batches, run, steps, epochs, class_weight, validate):
-    """The epochs. `seen` is the model that callbacks see; `validate` takes the size of the last batch."""
-    step = _step(model, 'train')
-    epoch_logs = {}  # one dict for all epochs, as in Keras: what a callback added once stays
-    for epoch in epochs:
-        for metric in model.stateful_metric_functions:
-            metric.reset_states()
-        run.on_epoch_begin(epoch)
-        for i in range(steps):
-            x, y, sample_weight = _parts(_next(batches, i, steps))
-            size = _samples(x)
-            logs = Logs(batch=i, size=size)
-            run.on_batch_begin(i, logs)
-            for name, value in zip(model.metrics_names, step(x, y, sample_weight, class_weight)):
-                logs[name] = value
-            run.on_batch_end(i, logs)
-            if validate is not None and i == steps - 1:
-                results = map(float, to_list(validate(size)))
-                epoch_logs.update(zip(['val_' + name for name in model.metrics_names], results))
-            if seen.stop_training:
-                break
-        run.on_epoch_end(epoch, epoch_logs)
-        if seen.stop_training:
-            break
+    @interfaces.legacy_generator_methods_support
+    def evaluate_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
+                           verbose=0):
+        """The loss and metrics over batches of a generator or `Sequence`, averaged over samples.
 
+        Arguments as for `fit_generator`. A number, or a list of numbers in the order of `metrics_names`.
+        """
+        self._require_compiled()
+        queue = max_queue_size, workers, use_multiprocessing
+        _warn_of_duplicates(generator, *queue)
+        steps = _count(generator, steps, 'steps')
+        with _batches(generator, *queue) as batches:
+            return unpack_singleton(test_loop(self, GeneratorFeed(self, 'test', batches, steps), verbose))
 
-def evaluate_generator(model, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                       verbose=0):
-    """`Model.evaluate_generator`."""
-    model._require_compiled()
-    for metric in model.stateful_metric_functions:
-        metric.reset_states()
-    _warn_of_duplicates(generator, workers, use_multiprocessing)
-    steps = _count(generator, steps, 'steps')
-    step, bar, totals, seen = _step(model, 'test'), _bar(steps, verbose), None, 0
-    with _batches(generator, max_queue_size, workers, use_multiprocessing) as batches:
-        for i in range(steps):
-            x, y, sample_weight = _parts(_next(batches, i, steps))
-            size = _samples(x)
-            if size == 0:
-                raise ValueError('Received an empty batch. Batches should contain at least one item.')
-            outputs = [as_tensor(value).double() for value in step(x, y, sample_weight)]
-            stateful = [name in model.stateful_metric_names for name in model.metrics_names]
-            totals = [value if last else value * size + total
-                      for value, last, total in zip(outputs, stateful, totals or [0.] * len(outputs))]
-            seen += size
-            bar.update(i + 1)
-    return unpack_singleton([np.float64(total.item() if last else total.item() / seen)
-                             for total, last in zip(totals, stateful)])
+    @interfaces.legacy_generator_methods_support
+    def predict_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
+                          verbose=0):
+        """The outputs for batches of a generator or `Sequence`: tuples as for `fit_generator`, or inputs alone.
+
+        Arguments as for `fit_generator`. One array, or a list with one for each output.
+        """
+        queue = max_queue_size, workers, use_multiprocessing
+        _warn_of_duplicates(generator, *queue)
+        steps = _count(generator, steps, 'steps', least=0)
+        with _batches(generator, *queue) as batches:
+            return unpack_singleton(predict_loop(GeneratorFeed(self, 'predict', batches, steps), verbose))
 
 
-def predict_generator(model, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
-                      verbose=0):
-    """`Model.predict_generator`."""
-    _warn_of_duplicates(generator, workers, use_multiprocessing)
-    steps = _count(generator, steps, 'steps', least=0)
-    step, bar, parts = _step(model, 'predict'), _bar(steps, verbose), []
-    with _batches(generator, max_queue_size, workers, use_multiprocessing) as batches:
-        for i in range(steps):
-            batch = _next(batches, i, steps)
-            x = _parts(batch)[0] if isinstance(batch, tuple) else batch
-            parts.append([to_numpy(value) for value in step(x)])
-            bar.update(i + 1)
-    if len(parts) == 1:
-        return unpack_singleton(parts[0])
-    return unpack_singleton([np.concatenate(outputs) for outputs in zip(*parts)])
+class GeneratorFeed:
+    """What an iterator gives as a source of batches (see `training_loop`), to 'train', 'test' or 'predict' on.
 
+    A batch is fed by the model's own ``{kind}_on_batch`` where a subclass or an instance has one. `size` is the number
+    of samples in the batch taken last. `arguments` go with each batch.
+    """
 
-def _bar(steps, verbose):
-    return Progbar(steps, verbose=1 if verbose == 1 else 0)
+    samples, keeps_logs = None, True  # Keras has one dict of logs for all epochs: what a callback adds stays
+
+    def __init__(self, model, kind, batches, steps, *arguments):
+        from .training import Model
+        self.steps, self.size, self.validates_when_stopped = steps, None, False
+        self._batches, self._kind, self._arguments = batches, kind, arguments
+        own = getattr(model, f'{kind}_on_batch')
+        if getattr(own, '__func__', None) is getattr(Model, f'{kind}_on_batch'):
+            self._on_batch = functools.partial(model._on_batch, kind)  # its results need not have come from the device
+        else:
+            self._on_batch = own
+
+    def take(self, i):
+        try:
+            batch = next(self._batches)
+        except StopIteration:  # of the type that Keras lets through, but it says what happened
+            raise StopIteration(f'The generator ended after {i} of {self.steps} batches. It has to give batches for as '
+                                'long as it is asked to.') from None
+        if self._kind == 'predict':
+            return 1, (_parts(batch)[0] if isinstance(batch, tuple) else batch,)
+        batch = _parts(batch)
+        self.size, self.validates_when_stopped = _samples(batch[0]), i + 1 == self.steps
+        return self.size, batch
+
+    def run(self, batch):
+        return to_list(self._on_batch(*batch, *self._arguments))
 
 
 # ---------------------------------------------------------------- where batches come from
@@ -146,10 +152,10 @@ def _batches(source, max_queue_size, workers, use_multiprocessing, shuffle=False
         enqueuer.stop()
 
 
-def _warn_of_duplicates(source, workers, use_multiprocessing):
+def _warn_of_duplicates(source, max_queue_size, workers, use_multiprocessing):
     if use_multiprocessing and workers > 1 and not isinstance(source, Sequence):
         warnings.warn('Using a generator with `use_multiprocessing=True` and multiple workers may duplicate your data. '
-                      'Please consider using the`keras.utils.Sequence class.', stacklevel=5)
+                      'Please consider using the`keras.utils.Sequence class.', stacklevel=4)
 
 
 def _count(source, steps, argument, least=1):
@@ -162,14 +168,6 @@ def _count(source, steps, argument, least=1):
         raise ValueError(f'There is nothing to do: `{argument}` is {steps}' + (
             f', and the {type(source).__name__} has no batches.' if steps is None else '.'))
     return count
-
-
-def _next(batches, done, steps):
-    try:
-        return next(batches)
-    except StopIteration:  # of the type that Keras lets through, but it says what happened
-        raise StopIteration(f'The generator ended after {done} of {steps} batches. It has to give batches for as long '
-                            'as it is asked to.') from None
 
 
 # ---------------------------------------------------------------- what is in a batch
@@ -207,15 +205,3 @@ def _build(model, generator):
     first = next(generator)
     model._standardize_user_data(*_parts(first))
     return itertools.chain([first], generator)
-
-
-def _step(model, kind):
-    """What `train_on_batch` (or `test_`, `predict_`) does, but with results that need not have come from the device.
-
-    It is the method itself where a subclass or an instance has its own.
-    """
-    from .training import Model
-    method = getattr(model, f'{kind}_on_batch')
-    if getattr(method, '__func__', None) is getattr(Model, f'{kind}_on_batch'):
-        return getattr(model, f'_{kind}_step')
-    return lambda *batch: to_list(method(*batch))

@@ -1,17 +1,31 @@
-"""The loops of `fit`, `evaluate` and `predict` over arrays."""
+"""The loops of `fit`, `evaluate` and `predict`, and arrays as a source of batches for them.
+
+A source of batches is an object with
+    steps: how many batches make an epoch.
+    samples: how many samples they hold together; None where steps count instead.
+    take(i): the weight of batch `i` in means (its number of samples, where those count) and the batch. 0 is the first
+        one of an epoch.
+    run(batch): what the model's function gives for it, a list of numbers or of tensors still on their way.
+    validates_when_stopped: whether an epoch that was stopped after the batch taken last is validated all the same.
+    keeps_logs: whether what is in the logs of an epoch stays for the next one.
+"""
+import functools
+
 import numpy as np
 import torch
 
 from ..backend.session import to_numpy
 from ..backend.symbolic import as_tensor, to_feed
 from ..callbacks.logs import Logs
+from ..utils.generic_utils import to_list
 from ..utils.progbar import Progbar
+from ..utils.scalars import accumulate
 from . import training_utils
 from .functions import StepFunction
 
 
 class Feed:
-    """Arrays ready to be cut into batches: tensors made once, and only what a batch needs gathered from them.
+    """Arrays as a source of batches: tensors made once, and only what a batch needs gathered from them.
 
     Arguments:
         arrays: inputs, then targets, then sample weights.
@@ -19,22 +33,29 @@ class Feed:
         n_weights: how many of the arrays, at the end, are sample weights.
         function: what will be fed; weights that are all ones are left out where it can do without.
         device: where the batches go. float_dtype: of the batches, where it is not that of the symbols.
+        phase: the learning phase, where a function that is not ours takes it as its last input.
+        samples, batch_size: how to cut the arrays; without a batch size, each of `steps` batches is the whole arrays.
+        shuffle: True for new batches in each epoch, 'batch' for the same ones in a new order.
     """
 
-    phase = None  # the learning phase, where a function that is not ours takes it as its last input
+    keeps_logs = False
 
-    def __init__(self, arrays, symbols, n_weights, function, device, float_dtype=None):
+    def __init__(self, arrays, symbols, n_weights, function, device, float_dtype=None, phase=None, samples=None,
+                 batch_size=None, steps=1, shuffle=False):
         n = len(arrays) - n_weights
         self.fast = isinstance(function, StepFunction)
-        self.weighted = not (self.fast and function.takes_unweighted
-                             and all(training_utils.are_unit_weights(w) for w in arrays[n:]))
+        self.weighted = not (self.fast and function.plain and all(map(training_utils.are_unit_weights, arrays[n:])))
         if not self.weighted:
             arrays = arrays[:n]
         self.device, self.float_dtype, self.symbols = device, float_dtype, symbols[:len(arrays)]
         self.sources = [self._source(a, symbol) for a, symbol in zip(arrays, self.symbols)]
-        self.function = function
+        self.function, self.phase = function, [] if phase is None else [phase]
         if hasattr(function, 'prepare'):
             function.prepare()
+        self.samples, self.batch_size, self.shuffle = samples if batch_size else None, batch_size, shuffle
+        self.steps = -(-samples // batch_size) if batch_size else steps
+        self.index = np.arange(samples) if batch_size and shuffle else None
+        self.validates_when_stopped = not batch_size
 
     def _source(self, array, symbol):
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
@@ -50,148 +71,107 @@ class Feed:
         return [to_feed(symbol, rows(source), self.device, self.float_dtype)
                 for symbol, source in zip(self.symbols, self.sources)]
 
-    def all(self):
-        """The whole arrays."""
+    @functools.cached_property
+    def _whole(self):
         return self._cut(lambda source: source if isinstance(source, torch.Tensor) else source[0:source.shape[0]])
 
-    def slice(self, start, stop):
-        """Samples `start` to `stop`."""
-        return self._cut(lambda source: source[start:stop])
+    def take(self, i=0):
+        if self.samples is None:
+            return 1, self._whole
+        if i == 0 and self.shuffle == 'batch':
+            self.index = training_utils.batch_shuffle(self.index, self.batch_size)
+        elif i == 0 and self.shuffle:
+            np.random.shuffle(self.index)  # Keras' way: one seed, one order
+        start = i * self.batch_size
+        stop = min(self.samples, start + self.batch_size)
+        return stop - start, self._cut(self._rows(start, stop))
 
-    def gather(self, index):
-        """The samples at an int64 tensor of indices."""
-        return self._cut(lambda source: source.index_select(0, index) if isinstance(source, torch.Tensor) else (
-            self._rows(source, index.numpy())))
+    def _rows(self, start, stop):
+        """What takes the samples number `start` to `stop` of the epoch from a source."""
+        index = None if self.index is None else self.index[start:stop]
+        if index is not None and self.shuffle == 'batch':  # files give rows that follow each other, or in their order
+            start, stop = int(index[0]), int(index[-1]) + 1
+            index = None if stop - start == len(index) and (np.diff(index) == 1).all() else np.sort(index)
+        if index is None:
+            return lambda source: source[start:stop]
+        rows = torch.from_numpy(index)
+        return lambda source: source.index_select(0, rows) if isinstance(source, torch.Tensor) else (
+            _picked(source, index))
 
-    @staticmethod
-    def _rows(source, index):
-        try:
-            return source[index]
-        except TypeError as error:
-            raise TypeError('TypeError while preparing batch. If using HDF5 input data, pass shuffle="batch".'
-                            ) from error
-
-    def run(self, fed):
-        """Calls the function on a batch; gives its outputs, as tensors where it is one of ours."""
+    def run(self, batch):
         if self.fast:
-            return self.function.step(fed, self.weighted)
-        values = [to_numpy(x) for x in fed] + ([] if self.phase is None else [self.phase])
-        outputs = self.function(values)
-        return outputs if isinstance(outputs, (list, tuple)) else [outputs]
+            return self.function.step(batch, self.weighted)
+        return to_list(self.function([to_numpy(x) for x in batch] + self.phase), allow_tuple=True)
 
 
-def fit_loop(model, feed, names, callbacks, n, batch_size, epochs, initial_epoch, shuffle, steps_per_epoch, validate):
-    """Trains for the epochs `initial_epoch` to `epochs` - 1.
+def _picked(source, index):
+    try:
+        return source[index]
+    except TypeError as error:
+        raise TypeError('TypeError while preparing batch. If using HDF5 input data, pass shuffle="batch".') from error
 
-    Arguments:
-        feed: the training data; names: of the outputs of a step; callbacks: a configured `CallbackList`.
-        n: number of samples (None with `steps_per_epoch`, when each step takes the whole arrays).
-        validate: None, or a function without arguments that gives the list of validation results.
-    """
-    index = np.arange(n) if n is not None else None
+
+def fit_loop(model, batches, callbacks, epochs, validate):
+    """Trains for the given epochs (a range). `validate`: None, or a function that gives the validation results."""
     seen = getattr(model, 'callback_model', None) or model
     seen.stop_training = model.stop_training = False
-    for epoch in range(initial_epoch, epochs):
+    epoch_logs = {}
+    for epoch in epochs:
         for metric in model.stateful_metric_functions:
             metric.reset_states()
+        epoch_logs = epoch_logs if batches.keeps_logs else {}
         callbacks.on_epoch_begin(epoch)
-        epoch_logs = {}
-        batches = _steps(feed, steps_per_epoch) if steps_per_epoch is not None else (
-            _batches(feed, index, batch_size, shuffle))
-        for i, (size, fed) in enumerate(batches):
+        for i in range(batches.steps):
+            size, batch = batches.take(i)
             logs = Logs(batch=i, size=size)
             callbacks.on_batch_begin(i, logs)
-            for name, value in zip(names, feed.run(fed)):
+            for name, value in zip(model.metrics_names, batches.run(batch)):
                 logs[name] = value
             callbacks.on_batch_end(i, logs)
             if seen.stop_training:
                 break
-        else:
-            if validate is not None:
-                epoch_logs.update(zip(['val_' + name for name in names], map(float, validate())))
+        if validate is not None and (batches.validates_when_stopped or not seen.stop_training):
+            results = map(float, to_list(validate()))
+            epoch_logs.update(zip(['val_' + name for name in model.metrics_names], results))
         callbacks.on_epoch_end(epoch, epoch_logs)
         if seen.stop_training:
             break
 
 
-def _steps(feed, steps):
-    whole = feed.all()
-    for _ in range(steps):
-        yield 1, whole
-
-
-def _batches(feed, index, batch_size, shuffle):
-    """(size, tensors) of each batch of an epoch, after the indices were shuffled as asked."""
-    if shuffle == 'batch':
-        index[:] = training_utils.batch_shuffle(index, batch_size)
-    elif shuffle:
-        np.random.shuffle(index)
-    for start, stop in training_utils.make_batches(len(index), batch_size):
-        if not shuffle:
-            fed = feed.slice(start, stop)
-        elif shuffle == 'batch':
-            fed = _contiguous_rows(feed, index[start:stop])
-        else:
-            fed = feed.gather(torch.from_numpy(index[start:stop]))
-        yield stop - start, fed
-
-
-def _contiguous_rows(feed, part):
-    """Rows that follow each other are sliced, as files need it; others gathered in sorted order."""
-    first, last = int(part[0]), int(part[-1]) + 1
-    if last - first == len(part) and (np.diff(part) == 1).all():
-        return feed.slice(first, last)
-    return feed.gather(torch.from_numpy(np.sort(part)))
-
-
-def test_loop(model, feed, n, batch_size, verbose, steps):
-    """Evaluates; returns one float per output, averaged over samples (over steps where `steps` is given).
-
-    Stateful metrics give their last value.
-    """
+def test_loop(model, batches, verbose):
+    """Evaluates; returns one float per output, averaged over the batches. Stateful metrics give their last value."""
     for metric in model.stateful_metric_functions:
         metric.reset_states()
     stateful = {i for i, name in enumerate(model.metrics_names) if name in model.stateful_metric_names}
-    totals, count = None, 0
-    bar = Progbar(target=steps if steps is not None else n) if verbose == 1 else None
-    for seen, size, fed in _test_batches(feed, n, batch_size, steps):
-        outputs = [as_tensor(v).double() for v in feed.run(fed)]
-        if totals is None:
-            totals = [torch.zeros_like(v) for v in outputs]
-        for i, value in enumerate(outputs):
-            totals[i] = value if i in stateful else totals[i].add_(value, alpha=size)
-        count += size
-        if bar is not None:
-            bar.update(seen)
-    return [np.float64(total.item() if i in stateful else total.item() / count) for i, total in enumerate(totals or ())]
+    totals, weight, bar = [], 0, _bar(batches, verbose)
+    for i in range(batches.steps):
+        size, batch = batches.take(i)
+        if not size:
+            raise ValueError('Received an empty batch. Batches should contain at least one item.')
+        values = [as_tensor(value) for value in batches.run(batch)]
+        totals = [value if k in stateful else accumulate(total, value, size)
+                  for k, (total, value) in enumerate(zip(totals or [0.] * len(values), values))]
+        weight += size
+        bar.update(weight if batches.samples else i + 1)
+    return [np.float64(total.item() if k in stateful else total.item() / weight) for k, total in enumerate(totals)]
 
 
-def _test_batches(feed, n, batch_size, steps):
-    if steps is not None:
-        for step in range(steps):
-            yield step + 1, 1, feed.all()
-        return
-    for start in range(0, n, batch_size):
-        stop = min(n, start + batch_size)
-        yield stop, stop - start, feed.slice(start, stop)
-
-
-def predict_loop(feed, n, batch_size, verbose, steps):
+def predict_loop(batches, verbose):
     """Predicts; returns a list with one array per output."""
-    bar = Progbar(target=steps if steps is not None else n) if verbose == 1 else None
-    parts, outputs, done = [], None, 0
-    for seen, _, fed in _test_batches(feed, n, batch_size, steps):
-        batch = [to_numpy(v) for v in feed.run(fed)]
-        if steps is not None:
-            parts.append(batch)
-        else:
-            if outputs is None:
-                outputs = [np.zeros((n, *np.shape(v)[1:]), dtype=v.dtype) for v in batch]
-            for whole, v in zip(outputs, batch):
-                whole[done:done + len(v)] = v
-            done = seen
-        if bar is not None:
-            bar.update(seen)
-    if steps is not None:
-        outputs = [np.concatenate(part) if np.ndim(part[0]) else np.asarray(part) for part in zip(*parts)]
-    return outputs or []
+    parts, outputs, seen, bar = [], None, 0, _bar(batches, verbose)
+    for i in range(batches.steps):
+        size, batch = batches.take(i)
+        values = [to_numpy(value) for value in batches.run(batch)]
+        if batches.samples is None:
+            parts.append(values)
+        elif outputs is None:  # one array for all, so that no prediction is in memory twice
+            outputs = [np.zeros((batches.samples, *value.shape[1:]), value.dtype) for value in values]
+        for whole, value in zip(outputs or (), values):
+            whole[seen:seen + size] = value
+        seen += size
+        bar.update(seen)
+    return outputs or [np.concatenate([np.atleast_1d(value) for value in column]) for column in zip(*parts)]
+
+
+def _bar(batches, verbose):
+    return Progbar(batches.samples or batches.steps, verbose=int(verbose == 1))

@@ -44,7 +44,7 @@ def standardize_input_data(data, names, shapes=None, check_batch_axis=True, exce
         return []
     if data is None:
         return [None] * len(names)
-    arrays = [_values(x) for x in _in_order(data, names)]
+    arrays = [x.values if type(x).__name__ == 'DataFrame' else x for x in _in_order(data, names)]
     if len(arrays) != len(names):
         _refuse_number_of_arrays(arrays, names, where)
     if not all(x is None or hasattr(x, 'ndim') for x in arrays):
@@ -70,10 +70,6 @@ def _in_order(data, names):
     if data and len(names) == 1 and isinstance(data[0], (float, int)):
         return [np.asarray(data)]
     return data
-
-
-def _values(x):
-    return x.values if type(x).__name__ == 'DataFrame' else x
 
 
 def _cut(data):

@@ -52,9 +52,9 @@ class TorchModule(Layer):
         with torch.no_grad(), state.running():
             return torch.func.functional_call(self.module, tensors, tuple(inputs))
 
-    def _output_metas(self, owner, inputs, given):
+    def _output_metas(self, owner, inputs):
         return tuple(self._meta_call([x.metas[run] if isinstance(x, SymbolicTensor) else x.value.to('meta')
-                                      for x in given]) for run in range(2))
+                                      for x in to_list(inputs, allow_tuple=True)]) for run in range(2))
 
     def compute_output_shape(self, input_shape):
         shapes = input_shape if isinstance(input_shape, list) else [input_shape]

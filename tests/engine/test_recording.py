@@ -342,11 +342,11 @@ def test_layers_inside_a_callback():
 
 
 def test_the_fed_learning_phase_is_that_of_the_step():
-    model = Sequential([layers.Dropout(0.5, input_shape=(50,)), layers.Dense(1, kernel_initializer='ones')])
+    model = Sequential([layers.Dropout(0.5, input_shape=(51,)), layers.Dense(1, kernel_initializer='ones')])
     model.compile(optimizers.SGD(0.), 'mse')
     model._make_train_function()
     model._make_test_function()
-    ins = [np.ones((2, 50)), np.full((2, 1), 50.), np.ones(2)]
+    ins = [np.ones((2, 51)), np.full((2, 1), 51.), np.ones(2)]  # an odd sum, which doubled inputs cannot have
     assert model.train_function([*ins, 0.])[0] == 0 == model.test_function([*ins, 0.])[0]
     assert model.train_function([*ins, 1.])[0] > 0 and model.test_function([*ins, 1.])[0] > 0
 

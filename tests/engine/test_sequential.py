@@ -78,6 +78,12 @@ def test_models_may_be_the_first_layer():
     assert model.input_shape == (None, 3) and model.output_shape == (None, 1) and len(model.weights) == 6
 
 
+def test_a_model_in_first_place_is_fed_what_it_takes():
+    x = Input((3,), dtype='int32')
+    model = Sequential([Model(x, layers.Embedding(5, 2)(x)), layers.Flatten()])
+    assert K.dtype(model.inputs[0]) == 'int32' and model.output_shape == (None, 6)
+
+
 def test_transfer_by_popping_the_head_keeps_the_weights():
     model = dense_stack(input_shape=(3,))
     kernel = model.get_weights()[0]

@@ -204,6 +204,21 @@ def test_steps_take_the_whole_arrays():
     assert seen.batches == [(0, 1), (1, 1), (2, 1)]
 
 
+@pytest.mark.parametrize('last', [1, 2])
+@pytest.mark.parametrize('how, validated', [('arrays', []), ('steps', [1, 2]), ('generator', [2])])
+def test_validation_of_an_epoch_that_a_callback_stopped(how, validated, last):
+    model = linear()
+    stop = LambdaCallback(on_batch_end=lambda batch, logs: setattr(model, 'stop_training', batch == last))
+    common = dict(epochs=2, validation_data=(X, Y), verbose=0, callbacks=[stop])
+    if how == 'arrays':
+        history = model.fit(X[:3], Y[:3], batch_size=1, **common)
+    elif how == 'steps':
+        history = model.fit(X, Y, steps_per_epoch=3, validation_steps=1, **common)
+    else:
+        history = model.fit_generator(iter([(X, Y)] * 9), 3, **common)
+    assert history.epoch == [0] and ('val_loss' in history.history) == (last in validated)
+
+
 def test_stopping_inside_an_epoch_skips_its_validation():
     model, seen = linear(), Recorder()
 
@@ -240,6 +255,14 @@ def test_predict_keeps_order_over_batches_and_steps():
     np.testing.assert_allclose(model.predict(X, batch_size=3), X.sum(1, keepdims=True))
     np.testing.assert_allclose(model.predict(X, steps=2), np.concatenate([X.sum(1, keepdims=True)] * 2))
     assert model.predict_on_batch(X).shape == (4, 1)
+
+
+@pytest.mark.parametrize('axis, keepdims', [(0, True), (None, False)])
+def test_an_output_that_is_one_for_a_batch_counts_for_each_of_its_samples(axis, keepdims):
+    x = Input((2,))
+    model = Model(x, layers.Lambda(lambda t: K.mean(t, axis=axis, keepdims=keepdims))(x))
+    means = [X[:3].mean(axis)] * 3 + [X[3:].mean(axis)]
+    np.testing.assert_allclose(model.predict(X, batch_size=3), means, rtol=1e-6)
 
 
 def test_predictions_are_not_views_of_the_input():
@@ -322,6 +345,10 @@ def test_compile_refuses(arguments, error, message):
     (dict(x=X, y=Y, batch_size=2, steps_per_epoch=3), ValueError, 'If steps_per_epoch is set, the `batch_size` must'),
     (dict(x=X, y=Y, validation_data=(X, Y), steps_per_epoch=3), ValueError, 'Must specify `validation_steps`'),
     (dict(x=X, y=Y, validation_steps=3), ValueError, 'Can only use `validation_steps`'),
+    (dict(x=X, y=Y, validation_steps=3, steps_per_epoch=2), ValueError, 'what to validate on as `validation_data`'),
+    (dict(x=X), ValueError, "no data for .'dense_1_target:0'.. Pass targets as `y`"),
+    (dict(x=X, y=Y, batch_size=0), ValueError, '`batch_size` must be a positive integer. Got: 0'),
+    (dict(x=X, y=Y, batch_size=-1), ValueError, '`batch_size` must be a positive integer. Got: -1'),
     (dict(x=X[:0], y=Y[:0]), ValueError, 'empty arrays'),
     (dict(x=X, y=Y, epoch=3), TypeError, 'Unrecognized keyword arguments'),
     (dict(), ValueError, 'you should specify the `steps_per_epoch` argument')])

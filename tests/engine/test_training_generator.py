@@ -425,8 +425,9 @@ def test_predict_generator(workers):
     inputs_alone = type('Inputs', (Batches,), {'__getitem__': lambda self, i: X[SLICES[i]]})
     for source in (Batches(), Batches(X, Y, WEIGHTS), inputs_alone()):
         np.testing.assert_allclose(model.predict_generator(source, workers=workers), model.predict(X), rtol=1e-6)
-    np.testing.assert_allclose(model.predict_generator(endless(), 1, workers=workers), model.predict(X[:BATCH]),
-                               rtol=1e-6)
+    if workers < 2:  # several threads take the batches of a plain generator in any order
+        np.testing.assert_allclose(model.predict_generator(endless(), 1, workers=workers), model.predict(X[:BATCH]),
+                                   rtol=1e-6)
     assert model.predict_generator(endless(), 0, workers=workers) == []
 
 
@@ -530,6 +531,8 @@ def test_None_is_skipped_by_workers():
                                model.evaluate(np.append(X, X[:5], 0), np.append(Y, Y[:5], 0), verbose=0), rtol=1e-6)
 
 
+# Python 3.12 and later warn of a fork while the threads of the last pool are ending
+@pytest.mark.filterwarnings('ignore:.*use of fork:DeprecationWarning')
 def test_a_generator_with_several_processes_may_repeat_itself():
     for method in ('fit_generator', 'evaluate_generator', 'predict_generator'):
         with pytest.warns(UserWarning, match='^Using a generator with `use_multiprocessing=True` and multiple workers '
