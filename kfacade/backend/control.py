@@ -6,6 +6,7 @@ import torch
 from .dtypes import torch_dtype
 from .math import named
 from .session import int_shape
+from .state import is_exporting
 from .symbolic import as_tensor, leaves, live, map_leaves, op
 
 __all__ = ['foldl', 'foldr', 'map_fn', 'rnn', 'switch']
@@ -120,6 +121,8 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
 
 @op(callbacks=True)
 def _rnn(step_function, inputs, states, go_backwards, mask, constants, unroll, input_length):
+    if isinstance(inputs.shape[1], torch.SymInt) and is_exporting():
+        raise ValueError('a step function, or a cell of your own, runs a known number of time steps only.')
     order = range(inputs.shape[1])[::-1 if go_backwards else 1][:input_length]
     if inputs.is_meta:  # all steps have the shapes of the first
         output, states = live(step_function(inputs[:, 0], states + constants))

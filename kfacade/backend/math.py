@@ -298,7 +298,9 @@ def batch_dot(x, y, axes=None):
     x, y = x.reshape(x.shape + (1,) * (y_dims - dims)), y.reshape(y.shape + (1,) * (dims - y_dims))
     x = x if axes[0] == x.dim() - 1 else x.transpose(-1, -2)
     y = y.transpose(-1, -2) if axes[1] == y.dim() - 1 else y
-    product = torch.matmul(x, y).squeeze(tuple(range(first, first + added)))
+    product = torch.matmul(x, y)
+    if added:
+        product = product.squeeze(tuple(range(first, first + added)))
     return product.unsqueeze(1) if product.dim() == 1 else product
 
 

@@ -2,7 +2,7 @@
 
 A random op owns a stream of random numbers that starts from its seed when the op is made and goes on from run to run,
 as TensorFlow's do. An op without a seed draws one from numpy's global generator: ``np.random.seed`` makes a script
-reproducible.
+reproducible. What is drawn lies on torch's default device; `dropout` draws on the device of its input.
 """
 import math
 
@@ -11,6 +11,7 @@ import torch
 
 from .dtypes import torch_dtype
 from .math import as_ints, resolved
+from .state import is_exporting
 from .symbolic import op
 from .variable import Variable
 
@@ -30,9 +31,9 @@ class SeedStream:
         self._generators = {}
 
     def generator(self, device='cpu'):
-        """The `torch.Generator` of a device (None on the meta device, where nothing is drawn)."""
+        """The `torch.Generator` of a device; None on the meta device, where nothing is drawn, and in an export."""
         device = torch.device(device)
-        if device.type == 'meta':
+        if device.type == 'meta' or is_exporting():
             return None
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)

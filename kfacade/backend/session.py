@@ -56,13 +56,11 @@ def constant(value, dtype=None, shape=None, name=None):
         tensor.reshape(tuple(shape)))
 
 
-def _filled(make):
-    def fill(shape, dtype=None, name=None):
-        if is_symbolic(shape):
-            return record(make, (shape,), {'dtype': torch_dtype(dtype)})
-        value = make(tuple(shape) if isinstance(shape, (list, tuple)) else shape, dtype=torch_dtype(dtype))
-        return value if state.is_running() else Variable(value, name=name)
-    return fill
+def _filled(make, shape, dtype, name):
+    if is_symbolic(shape):
+        return record(make, (shape,), {'dtype': torch_dtype(dtype)})
+    value = make(tuple(shape) if isinstance(shape, (list, tuple)) else shape, dtype=torch_dtype(dtype))
+    return value if state.is_running() else Variable(value, name=name)
 
 
 def _eye(size, dtype):
@@ -71,17 +69,17 @@ def _eye(size, dtype):
 
 def zeros(shape, dtype=None, name=None):
     """A Variable of zeros (a plain tensor inside a running forward; a symbol where `shape` holds symbols)."""
-    return _filled(torch.zeros)(shape, dtype, name)
+    return _filled(torch.zeros, shape, dtype, name)
 
 
 def ones(shape, dtype=None, name=None):
     """A Variable of ones (a plain tensor inside a running forward; a symbol where `shape` holds symbols)."""
-    return _filled(torch.ones)(shape, dtype, name)
+    return _filled(torch.ones, shape, dtype, name)
 
 
 def eye(size, dtype=None, name=None):
     """A Variable that holds the identity matrix of `size` rows."""
-    return _filled(_eye)(size, dtype, name)
+    return _filled(_eye, size, dtype, name)
 
 
 def identity_of(x):

@@ -6,6 +6,8 @@ in torch's. The backend functions below them take kernels in Keras' layout and r
 Channels-last data is permuted, never copied: as a permuted view it is torch's ``channels_last`` memory format. One
 spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
 """
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -63,6 +65,11 @@ def _paddings(padding, rank, sizes, kernel, strides, dilation):
     raise ValueError(f'Invalid padding: {padding!r}. Expected "valid" or "same" (or "causal", in one dimension).')
 
 
+def _is_open(pad):
+    """Whether a padding depends on a size that an export leaves open, so that no `if` may ask for it."""
+    return isinstance(sum(pad), torch.SymInt)
+
+
 def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
     """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
 
@@ -77,8 +84,8 @@ def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_f
     x, weight = _widened(to_channels_first(x, data_format)), _widened(weight)
     strides, dilation = _sizes(strides, rank), _sizes(dilation, rank)
     pads = _paddings(padding, rank, x.shape[2:], weight.shape[2:], strides, dilation)
-    symmetric = tuple([min(pad) for pad in pads])
-    if any(before != after for before, after in pads):
+    symmetric = tuple([0 if _is_open(pad) else min(pad) for pad in pads])
+    if any(_is_open(pad) or pad[0] != pad[1] for pad in pads):
         x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
     y = _CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups)
     return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
@@ -123,6 +130,9 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     pool_size, strides = _sizes(pool_size, rank), _sizes(pool_size if strides is None else strides, rank)
     x = _widened(to_channels_first(x, data_format))
     pads = _paddings(padding, None, x.shape[2:], pool_size, strides, (1,) * len(strides))
+    if any(map(_is_open, pads)):
+        y = _padded_pool(x, pads, _POOL[mode][x.dim()], pool_size, strides, mode)
+        return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
     dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
     before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])
     options = {'count_include_pad': False} if mode == 'avg' else {}
@@ -131,6 +141,23 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
         if drop:
             y = y.narrow(axis, 1, y.shape[axis] - 1)
     return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+
+
+def _padded_pool(x, pads, pool, pool_size, strides, mode):
+    """`pool_nd` of data in torch's order with padding that depends on sizes which an export leaves open."""
+    sides = [side for pad in reversed(pads) for side in pad]
+    y = pool(F.pad(x, sides, value=0. if mode == 'avg' else -math.inf), pool_size, strides)
+    return y / pool(F.pad(torch.ones_like(x), sides), pool_size, strides) if mode == 'avg' else y
+
+
+def refuse_dilated_strides(name, strides, dilation_rate):
+    """Raises ValueError for a convolution with both strides and a dilation.
+
+    TensorFlow refuses most of these; where it does not (separable ones), it gives numbers that fit no definition.
+    """
+    if max(_sizes(strides, 1)) > 1 and max(_sizes(dilation_rate, 1)) > 1:
+        raise ValueError(f'{name}: strides > 1 not supported in conjunction with dilation_rate > 1. '
+                         f'Received: strides={strides}, dilation_rate={dilation_rate}')
 
 
 def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='valid', dilation=1,
@@ -257,20 +284,30 @@ def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding='valid', data_
                    groups=depthwise_kernel.shape[-2])
 
 
+def _separable_conv(x, depthwise, pointwise, strides, padding, dilation_rate, data_format):
+    refuse_dilated_strides('Separable convolution', strides, dilation_rate)
+    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise), _torch_kernel(pointwise), None, strides,
+                             padding, dilation_rate, data_format)
+
+
 @_formatted
 def separable_conv1d(x, depthwise_kernel, pointwise_kernel, strides=1, padding='valid', data_format=None,
                      dilation_rate=1):
-    """Depthwise convolution over time, then pointwise with a kernel (1, channels * multiplier, filters)."""
-    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), _torch_kernel(pointwise_kernel), None,
-                             strides, padding, dilation_rate, data_format)
+    """Depthwise convolution over time, then pointwise with a kernel (1, channels * multiplier, filters).
+
+    Raises ValueError for both strides and a dilation.
+    """
+    return _separable_conv(x, depthwise_kernel, pointwise_kernel, strides, padding, dilation_rate, data_format)
 
 
 @_formatted
 def separable_conv2d(x, depthwise_kernel, pointwise_kernel, strides=(1, 1), padding='valid', data_format=None,
                      dilation_rate=(1, 1)):
-    """Depthwise convolution over images, then pointwise with a kernel (1, 1, channels * multiplier, filters)."""
-    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), _torch_kernel(pointwise_kernel), None,
-                             strides, padding, dilation_rate, data_format)
+    """Depthwise convolution over images, then pointwise with a kernel (1, 1, channels * multiplier, filters).
+
+    Raises ValueError for both strides and a dilation.
+    """
+    return _separable_conv(x, depthwise_kernel, pointwise_kernel, strides, padding, dilation_rate, data_format)
 
 
 @op

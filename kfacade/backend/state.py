@@ -3,6 +3,11 @@ import threading
 from collections import defaultdict
 from contextlib import contextmanager
 
+import torch
+
+# Whether torch is exporting what runs; torch 2.6 cannot tell.
+is_exporting = getattr(torch.compiler, 'is_exporting', bool)
+
 
 class _Mode(threading.local):
     """Of one thread: how many running forwards it is in, whether one is only there to find shapes, the learning phase
@@ -11,7 +16,7 @@ class _Mode(threading.local):
 
     depth = 0
     inferring = False
-    weight_limit = None  # bytes that a weight may claim, while a model is built for what a file holds
+    claims = None  # the `WeightClaims` under which a model is being built
     phase = False
     scope = ''
 
@@ -53,14 +58,28 @@ def recording():
         mode.depth = depth
 
 
-@contextmanager
-def weights_limited(limit):
-    """Inside, a layer that claims a weight of more than `limit` bytes raises ValueError."""
-    outer, mode.weight_limit = mode.weight_limit, limit
-    try:
-        yield
-    finally:
-        mode.weight_limit = outer
+class WeightClaims:
+    """A context in which the weights that layers add may not claim more than `limit` bytes together.
+
+    Arguments:
+        limit: bytes. source: words for who allows that much, as in "than ... allows".
+        blank: the weights are going to be loaded, so that nothing needs to fill them.
+    """
+
+    def __init__(self, limit, source, blank=False):
+        self.left, self.source, self.blank = limit, source, blank
+
+    def __enter__(self):
+        self._outer, mode.claims = mode.claims, self
+
+    def __exit__(self, *_):
+        mode.claims = self._outer
+
+    def take(self, size, what):
+        """Counts `size` bytes. Raises ValueError where that is too much."""
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f'{what}: with those before it, far more than {self.source} allows.')
 
 
 def is_running():

@@ -11,6 +11,7 @@ import operator
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import state
 from .dtypes import dtype_name, torch_dtype
@@ -303,6 +304,40 @@ def _by_rule(fn, shape_rule, dtype_rule):
     return result
 
 
+_BLIND_TAGS = {torch.Tag.pointwise, getattr(torch.Tag, 'reduction', None)}
+_BLIND_OPS = {getattr(torch.ops.aten, name).default for name in (
+    '_softmax', '_log_softmax', 'floor_divide', 'mm', 'bmm', 'addmm')}
+
+
+class _Miniatures(TorchDispatchMode):
+    """Runs elementwise functions, reductions and products of meta tensors on real ones of a few elements.
+
+    Their own meta kernels are Python, and the first of them to run imports torch's compiler, for a second or more.
+    These functions are blind to sizes: each size has a small one stand for it, and is put back in the result.
+    """
+
+    _should_skip_dynamo = classmethod(lambda cls: False)  # or torch would wrap the method, and import the same
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        blind = func in _BLIND_OPS or not (_BLIND_TAGS.isdisjoint(func.tags) or func._schema.is_mutable)
+        tensors = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)] if blind else []
+        if not any(x.is_meta for x in tensors) or not all(x.is_meta or x.dim() == 0 for x in tensors):
+            return func(*args, **kwargs)
+        small = {0: 0, 1: 1}
+
+        def shrunk(x):
+            if not isinstance(x, torch.Tensor) or not x.is_meta:
+                return x
+            return torch.ones([small.setdefault(n, len(small)) for n in x.shape], dtype=x.dtype, device='cpu')
+        try:
+            results = func(*map_leaves(shrunk, args), **map_leaves(shrunk, kwargs))
+        except Exception:  # what is wrong is to be said with the sizes as they are
+            return func(*args, **kwargs)
+        sizes = list(small)
+        return map_leaves(lambda x: torch.empty([sizes[n] for n in x.shape], dtype=x.dtype, device='meta'), results)
+
+
 def _infer(fn, args, kwargs):
     """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
     attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
@@ -311,7 +346,7 @@ def _infer(fn, args, kwargs):
     first_error, outer = None, state.mode.inferring
     for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:
-            with state.running(phase=True), torch.no_grad(), torch.device('meta' if i else 'cpu'):
+            with state.running(phase=True), torch.no_grad(), _Miniatures(), torch.device('meta' if i else 'cpu'):
                 state.mode.inferring, results = True, []
                 for leaf in attempt:
                     _captured.leaf = leaf

@@ -11,7 +11,7 @@ from .symbolic import Face, Shape, TensorFace, as_tensor, record
 Layout = namedtuple('Layout', 'to_keras from_keras')
 Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor.
 
-Matrices may come as views: what is copied from a transposed view needs no memory in between.
+What `from_keras` gives may be a view. The weight lies in memory as that does.
 """
 
 
@@ -26,6 +26,10 @@ class Holder(torch.nn.Module):
             self.register_buffer(key, tensor)
 
 
+class OwnHolder(Holder):
+    """Where a variable lives that no layer has made its weight."""
+
+
 class _AbstractVariable(Face):
     """What Keras and TensorFlow code asks of a variable, over the property `value`."""
 
@@ -37,7 +41,7 @@ class _AbstractVariable(Face):
 
     def numpy(self):
         """A copy of the value as an array, in Keras' layout."""
-        return self.value.detach().cpu().numpy().copy()
+        return self.value.detach().cpu().clone(memory_format=torch.contiguous_format).numpy()
 
     def eval(self, session=None):
         """The value as an array; `session` is there for code written for TensorFlow and makes no difference."""
@@ -59,10 +63,9 @@ class Variable(_AbstractVariable):
             from .session import evaluate
             value = evaluate(value)
         tensor = as_tensor(value, dtype).detach().clone()
-        self.owner, self.key, self.layout = owner or Holder(), key, layout
+        self.owner, self.key, self.layout = owner or OwnHolder(), key, layout
         stored = layout.from_keras(tensor) if layout else tensor
-        # A matrix lies row by row; kernels of more dimensions lie as their layout says (channels last).
-        self.owner.store(key, stored.contiguous() if stored.dim() == 2 else stored, trainable)
+        self.owner.store(key, stored, trainable)
         self.name = f'{state.unique_scope(name or "Variable")}:0'
         self.constraint = constraint
         self.debias_steps = 0
@@ -98,7 +101,7 @@ class Variable(_AbstractVariable):
     def slot(self, name=None, value=None):
         """A new Variable with this one's layout, dtype and device, not trainable, filled with zeros or `value`."""
         slot = Variable.__new__(Variable)
-        slot.owner, slot.key, slot.layout = Holder(), 'value', self.layout
+        slot.owner, slot.key, slot.layout = OwnHolder(), 'value', self.layout
         slot.owner.store('value', torch.zeros_like(self.param.detach(), memory_format=torch.preserve_format), False)
         slot.name = f'{state.unique_scope(name or "Variable")}:0'
         slot.constraint, slot.debias_steps = None, 0

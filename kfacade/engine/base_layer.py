@@ -11,6 +11,7 @@ import torch
 from .. import initializers
 from ..backend import session as K
 from ..backend import state
+from ..backend.dtypes import torch_dtype
 from ..backend.state import mode
 from ..backend.symbolic import (
     SymbolicNode,
@@ -21,7 +22,7 @@ from ..backend.symbolic import (
     stand_in,
     wrap,
 )
-from ..backend.variable import Holder, Variable
+from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
 from .node import InputSpec, Node, NodeAccess
@@ -90,6 +91,7 @@ class Layer(NodeAccess, torch.nn.Module):
             name = f'{_to_snake_case(prefix)}_{state.get_uid(prefix)}'
         self.name = name
         self.trainable = kwargs.get('trainable', True)
+        self.input_spec, self.supports_masking, self.stateful = None, False, False  # whatever was set before, as Keras
         if 'input_shape' in kwargs or 'batch_input_shape' in kwargs:
             self.batch_input_shape = checked_batch_shape(**kwargs)
             self.dtype = kwargs.get('dtype') or kwargs.get('input_dtype') or K.config.floatx()
@@ -164,7 +166,6 @@ class Layer(NodeAccess, torch.nn.Module):
             previous_mask = _collect_previous_mask(inputs)
             if not is_all_none(previous_mask) and 'mask' not in kwargs and has_arg(self.call, 'mask'):
                 kwargs['mask'] = previous_mask
-            input_shape = unpack_singleton([K.int_shape(x) for x in to_list(inputs)])
             output = self.call(inputs, **kwargs)
             output_mask = self.compute_mask(inputs, previous_mask)
             given = to_list(inputs)
@@ -173,7 +174,7 @@ class Layer(NodeAccess, torch.nn.Module):
                 if not isinstance(x, TensorFace):
                     raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
             output = unpack_singleton(outputs)
-            self._set_shapes(outputs, input_shape)
+            self._set_shapes(outputs, _collect_input_shape(inputs))
             if len(outputs) > 1 and not isinstance(output_mask, (list, tuple)):
                 output_mask = [output_mask] * len(outputs)
             self._add_inbound_node(given, outputs, to_list(previous_mask), to_list(output_mask), arguments)
@@ -197,9 +198,7 @@ class Layer(NodeAccess, torch.nn.Module):
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
         if call.takes_training and 'training' not in kwargs:
             kwargs['training'] = K.learning_phase() if self._uses_phase else False
-        given = to_list(inputs)
-        metas = self._output_metas(owner, inputs, given)
-        output = wrap(self._opaque_node(call, inputs, kwargs), metas)
+        output = wrap(self._opaque_node(call, inputs, kwargs), self._output_metas(owner, inputs))
         if hasattr(self, '_record_updates'):
             self._record_updates(inputs, output)
         return output
@@ -210,26 +209,24 @@ class Layer(NodeAccess, torch.nn.Module):
             return SymbolicNode(self, (inputs,), kwargs)
         return SymbolicNode(call.body, (self, inputs), kwargs)
 
-    def _infer(self, inputs):
-        """What stands for the output while shapes are worked out: empty tensors, and no weight is touched."""
+    def _infer(self, inputs, owner=None, run=0):
+        """What stands for the output in meta run number `run`: empty tensors, and no weight is touched.
+
+        They have the shape that the rule of the class `owner` gives (default: the layer's own).
+        """
         given = to_list(inputs, allow_tuple=True)
         dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
-        shape = self.compute_output_shape(unpack_singleton([tuple(x.shape) for x in given]))
-        return map_shapes(lambda s: torch.empty(s, dtype=dtype, device='meta'), shape)
+        rule = (owner or type(self)).compute_output_shape
+        metas = [x.metas[run] if isinstance(x, SymbolicTensor) else x for x in given]
+        try:
+            shape = rule(self, unpack_singleton([tuple(meta.shape) for meta in metas]))
+        except ValueError:  # a size that stands for None does not fit beside a known one
+            shape = rule(self, unpack_singleton([K.int_shape(x) for x in given]))
+        return map_shapes(lambda s: stand_in(s, dtype)[run], shape)
 
-    def _output_metas(self, owner, inputs, given):
-        """The outputs of the two meta runs, by the shape rule of the class `owner`."""
-        def shape_for(shapes):
-            return owner.compute_output_shape(self, shapes if isinstance(inputs, (list, tuple)) else shapes[0])
-        runs, dtype = [], self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
-        for run in range(2):
-            try:
-                shape = shape_for([tuple(x.metas[run].shape if isinstance(x, SymbolicTensor) else x.shape)
-                                   for x in given])
-            except ValueError:  # a size that stands for None does not fit beside a known one
-                shape = shape_for([K.int_shape(x) for x in given])
-            runs.append(map_shapes(lambda s, run=run: stand_in(s, dtype)[run], shape))
-        return tuple(runs)
+    def _output_metas(self, owner, inputs):
+        """The outputs of the two meta runs."""
+        return tuple(self._infer(inputs, owner, run) for run in range(2))
 
     def compute_output_dtype(self, input_dtypes):
         """The torch dtype of the output, from that of the input (a list of them for several inputs)."""
@@ -286,12 +283,15 @@ class Layer(NodeAccess, torch.nn.Module):
             layout: a `Layout` where torch stores it otherwise than Keras.
         """
         dtype = dtype or K.config.floatx()
-        if mode.weight_limit is not None and 4 * math.prod(shape) > mode.weight_limit:
-            raise ValueError(f'Layer {self.name} claims a weight "{name}" of shape {tuple(shape)}, far more than its '
-                             'file holds.')
+        if mode.claims is not None:
+            mode.claims.take(4 * math.prod(shape),
+                             f'Layer {self.name} claims a weight "{name}" of shape {tuple(shape)}')
         initializer = initializers.get('glorot_uniform' if initializer is None else initializer)
-        with state.running():
-            value = K.as_tensor(initializer(tuple(shape)), dtype)
+        if mode.claims is not None and mode.claims.blank:
+            value = torch.zeros(tuple(shape), dtype=torch_dtype(dtype))
+        else:
+            with state.running():
+                value = K.as_tensor(initializer(tuple(shape)), dtype)
         weight = Variable(value, dtype, name, constraint, trainable, self._params, self._free_key(name), layout)
         if regularizer is not None:
             with state.recording(), state.name_scope('weight_regularizer'):
@@ -311,7 +311,7 @@ class Layer(NodeAccess, torch.nn.Module):
         """Stores Variables that the layer lists as its weights, but which nobody stores yet, with the layer."""
         for weights in (self._trainable_weights, self._non_trainable_weights):
             for weight in weights:
-                if isinstance(weight, Variable) and type(weight.owner) is Holder and weight.key == 'value':
+                if isinstance(weight, Variable) and isinstance(weight.owner, OwnHolder):
                     weight.move(self._params, self._free_key(weight.name), weights is self._trainable_weights)
 
     @property
@@ -363,7 +363,7 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def count_params(self):
         """Number of scalars in the weights. Raises RuntimeError before the layer is built."""
-        if not self.built and not isinstance(self, _built_on_demand()):
+        if not self.built and not hasattr(self, '_is_graph_network'):  # a network counts what it has by now
             raise RuntimeError(f'You tried to call `count_params` on {self.name}, but the layer isn\'t built. '
                                f'You can build it manually via: `{self.name}.build(batch_input_shape)`.')
         return sum(K.count_params(w) for w in {id(w): w for w in self.weights}.values())
@@ -387,8 +387,7 @@ class Layer(NodeAccess, torch.nn.Module):
         if not items or state.is_running():
             return  # a live call computes; only what is recorded belongs to a model
         everything += [x for x in items if not any(x is y for y in everything)]
-        key = object_list_uid(inputs) if inputs is not None and inputs != [] else None
-        per_input.setdefault(key, []).extend(items)
+        per_input.setdefault(_key(inputs), []).extend(items)
 
     @property
     def losses(self):
@@ -401,15 +400,11 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def get_losses_for(self, inputs):
         """The losses that depend on the given inputs (None: those that depend on none)."""
-        key = object_list_uid(inputs) if inputs is not None else None
-        return self._per_input_losses.get(key, [])
+        return self._per_input_losses.get(_key(inputs), [])
 
     def get_updates_for(self, inputs):
         """The updates that depend on the given inputs (None: those that depend on none)."""
-        if not self.trainable and not self.stateful:
-            return []
-        key = object_list_uid(inputs) if inputs is not None else None
-        return self._per_input_updates.get(key, [])
+        return self._per_input_updates.get(_key(inputs), []) if self.trainable or self.stateful else []
 
     # ------------------------------------------------------------ checks
 
@@ -443,6 +438,13 @@ class Layer(NodeAccess, torch.nn.Module):
         if isinstance(descriptor, property):
             return descriptor.fget(self)  # it raised AttributeError: let its own message through
         return super().__getattr__(name)
+
+    def _apply(self, fn, recurse=True):
+        """What ``to()`` and the like call; it reaches variables that the layer keeps but has not made weights."""
+        for x in leaves(vars(self)):
+            if isinstance(x, Variable) and isinstance(x.owner, OwnHolder):
+                x.owner._apply(fn)
+        return super()._apply(fn, recurse)
 
     def __getstate__(self):
         state_dict = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
@@ -481,13 +483,13 @@ def map_shapes(f, shape):
     return f(tuple(shape))
 
 
+def _key(inputs):
+    """What losses and updates are kept under: None for those that depend on no inputs."""
+    return None if inputs is None or inputs == [] else object_list_uid(inputs)
+
+
 def _identity(x):
     return record(K.identity_of, (x,), {}, metas=x.metas if isinstance(x, SymbolicTensor) else None)
-
-
-def _built_on_demand():
-    from .network import Network
-    return Network
 
 
 def _to_snake_case(name):

@@ -162,6 +162,18 @@ def test_separable_convolutions(check):
           channels_first(per_channel(STEPS, depthwise, (1,), 'valid', (2,)) @ pointwise[0]), atol=1e-5)
 
 
+@pytest.mark.parametrize('data, function', [(np.ones((1, 9, 2)), K.separable_conv1d),
+                                            (np.ones((1, 9, 9, 2)), K.separable_conv2d)])
+def test_separable_convolutions_refuse_strides_with_a_dilation(data, function):
+    rank = data.ndim - 2
+    kernels = np.ones((3,) * rank + (2, 1)), np.ones((1,) * rank + (2, 4))
+    for x in (torch.tensor(data), K.placeholder((None, *data.shape[1:]), dtype='float64')):
+        for size in (2, (2,) * rank):
+            with pytest.raises(ValueError, match='strides > 1 not supported in conjunction with dilation_rate > 1'):
+                function(x, *map(torch.tensor, kernels), strides=size, dilation_rate=size)
+
+
+
 def test_local_convolutions_have_a_kernel_for_each_position(check):
     kernel = normal(4, 9, 5)
     expected = np.stack([STEPS[:, 2 * i:2 * i + 3].reshape(BATCH, 9) @ kernel[i] for i in range(4)], 1)

@@ -1,0 +1,66 @@
+"""What a plain script imports: torch's compiler takes a second or more, and nothing in such a script needs it."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from kfacade import backend as K
+from kfacade.backend.symbolic import record
+
+SCRIPT = """
+import sys
+import numpy as np
+from kfacade import backend as K
+from kfacade.layers import {layers}
+from kfacade.models import Sequential
+
+model = Sequential([{model}])
+model.compile({compile}, metrics=['accuracy'])
+x, y = np.zeros((4,) + model.input_shape[1:]), np.zeros((4,) + model.output_shape[1:])
+model.fit(x, y, batch_size=2, verbose=0)
+model.evaluate(x, y, verbose=0)
+model.predict(x)
+a, b = K.placeholder((None, 3)), K.variable(np.ones(3))
+loss = K.mean(K.square(K.sigmoid(a) - b / 2), axis=-1) + K.max(K.softmax(K.dot(a, K.reshape(b, (3, 1)))), axis=-1)
+K.function([a], [loss, a // 2] + K.gradients(K.sum(loss), [b]))([np.ones((2, 3))])
+print([name for name in ('torch._dynamo', 'sympy', 'torch.onnx') if name in sys.modules])
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.Tag, 'reduction'), reason='this torch does not tell which functions reduce')
+@pytest.mark.parametrize('layers, model, compiled', [
+    ('Dense', "Dense(3, activation='relu', input_shape=(5,)), Dense(1)", "'sgd', 'mse'"),
+    ('BatchNormalization, Conv2D, Dense, Dropout, Flatten, MaxPooling2D',
+     "Conv2D(2, 3, activation='relu', input_shape=(8, 8, 1)), BatchNormalization(), MaxPooling2D(), Dropout(.5), "
+     "Flatten(), Dense(4, activation='softmax')", "'adam', 'categorical_crossentropy'"),
+    ('LSTM, Dense, Embedding', "Embedding(9, 3, input_length=5), LSTM(2), Dense(1, activation='sigmoid')",
+     "'rmsprop', 'binary_crossentropy'")])
+def test_a_plain_script_does_not_import_the_compiler(layers, model, compiled):
+    script = SCRIPT.format(layers=layers, model=model, compile=compiled)
+    output = subprocess.run([sys.executable, '-W', 'error', '-c', script], text=True, capture_output=True)
+    assert (output.stdout, output.stderr) == ('[]\n', '')
+
+
+@pytest.mark.parametrize('function, shape, dtype', [
+    (lambda x, y: x + y, (None, 7), torch.float64),
+    (lambda x, y: x.half() * torch.tensor(2.), (None, 7), torch.float16),
+    (lambda x, y: x.int() / 2, (None, 7), torch.float32),
+    (lambda x, y: x.unsqueeze(1) > x, (None, None, 7), torch.bool),
+    (lambda x, y: torch.where(x > 0, x, 1), (None, 7), torch.float32),
+    (lambda x, y: x.int().sum(0, keepdim=True), (1, 7), torch.int64),
+    (lambda x, y: x.mean(), (), torch.float32),
+    (lambda x, y: x.max(1)[1], (None,), torch.int64),
+    (lambda x, y: torch.var_mean(x, (0, 1))[0], (), torch.float32),
+    (lambda x, y: x[:, :1] - x[:, :0], (None, 0), torch.float32),
+    (lambda x, y: torch.softmax(x, 0).type_as(y), (None, 7), torch.float64),
+])
+def test_elementwise_functions_and_reductions_are_inferred_as_torch_has_them(function, shape, dtype):
+    symbol = record(function, (K.placeholder((None, 7)), K.placeholder((None, 7), dtype='float64')), {})
+    assert tuple(symbol.shape) == shape and symbol.dtype == dtype
+
+
+def test_the_sizes_in_an_error_are_the_real_ones():
+    with pytest.raises(ValueError, match=r'\(None, 7\): .*\b5\b.*\b7\b'):
+        K.placeholder((None, 7)) + K.variable(np.ones(5))
