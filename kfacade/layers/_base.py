@@ -10,8 +10,9 @@ from ..backend import is_tensor, normalize_data_format
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode
 from ..backend.variable import Variable
-from ..engine.base_layer import Layer, opaque
+from ..engine.base_layer import InputSpec, Layer, opaque
 from ..utils import conv_utils
+from ..utils.generic_utils import transpose_shape
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
@@ -25,6 +26,9 @@ _INTEGERS = {1: 'a positive integer', 0: 'a non-negative integer', -1: 'a non-ne
              -math.inf: 'an integer'}
 _NUMBERS = {'rate', 'stddev', 'dropout', 'recurrent_dropout', 'momentum', 'epsilon', 'mask_value', 'alpha', 'theta',
             'max_value', 'negative_slope', 'threshold'}
+
+# What else the ``locals()`` of a constructor hold.
+_NO_SETTINGS = ('self', 'kwargs', '__class__')
 
 
 def _softmax(x):
@@ -47,8 +51,9 @@ def live_activation(function):
 class BuiltinLayer(Layer):
     """A layer described by `settings`: the names of its arguments, in the order in which Keras writes them to files.
 
-    A setting whose name ends in activation, initializer, regularizer or constraint may be given as a name, an object or
-    a configuration, and is written to files as a configuration.
+    A layer that names none has all arguments of its constructor, in their order there. A setting whose name ends in
+    activation, initializer, regularizer or constraint may be given as a name, an object or a configuration, and is
+    written to files as a configuration.
     """
 
     settings = ()
@@ -69,6 +74,8 @@ class BuiltinLayer(Layer):
         What stands for an activation, initializer, regularizer or constraint becomes the object. Raises ValueError,
         naming the argument, for a value that cannot be.
         """
+        if arguments and not self.settings:
+            self.settings = tuple(name for name in arguments if name not in _NO_SETTINGS)
         found = {name: value for name, value in (arguments or {}).items() if name in self.settings}
         for name, value in {**found, **more}.items():
             setattr(self, name, self._checked(name, value))
@@ -177,6 +184,44 @@ class LayerGroup(Layer):
         return self._of_inner('get_updates_for', inputs) + super().get_updates_for(inputs)
 
 
+class SpatialLayer(BuiltinLayer):
+    """A layer over `rank` spatial dimensions: (batch, spatial..., channels), or (batch, channels, spatial...).
+
+    `_output_sizes` says what becomes of the spatial sizes, `_output_channels` of the number of channels.
+    """
+
+    window = 'kernel_size'  # the setting that holds the sizes of the windows which the layer moves over its input
+
+    def __init__(self, rank, data_format, **kwargs):
+        super().__init__(**kwargs)
+        self.rank, self.data_format = rank, normalize_data_format(data_format)
+        self.input_spec = InputSpec(ndim=rank + 2)
+
+    @property
+    def _channel_axis(self):
+        return 1 if self.data_format == 'channels_first' else -1
+
+    def _spatial(self, shape):
+        """The spatial sizes in a shape."""
+        return shape[2:] if self.data_format == 'channels_first' else shape[1:-1]
+
+    def _output_channels(self, channels):
+        return channels
+
+    def _output_sizes(self, sizes):
+        ones = (1,) * self.rank
+        windows = zip(sizes, getattr(self, self.window), self.strides, getattr(self, 'dilation_rate', ones))
+        return [conv_utils.conv_output_length(size, window, self.padding, stride, dilation)
+                for size, window, stride, dilation in windows]
+
+    def compute_output_shape(self, input_shape):
+        """Raises ValueError where a dimension of the output would not be positive."""
+        channels = self._output_channels(input_shape[self._channel_axis])
+        shape = (input_shape[0], *self._output_sizes(self._spatial(input_shape)), channels)
+        axes = tuple(range(1, self.rank + 1))
+        return checked_sizes(self, transpose_shape(shape, self.data_format, axes), input_shape)
+
+
 def spatial_settings(rank, arguments):
     """Those of a constructor's ``locals()`` that say how windows move over `rank` dimensions, as Keras stores them.
 
@@ -191,19 +236,9 @@ def spatial_settings(rank, arguments):
     return {**sizes, 'padding': padding, 'data_format': normalize_data_format(arguments['data_format'])}
 
 
-def refuse_dilated_strides(layer):
-    """Raises ValueError for a convolution with both strides and a dilation.
-
-    TensorFlow refuses most of these; where it does not (separable ones), it gives numbers that fit no definition.
-    """
-    if max(layer.strides) > 1 and max(layer.dilation_rate) > 1:
-        raise ValueError(f'Layer {layer.name}: strides > 1 not supported in conjunction with dilation_rate > 1. '
-                         f'Received: strides={layer.strides}, dilation_rate={layer.dilation_rate}')
-
-
 def handed_on(arguments):
     """A constructor's ``locals()`` as the keyword arguments of another one."""
-    given = {name: value for name, value in arguments.items() if name not in ('self', '__class__', 'kwargs')}
+    given = {name: value for name, value in arguments.items() if name not in _NO_SETTINGS}
     return {**given, **arguments['kwargs']}
 
 

@@ -24,8 +24,6 @@ class _Scaled(BuiltinLayer):
 class LeakyReLU(_Scaled):
     """``x`` where x > 0, else ``alpha * x``."""
 
-    settings = ('alpha',)
-
     def __init__(self, alpha=0.3, **kwargs):
         super().__init__(locals(), **kwargs)
 
@@ -41,7 +39,6 @@ class PReLU(BuiltinLayer):
     """
 
     passes_masks = True
-    settings = ('alpha_initializer', 'alpha_regularizer', 'alpha_constraint', 'shared_axes')
     weight_layouts = {'alpha': None}
 
     @interfaces.legacy_prelu_support
@@ -75,8 +72,6 @@ class PReLU(BuiltinLayer):
 class ELU(_Scaled):
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
 
-    settings = ('alpha',)
-
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(locals(), **kwargs)
 
@@ -87,8 +82,6 @@ class ELU(_Scaled):
 
 class ThresholdedReLU(_Scaled):
     """``x`` where x > theta, else 0."""
-
-    settings = ('theta',)
 
     def __init__(self, theta=1.0, **kwargs):
         super().__init__(locals(), **kwargs)
@@ -102,7 +95,6 @@ class Softmax(BuiltinLayer):
     """Softmax along `axis`."""
 
     passes_masks = True
-    settings = ('axis',)
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(locals(), **kwargs)

@@ -8,14 +8,13 @@ import warnings
 
 import torch
 
-from ..backend import normalize_data_format
-from ..backend.spatial import conv_nd, conv_transpose_nd, pad_nd, separable_conv_nd, upsample_nd
+from ..backend.spatial import conv_nd, conv_transpose_nd, pad_nd, refuse_dilated_strides, separable_conv_nd, upsample_nd
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import transpose_shape
-from ._base import BuiltinLayer, checked_sizes, handed_on, refuse_dilated_strides, spatial_settings
+from ._base import SpatialLayer, handed_on, spatial_settings
 from .pooling import AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D
 
 __all__ = ['AtrousConv1D', 'AtrousConv2D', 'AtrousConvolution1D', 'AtrousConvolution2D', 'AveragePooling1D',
@@ -36,9 +35,10 @@ def _kernel_to_keras(weight):
 
 def _kernel_from_keras(kernel):
     """(spatial..., b, a) as (a, b, spatial...), with b innermost in memory."""
-    rank = kernel.dim() - 2
-    # A clone, for `contiguous()` keeps the odd stride of a single filter, on which torch's float64 gradient fails.
-    return kernel.permute(-1, *range(rank), -2).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+    # As a matrix, which torch transposes fast; a clone, for `contiguous()` keeps the odd stride of a single filter, on
+    # which torch's float64 gradient fails.
+    rows = kernel.flatten(0, -2).t().clone(memory_format=torch.contiguous_format)
+    return rows.view(-1, *kernel.shape[:-1]).movedim(-1, 1)
 
 
 def _depthwise_to_keras(depth_multiplier, weight):
@@ -71,7 +71,7 @@ _FURTHER = {
        for part in ('regularizer', 'constraint')}}
 
 
-class _Conv(BuiltinLayer):
+class _Conv(SpatialLayer):
     """Base of convolutions in `rank` dimensions.
 
     Arguments:
@@ -89,21 +89,19 @@ class _Conv(BuiltinLayer):
                  activation=None, use_bias=True, **kwargs):
         further = {name: kwargs.pop(name, default) for name, default in _FURTHER.items()
                    if name in kwargs or name in self.settings}
-        super().__init__(**kwargs)
-        self.rank = rank
+        super().__init__(rank, data_format, **kwargs)
         self.configure(locals(), **spatial_settings(rank, locals()), **further)
         if self.padding == 'causal' and self.data_format != 'channels_last':
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
                              f'"channels_last" (temporal data). Received: {data_format}')
-        refuse_dilated_strides(self)
-        self.input_spec = InputSpec(ndim=rank + 2)
+        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
 
     def _input_channels(self, input_shape):
         """The size of the channel axis, which later inputs must share. Raises ValueError where it is unknown."""
         if len(input_shape) != self.rank + 2:
             raise ValueError(f'Inputs to layer {self.name} should have rank {self.rank + 2}. Received input shape: '
                              f'{tuple(input_shape)}')
-        axis = 1 if self.data_format == 'channels_first' else -1
+        axis = self._channel_axis
         if input_shape[axis] is None:
             raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
                              f'{self.name}, input shape {tuple(input_shape)})')
@@ -111,10 +109,12 @@ class _Conv(BuiltinLayer):
         return input_shape[axis]
 
     def build(self, input_shape):
-        channels = self._input_channels(input_shape)
+        self._add_weights(self._input_channels(input_shape))
+        self.built = True
+
+    def _add_weights(self, channels):
         self.kernel = self.add_setting_weight('kernel', (*self.kernel_size, channels, self.filters))
         self.add_bias((self.filters,))
-        self.built = True
 
     @opaque
     def call(self, inputs):
@@ -124,17 +124,6 @@ class _Conv(BuiltinLayer):
 
     def _output_channels(self, channels):
         return self.filters
-
-    def _output_sizes(self, sizes):
-        return [conv_utils.conv_output_length(size, kernel, self.padding, stride, dilation)
-                for size, kernel, stride, dilation in zip(sizes, self.kernel_size, self.strides, self.dilation_rate)]
-
-    def compute_output_shape(self, input_shape):
-        first = self.data_format == 'channels_first'
-        channels = self._output_channels(input_shape[1 if first else -1])
-        sizes = self._output_sizes(input_shape[2:] if first else input_shape[1:-1])
-        shape = (input_shape[0], channels, *sizes) if first else (input_shape[0], *sizes, channels)
-        return checked_sizes(self, shape, input_shape)
 
 
 class Conv1D(_Conv):
@@ -189,18 +178,16 @@ class _Transposed(_Conv):
                 raise ValueError(f'Stride {self.strides} must be greater than output padding {output_padding}')
         self.output_padding = output_padding
 
-    def build(self, input_shape):
-        channels = self._input_channels(input_shape)
+    def _add_weights(self, channels):
         self.kernel = self.add_setting_weight('kernel', (*self.kernel_size, self.filters, channels))
         self.add_bias((self.filters,))
-        self.built = True
 
     @opaque
     def call(self, inputs):
         params = self._params
-        sizes = inputs.shape[2:] if self.data_format == 'channels_first' else inputs.shape[1:-1]
-        return self.activated(conv_transpose_nd(inputs, params.kernel, self._output_sizes(sizes), params.bias,
-                                                self.strides, self.padding, self.dilation_rate, self.data_format))
+        sizes = self._output_sizes(self._spatial(inputs.shape))
+        return self.activated(conv_transpose_nd(inputs, params.kernel, sizes, params.bias, self.strides, self.padding,
+                                                self.dilation_rate, self.data_format))
 
     def _output_sizes(self, sizes):
         paddings = self.output_padding or (None,) * self.rank
@@ -239,6 +226,12 @@ class Conv3DTranspose(_Transposed, Conv3D):
 class _Depthwise:
     """What makes a convolution take each channel, by itself, to `depth_multiplier` channels."""
 
+    def _add_weights(self, channels):
+        """Returns how many channels there are then."""
+        shape = (*self.kernel_size, channels, self.depth_multiplier)
+        self.depthwise_kernel = self.add_setting_weight('depthwise_kernel', shape)
+        return channels * self.depth_multiplier
+
     @property
     def weight_layouts(self):
         return {'depthwise_kernel': depthwise_layout(self.depth_multiplier), 'pointwise_kernel': KERNEL_LAYOUT,
@@ -257,14 +250,10 @@ class _SeparableConv(_Depthwise, _Conv):
         'depthwise_initializer', 'pointwise_initializer', 'depthwise_regularizer', 'pointwise_regularizer',
         'depthwise_constraint', 'pointwise_constraint')
 
-    def build(self, input_shape):
-        channels = self._input_channels(input_shape)
-        self.depthwise_kernel = self.add_setting_weight(
-            'depthwise_kernel', (*self.kernel_size, channels, self.depth_multiplier))
-        self.pointwise_kernel = self.add_setting_weight(
-            'pointwise_kernel', (*(1,) * self.rank, channels * self.depth_multiplier, self.filters))
+    def _add_weights(self, channels):
+        shape = (*(1,) * self.rank, super()._add_weights(channels), self.filters)
+        self.pointwise_kernel = self.add_setting_weight('pointwise_kernel', shape)
         self.add_bias((self.filters,))
-        self.built = True
 
     @opaque
     def call(self, inputs):
@@ -313,12 +302,8 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
                  depthwise_constraint=None, bias_constraint=None, **kwargs):
         super().__init__(filters=None, **handed_on(locals()))
 
-    def build(self, input_shape):
-        channels = self._input_channels(input_shape)
-        self.depthwise_kernel = self.add_setting_weight(
-            'depthwise_kernel', (*self.kernel_size, channels, self.depth_multiplier))
-        self.add_bias((channels * self.depth_multiplier,))
-        self.built = True
+    def _add_weights(self, channels):
+        self.add_bias((super()._add_weights(channels),))
 
     @opaque
     def call(self, inputs, training=None):
@@ -348,22 +333,23 @@ def _pairs(value, rank, name):
     return tuple(conv_utils.normalize_tuple(v, 2, f'{ordinals[i]} entry of {name}') for i, v in enumerate(value))
 
 
-class _Spatial(BuiltinLayer):
+class _Resizing(SpatialLayer):
     """Base of layers that change the sizes of the spatial axes by the first of their settings, one entry an axis."""
 
     least = 0
 
     def __init__(self, entries, data_format=None, **kwargs):
-        super().__init__(**kwargs)
-        self.rank = len(entries)
-        self.data_format = normalize_data_format(data_format)
-        self.input_spec = InputSpec(ndim=self.rank + 2)
+        super().__init__(len(entries), data_format, **kwargs)
         self.check_integers(self.settings[0], entries, self.least)
         setattr(self, self.settings[0], entries)
 
-    def _each_axis(self, entries, other):
-        """`entries` of the spatial axes and `other` for batch and channels, in the order of the input's axes."""
-        return transpose_shape((other, *entries, other), self.data_format, tuple(range(1, self.rank + 1)))
+    def _resized(self, size, entry):
+        """What becomes of a known size by the entry for its axis."""
+        raise NotImplementedError(f'{type(self).__name__} must define `_resized(size, entry)`.')
+
+    def _output_sizes(self, sizes):
+        return [None if size is None else self._resized(size, entry)
+                for size, entry in zip(sizes, getattr(self, self.settings[0]))]
 
     def get_config(self):
         config = super().get_config()
@@ -373,16 +359,15 @@ class _Spatial(BuiltinLayer):
         return config
 
 
-class _ZeroPadding(_Spatial):
+class _ZeroPadding(_Resizing):
     settings = ('padding', 'data_format')
 
     @opaque
     def call(self, inputs):
         return pad_nd(inputs, self.padding, self.data_format)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(None if size is None else size + sum(pair)
-                     for size, pair in zip(input_shape, self._each_axis(self.padding, (0, 0))))
+    def _resized(self, size, entry):
+        return size + sum(entry)
 
 
 class ZeroPadding1D(_ZeroPadding):
@@ -408,21 +393,20 @@ class ZeroPadding3D(_ZeroPadding):
         super().__init__(_pairs(padding, 3, 'padding'), data_format, **kwargs)
 
 
-class _Cropping(_Spatial):
+class _Cropping(_Resizing):
     settings = ('cropping', 'data_format')
 
     def __init__(self, cropping, data_format=None, **kwargs):
         super().__init__(cropping, data_format, **kwargs)
-        self._index = self._each_axis([slice(start, -end or None) for start, end in cropping], slice(None))
+        window = [slice(start, -end or None) for start, end in cropping]
+        self._index = (..., *window) if self.data_format == 'channels_first' else (..., *window, slice(None))
 
     @opaque
     def call(self, inputs):
         return inputs[self._index]
 
-    def compute_output_shape(self, input_shape):
-        shape = [None if size is None else size - sum(pair)
-                 for size, pair in zip(input_shape, self._each_axis(self.cropping, (0, 0)))]
-        return checked_sizes(self, shape, input_shape)
+    def _resized(self, size, entry):
+        return size - sum(entry)
 
 
 class Cropping1D(_Cropping):
@@ -448,7 +432,7 @@ class Cropping3D(_Cropping):
         super().__init__(_pairs(cropping, 3, 'cropping'), data_format, **kwargs)
 
 
-class _UpSampling(_Spatial):
+class _UpSampling(_Resizing):
     settings = ('size', 'data_format')
     least, interpolation = 1, 'nearest'
 
@@ -456,9 +440,8 @@ class _UpSampling(_Spatial):
     def call(self, inputs):
         return upsample_nd(inputs, self.size, self.data_format, self.interpolation)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(None if size is None else size * n
-                     for size, n in zip(input_shape, self._each_axis(self.size, 1)))
+    def _resized(self, size, entry):
+        return size * entry
 
 
 class UpSampling1D(_UpSampling):

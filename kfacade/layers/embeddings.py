@@ -20,8 +20,6 @@ class Embedding(BuiltinLayer):
     Raises ValueError for an input of another length, and IndexError, when it runs, for an integer out of range.
     """
 
-    settings = ('input_dim', 'output_dim', 'embeddings_initializer', 'embeddings_regularizer', 'activity_regularizer',
-                'embeddings_constraint', 'mask_zero', 'input_length')
     weight_layouts = {'embeddings': None}
 
     @interfaces.legacy_embedding_support

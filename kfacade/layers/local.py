@@ -4,13 +4,12 @@ import math
 from ..backend.spatial import local_conv_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
-from ..utils import conv_utils
-from ._base import BuiltinLayer, checked_sizes, spatial_settings
+from ._base import SpatialLayer, spatial_settings
 
 __all__ = ['InputSpec', 'Layer', 'LocallyConnected1D', 'LocallyConnected2D']
 
 
-class _LocallyConnected(BuiltinLayer):
+class _LocallyConnected(SpatialLayer):
     """Base of convolutions in `rank` dimensions with a kernel of its own for each output position.
 
     Arguments as those of a convolution, but `padding` can only be 'valid', and the spatial sizes of the input must be
@@ -23,32 +22,23 @@ class _LocallyConnected(BuiltinLayer):
     weight_layouts = {'kernel': None, 'bias': None}
 
     def __init__(self, rank, arguments, kwargs):
-        super().__init__(**kwargs)
-        self.rank = rank
+        super().__init__(rank, arguments['data_format'], **kwargs)
         self.configure(arguments, **spatial_settings(rank, arguments))
         if self.padding != 'valid':
             raise ValueError(f'Invalid border mode for {type(self).__name__} (only "valid" is supported): '
                              f'{self.padding}')
-        self.input_spec = InputSpec(ndim=rank + 2)
-
-    def _split(self, shape):
-        """The spatial sizes and the number of channels."""
-        first = self.data_format == 'channels_first'
-        return (shape[2:], shape[1]) if first else (shape[1:-1], shape[-1])
 
     def build(self, input_shape):
-        sizes, channels = self._split(input_shape)
+        sizes, channels = self._spatial(input_shape), input_shape[self._channel_axis]
         if None in (*sizes, channels):
             raise ValueError(f'The spatial dimensions and the channels of the inputs to a {type(self).__name__} layer '
                              f'should be fully-defined, but layer {self.name} received the inputs shape '
                              f'{tuple(input_shape)}')
-        checked_sizes(self, self.compute_output_shape(input_shape), input_shape)
-        output_sizes = self._output_sizes(sizes)
+        output_sizes = self._spatial(self.compute_output_shape(input_shape))
         self.kernel_shape = (math.prod(output_sizes), math.prod(self.kernel_size) * channels, self.filters)
         self.kernel = self.add_setting_weight('kernel', self.kernel_shape)
         self.add_bias((*output_sizes, self.filters))
-        axis = 1 if self.data_format == 'channels_first' else -1
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
         self.built = True
 
     @opaque
@@ -59,15 +49,8 @@ class _LocallyConnected(BuiltinLayer):
             y = y + params.bias.reshape(y.shape[1:])  # channels first too: Keras reshapes there, it does not transpose
         return self.activated(y)
 
-    def _output_sizes(self, sizes):
-        return [conv_utils.conv_output_length(size, kernel, self.padding, stride)
-                for size, kernel, stride in zip(sizes, self.kernel_size, self.strides)]
-
-    def compute_output_shape(self, input_shape):
-        sizes = self._output_sizes(self._split(input_shape)[0])
-        if self.data_format == 'channels_first':
-            return (input_shape[0], self.filters, *sizes)
-        return (input_shape[0], *sizes, self.filters)
+    def _output_channels(self, channels):
+        return self.filters
 
 
 class LocallyConnected1D(_LocallyConnected):

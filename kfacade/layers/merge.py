@@ -145,8 +145,6 @@ class Minimum(_Reduce):
 class Concatenate(_Merge):
     """The inputs side by side along `axis`; their other dimensions must agree."""
 
-    settings = ('axis',)
-
     def __init__(self, axis=-1, **kwargs):
         super().__init__(locals(), **kwargs)
 
@@ -191,8 +189,6 @@ class Dot(_Merge):
 
     `normalize`: scale both to length 1 along these axes first, which gives the cosine of the angle between them.
     """
-
-    settings = ('axes', 'normalize')
 
     def __init__(self, axes, normalize=False, **kwargs):
         super().__init__(**kwargs)

@@ -15,8 +15,6 @@ _SELU_FLOOR = -1.6732632423543772848170429916717 * 1.050700987355480493419334985
 class GaussianNoise(NoiseLayer):
     """In training, adds normally distributed noise of standard deviation `stddev`."""
 
-    settings = ('stddev',)
-
     @interfaces.legacy_gaussiannoise_support
     def __init__(self, stddev, **kwargs):
         super().__init__(locals(), **kwargs)
@@ -31,8 +29,6 @@ class GaussianDropout(NoiseLayer):
 
     `rate` is that of a `Dropout` of the same effect; outside (0, 1) nothing happens.
     """
-
-    settings = ('rate',)
 
     @interfaces.legacy_gaussiandropout_support
     def __init__(self, rate, **kwargs):

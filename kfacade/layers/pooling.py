@@ -1,12 +1,10 @@
 """Maximum and average over windows, or over everything."""
 import torch
 
-from .. import backend as K
 from ..backend.spatial import pool_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
-from ..utils import conv_utils
-from ._base import BuiltinLayer, checked_sizes, spatial_settings
+from ._base import SpatialLayer, spatial_settings
 
 __all__ = ['InputSpec', 'Layer'] + [
     f'{kind}{rank}D' for rank in (1, 2, 3) for kind in (
@@ -14,31 +12,23 @@ __all__ = ['InputSpec', 'Layer'] + [
         'GlobalMaxPooling', 'GlobalMaxPool')]
 
 
-class _Pooling(BuiltinLayer):
+class _Pooling(SpatialLayer):
     """Base of pooling over windows in `rank` dimensions, by `mode`; averages leave the padding out.
 
     `strides` None means the pool size. `padding` is 'valid' or 'same'.
     """
 
     settings = ('pool_size', 'padding', 'strides', 'data_format')
-    rank, mode = 2, 'max'
+    rank, mode, window = 2, 'max', 'pool_size'
 
     def __init__(self, pool_size, strides, padding, data_format, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(self.rank, data_format, **kwargs)
         strides = pool_size if strides is None else strides
         self.configure(**spatial_settings(self.rank, locals()))
-        self.input_spec = InputSpec(ndim=self.rank + 2)
 
     @opaque
     def call(self, inputs):
         return pool_nd(inputs, self.pool_size, self.strides, self.padding, self.data_format, self.mode)
-
-    def compute_output_shape(self, input_shape):
-        first = 2 if self.data_format == 'channels_first' else 1
-        shape = list(input_shape)
-        for axis, (size, stride) in enumerate(zip(self.pool_size, self.strides), start=first):
-            shape[axis] = conv_utils.conv_output_length(shape[axis], size, self.padding, stride)
-        return checked_sizes(self, shape, input_shape)
 
 
 class _Pooling1D(_Pooling):
@@ -96,17 +86,15 @@ class AveragePooling3D(_Pooling3D):
 
 # ---------------------------------------------------------------- global pooling
 
-class _GlobalPooling(BuiltinLayer):
+class _GlobalPooling(SpatialLayer):
     """Base of pooling over everything but batch and channels, by `reduce`: output shape (batch, channels)."""
 
     settings = ('data_format',)
-    rank, reduce = 2, None
+    rank, reduce = 2, staticmethod(torch.amax)
 
     def __init__(self, data_format=None, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(data_format=K.normalize_data_format(data_format))
-        self.input_spec = InputSpec(ndim=self.rank + 2)
-        first = 1 if self.data_format == 'channels_last' else 2
+        super().__init__(self.rank, data_format, **kwargs)
+        first = 2 if self.data_format == 'channels_first' else 1
         self._axes = tuple(range(first, first + self.rank))
 
     @opaque
@@ -114,7 +102,7 @@ class _GlobalPooling(BuiltinLayer):
         return self.reduce(inputs, self._axes)
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], input_shape[-1 if self.data_format == 'channels_last' else 1])
+        return (input_shape[0], input_shape[self._channel_axis])
 
 
 class _GlobalPooling1D(_GlobalPooling):
@@ -155,8 +143,6 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
 class GlobalMaxPooling1D(_GlobalPooling1D):
     """Maximum over the steps of (batch, steps, channels)."""
 
-    reduce = staticmethod(torch.amax)
-
 
 class GlobalAveragePooling2D(_GlobalPooling2D):
     """Average over the rows and columns of images."""
@@ -167,8 +153,6 @@ class GlobalAveragePooling2D(_GlobalPooling2D):
 class GlobalMaxPooling2D(_GlobalPooling2D):
     """Maximum over the rows and columns of images."""
 
-    reduce = staticmethod(torch.amax)
-
 
 class GlobalAveragePooling3D(_GlobalPooling3D):
     """Average over all positions of volumes."""
@@ -178,8 +162,6 @@ class GlobalAveragePooling3D(_GlobalPooling3D):
 
 class GlobalMaxPooling3D(_GlobalPooling3D):
     """Maximum over all positions of volumes."""
-
-    reduce = staticmethod(torch.amax)
 
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
