@@ -2,7 +2,8 @@
 
 A kernel is made once from lists of parameters and slots (``kernel(params, *slots, **options)``) and gives
 ``update(gradients, *coefficients)``, which changes both in place. The lists share a device, a dtype and, tensor by
-tensor, their strides: the fused kernels of the CPU walk through memory without looking at strides.
+tensor, their strides. What is not contiguous (channels-last kernels, say) is handed over as the row of numbers that it
+is in memory: on the CPU the fused kernels take four times as long for strides.
 
 Two identities serve several kernels. Torch's Adam with its bias correction switched off (``_no_correction``) is
 
@@ -11,6 +12,7 @@ Two identities serve several kernels. Torch's Adam with its bias correction swit
 which is Keras' Adam, whose correction is a factor of `lr`; and RMSprop, where b1 = 0 and the gradient itself may serve
 as `m`. Torch's SGD subtracts ``lr * buffer`` from p; with lr = -1 its buffer is the velocity v = m v - lr g of Keras.
 """
+import inspect
 import math
 
 import torch
@@ -139,6 +141,9 @@ class Step(torch.optim.Optimizer):
     hooks and the profiler's mark that ``step()`` comes with.
     """
 
+    # torch's own imports torch's compiler before it starts, for a second or more
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+
     def __init__(self, optimizer, params, slots):
         self._params, self._slots, self._optimizer = params, slots, optimizer
         self._rates = [getattr(optimizer, name) for name in optimizer.rates]
@@ -155,36 +160,43 @@ class Step(torch.optim.Optimizer):
         self.refresh()
 
     def refresh(self):
-        """Looks up the tensors behind the Variables again, moving the slots to where their parameters went.
+        """Looks up the tensors behind the Variables again. Returns whether any are others than before.
 
-        Call it before a run of steps: parameters may have been replaced or moved. Returns whether any had.
+        Call it before a run of steps: parameters may have been replaced or moved.
         """
         tensors = [p.param for p in self._params]
-        signature = [(id(t), t.device, t.dtype, t.stride()) for t in tensors]
+        signature = [(id(t), t.data_ptr(), t.device, t.dtype, t.stride()) for t in tensors]
         if signature == self._signature:
             return False
         alike = {}
         for i, tensor in enumerate(tensors):
             alike.setdefault((tensor.device, tensor.dtype), []).append(i)
-            for kind in self._slots.values():
-                _follow(kind[i], tensor)
-        self.state.clear()
-        self._buckets = [self._bucket([tensors[i] for i in group], {
-            name: [kind[i].param for i in group] for name, kind in self._slots.items()}) for group in alike.values()]
+        self._groups, self._buckets, self._signature = list(alike.values()), None, signature
         common = {**self.param_groups[0], 'lr': self._optimizer.lr.host}
-        self.param_groups[:] = [{**common, 'params': ps} for ps, *_ in self._buckets] or [common]
+        self.param_groups[:] = [{**common, 'params': [tensors[i] for i in group]} for group in self._groups] or [common]
         self._optimizer.lr.owner = self
-        self._signature = signature
         return True
 
-    def _bucket(self, ps, slots):
+    def _lay_out(self):
+        """Puts the slots where their parameters are, and makes the functions that update both.
+
+        That is done in the first step, and with new memory, not before the first backward pass: glibc gives what that
+        pass frees back to the system, and takes it anew at each step, unless something lies above it on the heap.
+        """
+        self.state.clear()
+        self._buckets = [self._bucket(group, [self._params[i].param for i in group]) for group in self._groups]
+
+    def _bucket(self, group, ps):
         """The parameters, their strides, and the function that updates them."""
+        slots = {name: [_follow(kind[i], p) for i, p in zip(group, ps)] for name, kind in self._slots.items()}
         for i, p in enumerate(ps):
             self.state[p] = {name: tensors[i] for name, tensors in slots.items()}
         strides = [p.stride() for p in ps]
         dense = all([t.stride() for t in tensors] == strides for tensors in slots.values())
         if dense and ps[0].device.type in _FUSED_DEVICES and ps[0].dtype.is_floating_point:
-            return ps, strides, self._optimizer.kernel(ps, *slots.values(), **self._options)
+            rows = _in_rows(ps)
+            update = self._optimizer.kernel(rows(ps), *map(rows, slots.values()), **self._options)
+            return ps, strides, lambda gs, *coefficients: update(rows(gs), *coefficients)
         return ps, strides, _by_rule(self._optimizer.rule, ps, list(slots.values()), self._options)
 
     def load_state_dict(self, state_dict):
@@ -204,6 +216,8 @@ class Step(torch.optim.Optimizer):
             rates[0] *= 1. / (1. + self._decay.host * done)
         coefficients = self._coefficients(done + 1, *rates)
         with self._no_grad:
+            if self._buckets is None:
+                self._lay_out()
             gradients = self._gradients()
             for gs, (_, _, update) in zip(gradients, self._buckets):
                 update(gs, *coefficients)
@@ -237,11 +251,19 @@ class Step(torch.optim.Optimizer):
                 torch._foreach_mul_(gs, scale.to(gs[0]))
 
 
+def _in_rows(ps):
+    """A function that gives lists of tensors with the strides of ``ps`` as contiguous ones, which are views."""
+    strided = [not p.is_contiguous() for p in ps]
+    if not any(strided):
+        return lambda tensors: tensors
+    return lambda tensors: [t.detach().as_strided((t.numel(),), (1,)) if odd else t.detach()
+                            for t, odd in zip(tensors, strided)]
+
+
 def _follow(slot, tensor):
-    """Gives a slot the device, dtype and strides of its parameter."""
-    old = slot.param
-    if (old.device, old.dtype, old.stride()) != (tensor.device, tensor.dtype, tensor.stride()):
-        setattr(slot.owner, slot.key, torch.empty_like(tensor, requires_grad=False).copy_(old))
+    """The slot's tensor, laid anew with the device, dtype and strides of its parameter."""
+    setattr(slot.owner, slot.key, torch.empty_like(tensor, requires_grad=False).copy_(slot.param))
+    return slot.param
 
 
 def _aligned(gs, ps, strides):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 
 from .. import backend as K
@@ -24,21 +25,15 @@ __all__ = ['Activation', 'ActivityRegularization', 'Dense', 'Dropout', 'Flatten'
            'deserialize_keras_object', 'func_dump', 'func_load', 'has_arg', 'unsafe_deserialization']
 
 
-def transposed(kernel):
-    """A matrix the other way round, a view."""
-    return kernel.t()
-
-
 class Dense(BuiltinLayer):
     """``activation(inputs · kernel + bias)`` over the last axis: shape (..., input_dim) to (..., `units`).
 
-    The kernel has the shape (input_dim, units) in Keras; torch stores it as ``nn.Linear`` does.
+    The kernel has the shape (input_dim, units) in Keras. Torch stores it with the shape of ``nn.Linear``'s weight, but
+    column by column, which is Keras' order in memory: files and `get_weights` need not turn it.
     """
 
     passes_masks = True
-    settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'bias_initializer', 'kernel_regularizer',
-                'bias_regularizer', 'activity_regularizer', 'kernel_constraint', 'bias_constraint')
-    weight_layouts = {'kernel': Layout(transposed, transposed), 'bias': None}
+    weight_layouts = {'kernel': Layout(torch.t, torch.t), 'bias': None}
 
     @interfaces.legacy_dense_support
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer='glorot_uniform',
@@ -72,7 +67,6 @@ class Activation(BuiltinLayer):
     """Applies `activation`, a name or a function."""
 
     passes_masks = True
-    settings = ('activation',)
 
     def __init__(self, activation, **kwargs):
         super().__init__(locals(), **kwargs)
@@ -86,7 +80,6 @@ class ActivityRegularization(BuiltinLayer):
     """Passes its input on, and adds ``l1 * sum(|x|) + l2 * sum(x²)`` of it to the loss."""
 
     passes_masks = True
-    settings = ('l1', 'l2')
 
     def __init__(self, l1=0., l2=0., **kwargs):
         super().__init__(locals(), **kwargs)
@@ -97,7 +90,6 @@ class Masking(BuiltinLayer):
     """Masks, and sets to zero, the time steps of which every feature equals `mask_value`."""
 
     passes_masks = True
-    settings = ('mask_value',)
 
     def __init__(self, mask_value=0., **kwargs):
         super().__init__(locals(), **kwargs)
@@ -118,8 +110,6 @@ class Dropout(NoiseLayer):
     Arguments: `rate`, clipped to [0, 1]; 0 and 1 do nothing. `noise_shape`, the shape of the mask, where dimensions of
     size 1 are dropped as a whole and None stands for the input's size. `seed`; without one, numpy's generator seeds it.
     """
-
-    settings = ('rate', 'noise_shape', 'seed')
 
     @interfaces.legacy_dropout_support
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
@@ -175,11 +165,9 @@ class SpatialDropout3D(SpatialDropout1D):
 class Reshape(BuiltinLayer):
     """Reshapes each sample to `target_shape`, in which one dimension may be -1: whatever is left."""
 
-    settings = ('target_shape',)
-
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
-        self.configure(target_shape=tuple(target_shape) if np.iterable(target_shape) else (target_shape,))
+        self.configure(locals(), target_shape=tuple(target_shape) if np.iterable(target_shape) else (target_shape,))
         if self.target_shape.count(-1) > 1:
             raise ValueError(f'`target_shape` of layer {self.name}: Can only specify one unknown dimension. Received: '
                              f'{self.target_shape}')
@@ -202,11 +190,9 @@ class Reshape(BuiltinLayer):
 class Permute(BuiltinLayer):
     """Reorders the axes of each sample: output axis i is input axis ``dims[i - 1]``, counted from 1."""
 
-    settings = ('dims',)
-
     def __init__(self, dims, **kwargs):
         super().__init__(**kwargs)
-        self.configure(dims=tuple(dims) if np.iterable(dims) else (dims,))
+        self.configure(locals(), dims=tuple(dims) if np.iterable(dims) else (dims,))
         if set(self.dims) != set(range(1, len(self.dims) + 1)):
             raise ValueError(f'`dims` of layer {self.name} must have each of the integers from 1 to their number once. '
                              f'Received: {dims!r}')
@@ -226,11 +212,9 @@ class Flatten(BuiltinLayer):
     Raises ValueError while the graph is built where a dimension of the samples is unknown.
     """
 
-    settings = ('data_format',)
-
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
-        self.configure(data_format=K.normalize_data_format(data_format))
+        self.configure(locals(), data_format=K.normalize_data_format(data_format))
         self.input_spec = InputSpec(min_ndim=3)
 
     @opaque
@@ -249,8 +233,6 @@ class Flatten(BuiltinLayer):
 
 class RepeatVector(BuiltinLayer):
     """Repeats each vector `n` times: (batch, features) to (batch, n, features)."""
-
-    settings = ('n',)
 
     def __init__(self, n, **kwargs):
         super().__init__(locals(), **kwargs)

@@ -54,8 +54,8 @@ def test_dense_gradients_are_in_keras_layout():
 def test_dense_stores_its_kernel_as_torch_does():
     layer = Dense(4, input_dim=3)
     layer.build((None, 3))
-    assert layer._params.kernel.shape == (4, 3) and layer._params.kernel.is_contiguous()
-    assert layer.kernel.shape == (3, 4)
+    assert layer._params.kernel.shape == (4, 3)
+    assert layer.kernel.shape == (3, 4) and layer.kernel.value.is_contiguous()
     assert dict(layer.named_parameters()).keys() == {'_params.kernel', '_params.bias'}
     assert layer.batch_input_shape == (None, 3)
 
@@ -358,6 +358,21 @@ def test_lambda_arrays_among_the_arguments_survive():
     config['arguments'] = {'by': {'type': 'ndarray', 'value': [1, 2]}}
     loaded = Lambda.from_config(config, custom_objects={'twice': lambda x, by: x * torch.as_tensor(by)})
     np.testing.assert_array_equal(loaded.arguments['by'], np.array([1, 2]))
+
+
+# ---------------------------------------------------------------- layers of one's own
+
+def test_what_a_subclass_sets_before_the_constructor_is_reset_by_it():
+    class Early(layers.Layer):
+        def __init__(self, **kwargs):
+            self.supports_masking = self.stateful = True
+            self.input_spec = layers.InputSpec(ndim=7)
+            super().__init__(**kwargs)
+
+    layer = Early()
+    assert (layer.supports_masking, layer.stateful, layer.input_spec) == (False, False, None)
+    with pytest.raises(TypeError, match='does not support masking'):
+        layer(Masking()(Input((4, 3))))
 
 
 # ---------------------------------------------------------------- serialization
