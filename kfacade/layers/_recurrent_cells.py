@@ -13,7 +13,6 @@ from ..engine.base_layer import Layer
 from ..utils.generic_utils import has_arg, serialize_keras_object, to_list
 from . import _recurrent_kernels as kernels
 from ._base import BuiltinLayer, LayerGroup, live_activation
-from .core import transposed
 
 _drawn = ContextVar('drawn', default=None)  # the dropout masks that hold for all steps of the running sequence
 
@@ -36,7 +35,7 @@ def one_sequence(cells):
 
 
 class _GateSlice:
-    """Part of a weight that belongs to one gate, as cells written after Keras' read it (``kernel_i``)."""
+    """Part of a weight that belongs to one gate, as cells written after Keras' read it (``kernel_i``), or set it."""
 
     def __init__(self, weight, gate):
         self.weight, self.gate = weight, gate
@@ -49,12 +48,18 @@ class _GateSlice:
         return weight[..., self.gate * size:(self.gate + 1) * size]
 
 
+def _by_rows(kernel):
+    """The transposed matrix, laid out as torch's recurrent kernels want it."""
+    return kernel.t().contiguous()
+
+
 class Cell(BuiltinLayer):
     """Base of the built-in cells: weights, dropout masks, one step (`call`), and a whole sequence (`over_sequence`)."""
 
     kind = kernels.Simple  # the arithmetic, a class of `_recurrent_kernels`
     gate_names, bias_names = '', ('bias',)  # the gates in Keras' order
-    recurrent_activation = None
+    recurrent_activation, implementation = None, 1
+    _channel_axis = -1
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -72,12 +77,13 @@ class Cell(BuiltinLayer):
         self.state_size = self.output_size = size
 
     def build(self, input_shape):
-        input_dim, width = input_shape[-1], self.kind.gates * self.units
-        if input_dim is None:
+        channels, width = input_shape[self._channel_axis], self.kind.gates * self.output_size
+        if channels is None:
             raise ValueError(f'Layer {self.name}: the last dimension of the inputs should be defined. Found `None` in '
                              f'the shape {tuple(input_shape)}.')
-        self.kernel = self.add_setting_weight('kernel', (input_dim, width))
-        self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (self.units, width))
+        window = getattr(self, 'kernel_size', ())
+        self.kernel = self.add_setting_weight('kernel', (*window, channels, width))
+        self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (*window, self.output_size, width))
         self.add_bias((width,))
         self.built = True
 
@@ -93,7 +99,7 @@ class Cell(BuiltinLayer):
             return None
         drawn = {} if _drawn.get() is None else _drawn.get()
         if (self, name) not in drawn:
-            count = self.kind.gates if getattr(self, 'implementation', 1) == 1 else 1
+            count = self.kind.gates if self.implementation == 1 else 1
             drawn[self, name] = K.dropout(like.new_ones(count, *like.shape), rate)
         return drawn[self, name]
 
@@ -127,7 +133,8 @@ class Cell(BuiltinLayer):
         elif dropped is not None:
             x, weights = self.project(x, dropped), (None, None, *weights[2:])
         masks = self._drop(states[0], 'recurrent_dropout', training)
-        path = kernels.choose_path(self.kind, *functions, masks, weights[0] is None, keep is not None, last_states)
+        path = 'scan' if kernels.open_ended(x) else kernels.choose_path(
+            self.kind, *functions, masks, weights[0] is None, keep is not None, last_states)
         functions = self._functions() if path == 'scan' else functions
         return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
 
@@ -160,8 +167,8 @@ class SimpleRNNCell(Cell):
     settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'recurrent_initializer', 'bias_initializer',
                 'kernel_regularizer', 'recurrent_regularizer', 'bias_regularizer', 'kernel_constraint',
                 'recurrent_constraint', 'bias_constraint', 'dropout', 'recurrent_dropout')
-    weight_layouts = {'kernel': Layout(transposed, transposed),
-                      'recurrent_kernel': Layout(transposed, transposed), 'bias': None}
+    weight_layouts = {'kernel': Layout(torch.t, _by_rows),
+                      'recurrent_kernel': Layout(torch.t, _by_rows), 'bias': None}
 
     def __init__(self, units, activation='tanh', use_bias=True, kernel_initializer='glorot_uniform',
                  recurrent_initializer='orthogonal', bias_initializer='zeros', kernel_regularizer=None,

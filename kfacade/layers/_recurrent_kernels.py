@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import activations
+from ..backend.state import is_exporting
 
 _aten = torch.ops.aten
 
@@ -41,25 +42,27 @@ def _product_of_rows(a, b, bias=None):
     return F.linear(a, b, bias)
 
 
-def project(x, weight, bias=None, masks=None):
+def project(x, weight, bias=None, masks=None, product=F.linear, axis=-1):
     """``x @ weight.T + bias`` over the last axis; (…, batch, features) to (…, batch, gates * units).
 
     `masks`, dropout masks of shape (n, batch, features), multiply x: one for all gates, or each gate has its own.
+    Another `product` than that of matrices leaves the gates side by side along `axis`.
     """
     if masks is None or len(masks) == 1:
-        return F.linear(x if masks is None else x * masks[0], weight, bias)
-    gates = torch.cat([F.linear(x * mask, part) for mask, part in zip(masks, weight.chunk(len(masks)))], -1)
-    return gates if bias is None else gates + bias
+        return product(x if masks is None else x * masks[0], weight, bias)
+    parts = weight.chunk(len(masks)), [None] * len(masks) if bias is None else bias.chunk(len(masks))
+    return torch.cat([product(x * mask, *part) for mask, *part in zip(masks, *parts)], axis)
 
 
 class _Product:
-    """`project` inside a loop: adds in place, and has its two gradients. Covers the gates `first` to `last`."""
+    """`project` inside a loop: adds in place, and has its two gradients. ``product[i:j]`` is that of some gates."""
 
-    def __init__(self, weight, masks, first=None, last=None):
-        units = weight.shape[1]
-        self.gates = weight.view(-1, units, units)[first:last]
-        self.weight = self.gates.flatten(0, 1)
-        self.masks = None if masks is None else masks.expand(weight.shape[0] // units, -1, -1)[first:last]
+    def __init__(self, weight, masks):
+        self.weight, self.gates = weight, weight.view(-1, weight.shape[1], weight.shape[1])
+        self.masks = None if masks is None else masks.expand(len(self.gates), -1, -1)
+
+    def __getitem__(self, gates):
+        return _Product(self.gates[gates].flatten(0, 1), None if self.masks is None else self.masks[gates])
 
     def add_to(self, z, h):
         """Adds the product of `h` to `z` of shape (batch, gates, units)."""
@@ -82,10 +85,10 @@ class _Product:
         return (dz.permute(2, 3, 0, 1).flatten(2) @ dropped).flatten(0, 1)
 
 
-def _before(first, sequence):
-    """What each step started from: `sequence` one step later, `first` at the front."""
-    return torch.cat([first[None], sequence[:-1]])
-
+# Each kind of cell is a class: `step` gives the new states from `a`, the input projections. For 'sequence', `forward`
+# turns z, those of all steps (time, batch, gates, units), into gates, and gives the states after each step and what
+# else `backward` wants. That takes the gradients of these states, and the states `before` each step, and gives the
+# gradients of z, weight, bias and first states.
 
 class Simple:
     """h = act(a + U h)."""
@@ -94,25 +97,24 @@ class Simple:
 
     @staticmethod
     def step(a, states, weight, bias, masks, act, rec):
-        h = act(a + project(states[0], weight, None, masks))
-        return (h,)
+        return (act(a + project(states[0], weight, None, masks)),)
 
     @staticmethod
-    def forward(z, states, weight, bias, masks, act, rec):
-        product, h = _Product(weight, masks), states[0]
+    def forward(z, states, product, bias, act, rec):
+        h, = states
         for z_t in z.unbind():
             product.add_to(z_t, h)
             h = act.compute_(z_t[:, 0])
         return (z[:, :, 0].clone(),), ()
 
     @staticmethod
-    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
-        product, (dout,) = _Product(weight, masks), grads
+    def backward(grads, z, before, extra, product, act, rec):
+        dout, = grads
         dz, dh = act.back(torch.ones_like(z), z), dout[-1]
         for dz_t, base in _backwards(dz, dout):
             dz_t.mul_(dh[:, None])
             dh = product.back(dz_t, base)
-        return dz, product.weight_gradient(dz, _before(states[0], sequences[0])), None, (dh,)
+        return dz, product.weight_gradient(dz, before[0]), None, (dh,)
 
 
 class LSTM:
@@ -121,14 +123,14 @@ class LSTM:
     gates, states = 4, 2
 
     @staticmethod
-    def step(a, states, weight, bias, masks, act, rec):
-        i, f, g, o = (a + project(states[0], weight, None, masks)).chunk(4, 1)
+    def step(a, states, weight, bias, masks, act, rec, product=project, axis=1):
+        i, f, g, o = (a + product(states[0], weight, None, masks)).chunk(4, axis)
         c = rec(f) * states[1] + rec(i) * act(g)
         return rec(o) * act(c), c
 
     @staticmethod
-    def forward(z, states, weight, bias, masks, act, rec):
-        product, (h, c) = _Product(weight, masks), states
+    def forward(z, states, product, bias, act, rec):
+        h, c = states
         hs, cs, act_cs = (z.new_empty(z.shape[0], *h.shape) for _ in range(3))
         for z_t, h_t, c_t, act_c in zip(z.unbind(), hs.unbind(), cs.unbind(), act_cs.unbind()):
             product.add_to(z_t, h)
@@ -141,12 +143,10 @@ class LSTM:
         return (hs, cs), (act_cs,)
 
     @staticmethod
-    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
-        product, (dout, dcs), (act_cs,) = _Product(weight, masks), grads, extra
-        i, f, g, o = z.unbind(2)
+    def backward(grads, z, before, extra, product, act, rec):
+        (dout, dcs), (act_cs,), (before_h, before_c), (i, f, g, o) = grads, extra, before, z.unbind(2)
         # What a gradient of c (i, f, g) or of h (o) is multiplied by on its way to a gate: the loop turns it into dz.
-        before = _before(states[1], sequences[1])
-        dz = torch.stack([rec.back(g, i), rec.back(before, f), act.back(i, g), rec.back(act_cs, o)], 2)
+        dz = torch.stack([rec.back(g, i), rec.back(before_c, f), act.back(i, g), rec.back(act_cs, o)], 2)
         through_c = act.back(o, act_cs)
         dh, dc = dout[-1], dcs[-1]
         for (dz_t, base), dc_t, f_t, c_t in zip(
@@ -156,7 +156,7 @@ class LSTM:
             dz_t[:, 3].mul_(dh)
             dc = torch.addcmul(dc_t, dc, f_t)
             dh = product.back(dz_t, base)
-        return dz, product.weight_gradient(dz, _before(states[0], sequences[0])), None, (dh, dc)
+        return dz, product.weight_gradient(dz, before_h), None, (dh, dc)
 
 
 def _dropped_state(h, masks):
@@ -178,8 +178,8 @@ class GRU:
         return (z * h + (1 - z) * n,)
 
     @staticmethod
-    def forward(z, states, weight, bias, masks, act, rec):
-        product, candidate, h = _Product(weight, masks, 0, 2), _Product(weight, masks, 2, 3), states[0]
+    def forward(z, states, product, bias, act, rec):
+        product, candidate, (h,) = product[:2], product[2:], states
         hs, rhs = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
         for z_t, h_t, rh in zip(z.unbind(), hs.unbind(), rhs.unbind()):
             product.add_to(z_t[:, :2], h)
@@ -190,10 +190,9 @@ class GRU:
         return (hs,), (rhs,)
 
     @staticmethod
-    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
-        product, candidate, (dout,) = _Product(weight, masks, 0, 2), _Product(weight, masks, 2, 3), grads
-        r, u, n = z.unbind(2)
-        before = _before(states[0], sequences[0])
+    def backward(grads, z, before, extra, product, act, rec):
+        product, candidate = product[:2], product[2:]
+        (dout,), (rhs,), (before,), (r, u, n) = grads, extra, before, z.unbind(2)
         dz = torch.stack([rec.back(before, r), rec.back(before - n, u), act.back(1 - u, n)], 2)
         dh, zero = dout[-1], torch.zeros_like(dout[-1])
         for (dz_t, base), r_t, u_t in zip(_backwards(dz, dout), reversed(r.unbind()), reversed(u.unbind())):
@@ -202,7 +201,7 @@ class GRU:
             dz_t[:, 0].mul_(drh)
             dh = product.back(dz_t[:, :2], torch.addcmul(base, dh, u_t).addcmul_(drh, r_t))
         dweight = torch.cat([product.weight_gradient(dz[:, :, :2], before),
-                             candidate.weight_gradient(dz[:, :, 2:], extra[0])])
+                             candidate.weight_gradient(dz[:, :, 2:], rhs)])
         return dz, dweight, None, (dh,)
 
 
@@ -221,8 +220,8 @@ class GRUResetAfter:
         return (z * h + (1 - z) * n,)
 
     @staticmethod
-    def forward(z, states, weight, bias, masks, act, rec):
-        product, h = _Product(weight, masks), states[0]
+    def forward(z, states, product, bias, act, rec):
+        h, = states
         hs = z.new_empty(z.shape[0], *h.shape)
         ms = torch.zeros_like(z) + (0. if bias is None else bias.view(3, -1))
         for z_t, h_t, m_t in zip(z.unbind(), hs.unbind(), ms.unbind()):
@@ -233,12 +232,10 @@ class GRUResetAfter:
         return (hs,), (ms[:, :, 2].clone(),)
 
     @staticmethod
-    def backward(grads, z, sequences, states, extra, weight, masks, act, rec):
-        product, (dout,) = _Product(weight, masks), grads
-        r, u, n = z.unbind(2)
-        before = _before(states[0], sequences[0])
+    def backward(grads, z, before, extra, product, act, rec):
+        (dout,), (m_n,), (before,), (r, u, n) = grads, extra, before, z.unbind(2)
         to_n = act.back(1 - u, n)
-        dm = torch.stack([rec.back(to_n * extra[0], r), rec.back(before - n, u), to_n * r], 2)
+        dm = torch.stack([rec.back(to_n * m_n, r), rec.back(before - n, u), to_n * r], 2)
         dh, dhs = dout[-1], []
         for (dm_t, base), u_t in zip(_backwards(dm, dout), reversed(u.unbind())):
             dhs.append(dh)
@@ -267,14 +264,37 @@ def scan(kind, x, states, weights, masks, act, rec, keep=None):
     (time, batch, units). A `kind` may have states of more dimensions, with an x of projections that suit it.
     """
     w_ih, b_ih, w_hh, b_hh = weights
-    steps = []
-    for t, a in enumerate((x if w_ih is None else project(x, w_ih, b_ih)).unbind()):
+    rows = [x if w_ih is None else project(x, w_ih, b_ih)] + ([] if keep is None else [keep])
+
+    def advance(states, row):
+        a, *flags = row
         new = kind.step(a, states, w_hh, b_hh, masks, act, rec)
-        if keep is not None:
-            new = [torch.where(keep[t].view(-1, *[1] * (s.dim() - 1)), s, old) for s, old in zip(new, states)]
-        steps.append(new)
-        states = new
+        for flag in flags:
+            new = [torch.where(flag.view(-1, *[1] * (s.dim() - 1)), s, old) for s, old in zip(new, states)]
+        return list(new)
+
+    if open_ended(x):
+        return _exported_loop(advance, states, rows)
+    steps = []
+    for row in zip(*[r.unbind() for r in rows]):
+        states = advance(states, row)
+        steps.append(states)
     return tuple(torch.stack(s) for s in zip(*steps))
+
+
+def open_ended(x):
+    """Whether the number of steps of `x` (time, batch, ...) is to stay unknown in a model that is being exported."""
+    return isinstance(x.shape[0], torch.SymInt) and is_exporting()
+
+
+def _exported_loop(advance, states, rows):
+    """The loop of `scan` as an operator, for `open_ended` sequences."""
+    from torch._higher_order_ops import scan as loop  # no public name yet
+
+    def step(states, row):
+        new = advance(states, row)
+        return new, [s.clone() for s in new]  # no tensor may be returned twice
+    return tuple(loop(step, list(states), rows)[1])
 
 
 class _Sequence(torch.autograd.Function):
@@ -285,7 +305,7 @@ class _Sequence(torch.autograd.Function):
         nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
         z = x.flatten(0, 1).clone() if w_ih is None else _product_of_rows(x.flatten(0, 1), w_ih, b_ih)
         z = z.view(*x.shape[:2], kind.gates, -1)
-        sequences, extra = kind.forward(z, states, w_hh, b_hh, masks, *nonlinearities)
+        sequences, extra = kind.forward(z, states, _Product(w_hh, masks), b_hh, *nonlinearities)
         return (*sequences, z, *extra)
 
     @staticmethod
@@ -306,8 +326,9 @@ class _Sequence(torch.autograd.Function):
         if torch.is_grad_enabled():
             wanted = _differentiable(ctx, masks, saved[1:6 + kind.states], grads)
             return None, None, None, None, *wanted
+        before = [torch.cat([first[None], s[:-1]]) for first, s in zip(states, sequences)]  # each step's own start
         dz, dw_hh, db_hh, dstates = kind.backward(
-            grads, z, sequences, states, extra, w_hh, masks, NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
+            grads, z, before, extra, _Product(w_hh, masks), NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
         dz, need = dz.flatten(2), ctx.needs_input_grad[4:]
         if w_ih is None:
             dx, dw_ih, db_ih = dz, None, None
@@ -366,6 +387,11 @@ def choose_path(kind, act, rec, masks=None, projected=False, masked=False, last_
     return 'scan' if torch.compiler.is_compiling() else 'sequence'  # tracers want no writing into buffers
 
 
+def _steps(x, places):
+    """What `x` (time, batch, features) holds, for each sample, at the steps `places` (steps, batch)."""
+    return x.gather(0, places[:, :, None].expand(-1, -1, x.shape[2]))
+
+
 def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     """Runs a cell over a sequence by one of the paths 'fused', 'sequence' and 'scan'; arguments as of `scan`.
 
@@ -378,8 +404,8 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     if keep is not None:
         # A step that leaves the states alone might as well not be there: with the other steps moved to the front, what
         # comes after step t is what comes after as many steps as were kept up to t.
-        order = torch.sort(keep, dim=0, descending=True, stable=True).indices
-        x = torch.take_along_dim(x, order[:, :, None], 0)
+        steps = torch.arange(keep.shape[0], device=keep.device)[:, None]
+        x = _steps(x, torch.where(keep, steps, steps + keep.shape[0]).argsort(0))
     if path == 'fused':
         outputs, last = fused(kind, x, states, weights, act, rec)
         if keep is None:
@@ -388,6 +414,5 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     else:
         sequences = _Sequence.apply(kind, act, rec, masks, x, *weights, *states)[:kind.states]
     if keep is not None:
-        sequences = [torch.take_along_dim(torch.cat([first[None], s]), keep.cumsum(0)[:, :, None], 0)
-                     for first, s in zip(states, sequences)]
+        sequences = [_steps(torch.cat([first[None], s]), keep.cumsum(0)) for first, s in zip(states, sequences)]
     return sequences[0], [s[-1] for s in sequences]

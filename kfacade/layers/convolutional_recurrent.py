@@ -1,14 +1,14 @@
 """Recurrent layers whose products are convolutions."""
-import torch
+from functools import partial
 
 from .. import backend as K
-from ..backend.spatial import conv_nd
+from ..backend.spatial import conv_nd, refuse_dilated_strides
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import has_arg, to_list, transpose_shape
 from . import _recurrent_kernels as kernels
-from ._base import checked_sizes, refuse_dilated_strides, spatial_settings
+from ._base import checked_sizes, spatial_settings
 from ._recurrent_cells import LSTMCell, state_sizes
 from .convolutional import KERNEL_LAYOUT
 from .recurrent import RNN, CellLayer
@@ -70,7 +70,7 @@ class ConvLSTM2DCell(LSTMCell):
                  kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
                  recurrent_dropout=0., **kwargs):
         super(LSTMCell, self).__init__({**locals(), **spatial_settings(2, locals())}, kwargs)
-        refuse_dilated_strides(self)
+        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         self.state_size = (filters, filters)
 
     @property
@@ -82,15 +82,12 @@ class ConvLSTM2DCell(LSTMCell):
         return 1 if self.data_format == 'channels_first' else -1
 
     def build(self, input_shape):
-        channels, width = input_shape[self._channel_axis], 4 * self.filters
+        channels = input_shape[self._channel_axis]
         if channels is None:
             raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
                              f'{self.name}, input shape {tuple(input_shape)})')
-        self.kernel_shape = (*self.kernel_size, channels, width)
-        self.kernel = self.add_setting_weight('kernel', self.kernel_shape)
-        self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (*self.kernel_size, self.filters, width))
-        self.add_bias((width,))
-        self.built = True
+        self.kernel_shape = (*self.kernel_size, channels, self.gates * self.filters)
+        super().build(input_shape)
 
     def input_conv(self, x, w, b=None, padding='valid'):
         """The convolution of the input `x` with a kernel in Keras' layout, and a bias."""
@@ -103,11 +100,8 @@ class ConvLSTM2DCell(LSTMCell):
         return K.conv2d(x, w, strides=(1, 1), padding='same', data_format=self.data_format)
 
     def _convolved(self, x, weight, bias, masks, **kwargs):
-        if masks is None:
-            return conv_nd(x, weight, bias, data_format=self.data_format, **kwargs)
-        biases = [None] * len(masks) if bias is None else bias.chunk(len(masks))
-        return torch.cat([conv_nd(x * mask, part, b, data_format=self.data_format, **kwargs)
-                          for mask, part, b in zip(masks, weight.chunk(len(masks)), biases)], self._channel_axis)
+        product = partial(conv_nd, data_format=self.data_format, **kwargs)
+        return kernels.project(x, weight, bias, masks, product, self._channel_axis)
 
     def project(self, x, masks=None):
         time = x.shape[:-4]  # the steps of a whole sequence go through the convolution as one batch
@@ -116,12 +110,9 @@ class ConvLSTM2DCell(LSTMCell):
                             dilation=self.dilation_rate)
         return y.unflatten(0, (*time, -1))
 
-    def step(self, a, states, weight, bias, masks, act, rec):
-        """The new states after a live step, from the input projections `a`."""
-        h, c = states
-        i, f, g, o = (a + self._convolved(h, weight, None, masks, padding='same')).chunk(4, self._channel_axis)
-        c = rec(f) * c + rec(i) * act(g)
-        return rec(o) * act(c), c
+    def step(self, *arguments):
+        """That of `kernels.LSTM`, by convolution."""
+        return kernels.LSTM.step(*arguments, partial(self._convolved, padding='same'), self._channel_axis)
 
     def over_sequence(self, x, states, training, keep=None, last_states=False):
         projected = self.project(x, self._drop(x[0], 'dropout', training))

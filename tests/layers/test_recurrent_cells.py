@@ -177,6 +177,18 @@ def test_gate_slices_of_cells():
     np.testing.assert_array_equal(K.eval(cell.recurrent_bias_h), cell.get_weights()[2][1, 2 * UNITS:])
 
 
+def test_a_cell_may_set_the_gate_slices_of_its_own():
+    """As Keras' cells do in `build`."""
+    class Doubled(LSTMCell):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.kernel_i = 2 * self.kernel[:, :self.units]
+
+    cell = Doubled(UNITS)
+    RNN(cell)(Input((TIME, FEATURES)))
+    np.testing.assert_array_equal(K.eval(cell.kernel_i), 2 * cell.get_weights()[0][:, :UNITS])
+
+
 # ---------------------------------------------------------------- stacks
 
 def test_stacked_cells_equal_stacked_layers():
