@@ -1,7 +1,9 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD`.
 
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph.
+pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph;
+`load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or, if SIDE is plain, reads the
+arrays with h5py alone.
 """
 import os
 import sys
@@ -9,7 +11,7 @@ import time
 
 import numpy as np
 
-from benchmarks.workloads import WORKLOADS, resnet50
+from benchmarks.workloads import WORKLOADS, resnet50, vgg16
 
 # Before torch or TensorFlow is imported: one thread, and torch under Keras 3.
 ONE_THREAD = dict.fromkeys(['OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS',
@@ -29,8 +31,24 @@ def _keras(side):
         return keras
 
 
+def _loader(side, path):
+    if side == 'plain':
+        import h5py
+
+        def read():
+            arrays = []
+            with h5py.File(path) as f:
+                f.visititems(lambda _, item: arrays.append(item[()]) if isinstance(item, h5py.Dataset) else None)
+        return read
+    model = vgg16(_keras(side))
+    model.save_weights(path)
+    return lambda: model.load_weights(path)
+
+
 def runner(side, name):
     """A function that does one run."""
+    if name.startswith('load='):
+        return _loader(side, name.removeprefix('load='))
     if name == 'build':
         keras = _keras(side)
         return lambda: resnet50(keras)

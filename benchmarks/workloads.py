@@ -108,6 +108,20 @@ def gru(keras):
     return model
 
 
+def vgg16(keras):
+    """The network of VGG16, of 138 million weights, not compiled."""
+    layers = keras.layers
+    model = keras.models.Sequential([layers.InputLayer((224, 224, 3))])
+    for convolutions, filters in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
+        for _ in range(convolutions):
+            model.add(layers.Conv2D(filters, 3, padding='same', activation='relu'))
+        model.add(layers.MaxPooling2D())
+    for layer in (layers.Flatten(), layers.Dense(4096, activation='relu'), layers.Dense(4096, activation='relu'),
+                  layers.Dense(1000, activation='softmax')):
+        model.add(layer)
+    return model
+
+
 def resnet50(keras):
     """The functional graph of ResNet50 (175 layers, an input and a padding), not compiled."""
     layers = keras.layers

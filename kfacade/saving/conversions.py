@@ -30,13 +30,13 @@ def preprocess_weights_for_loading(layer, weights, original_keras_version=None, 
 
     # Arguments
         layer: the built layer that is to take the weights.
-        weights: list of numpy arrays, in the file's order.
+        weights: list of numpy arrays (or what numpy takes as such), in the file's order.
         original_keras_version: version that wrote them; only ``'1'`` matters.
         original_backend: backend that wrote them; ``'theano'`` kernels are flipped.
         reshape: give a convolution's kernel the layer's shape wherever the sizes agree.
 
     # Returns
-        List of numpy arrays, views where possible. Their number and shapes are the caller's to check.
+        List of arrays, those given or views of them where possible. Their number and shapes are the caller's to check.
 
     # Raises
         ValueError: for a reshape between different sizes and for recurrent weights that cannot be converted.
@@ -112,7 +112,7 @@ def _convert_plain(layer, weights, version, backend, reshape):
             weights[0] = _old_conv1d_kernel(layer, weights[0])
     for i in range(min(_CONV_KERNELS.get(kind, 0), len(weights))):
         if backend == 'theano':
-            weights[i] = convert_kernel(weights[i])
+            weights[i] = convert_kernel(np.asarray(weights[i]))
         weights[i] = _fit_kernel(layer, weights[i], tuple(layer.weights[i].shape), reshape and i == 0)
     if kind in _RECURRENT and len(weights) == 3:
         return _convert_recurrent(layer, weights)
@@ -121,7 +121,7 @@ def _convert_plain(layer, weights, version, backend, reshape):
 
 def _old_conv1d_kernel(layer, kernel):
     """A Keras-1 kernel (length, 1, channels, filters), or 1.1's (filters, channels, length, 1), without its 1."""
-    length = layer.kernel_size[0]
+    length, kernel = layer.kernel_size[0], np.asarray(kernel)
     if kernel.shape[:2] != (length, 1) or kernel.shape[3] != layer.filters:
         if kernel.shape[0] != layer.filters or kernel.shape[2:] != (length, 1):
             raise InvalidModelFile(f'A kernel of shape {kernel.shape} is none that Keras 1 wrote for layer '
@@ -175,6 +175,7 @@ def _convert_recurrent(layer, weights):
     if 'GRU(reset_after=False)' in (source, target):
         raise ValueError(f'{source} is not compatible with {target}')
 
+    kernel, recurrent, bias = map(np.asarray, weights)
     from_cudnn = source.startswith('CuDNN')
     if lstm:
         bias = bias[:width] + bias[width:] if from_cudnn else np.tile(0.5 * bias, 2)

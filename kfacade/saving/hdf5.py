@@ -1,16 +1,19 @@
 """Weights in the Keras HDF5 layout: a group per layer, a dataset per weight, and attributes that give their order.
 
 Datasets hold what ``layer.weights`` hold, in Keras' own shapes. Loading goes by position, or by the names of layers;
-the names of weights never matter. All arrays are read, converted and checked before the first weight changes.
+the names of weights never matter. All arrays are checked, and read if they have to be converted, before the first
+weight changes.
 """
 import itertools
 import warnings
+from functools import partial
 
 import numpy as np
 
 from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
 from .conversions import preprocess_weights_for_loading
 from .report import LoadReport
+from .stored import StoredArray
 from .trust import Reader
 
 KERAS_VERSION = '2.2.4'
@@ -48,9 +51,9 @@ def write_arrays(group, variables):
         group.create_dataset(name, data=variable.numpy())
 
 
-def read_arrays(reader):
-    """The arrays of the group behind ``reader``, in the order of its ``weight_names``."""
-    return [reader.array(name) for name in reader.names('weight_names')]
+def read_arrays(reader, later=False):
+    """The arrays of the group behind ``reader``, in the order of its ``weight_names``; see `Reader.array`."""
+    return [reader.array(name, later) for name in reader.names('weight_names')]
 
 
 def save_weights_to_hdf5_group(f, layers):
@@ -85,9 +88,9 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
     if len(groups) != len(layers):
         raise ValueError(f'You are trying to load a weight file containing {len(groups)} layers into a model with '
                          f'{len(layers)} layers.')
-    pairs = []
+    pairs, convert = [], _converter(reader, reshape)
     for k, ((name, group), layer) in enumerate(zip(groups, layers)):
-        arrays = _converted(read_arrays(group), layer, reader, reshape)
+        arrays = convert(layer, read_arrays(group, later=True))
         if len(arrays) != len(layer.weights):
             raise ValueError(f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer '
                              f'{name} in the save file. However the new layer {layer.name} expects '
@@ -118,15 +121,16 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
             changed then.
     """
     reader, report, pairs, reached = _reader(f), LoadReport(), [], set()
+    convert = _converter(reader, reshape)
     for k, name in enumerate(reader.names('layer_names')):
         targets = _named(name, layers)
-        saved = read_arrays(reader.child(name)) if targets else []
+        saved = read_arrays(reader.child(name), later=True) if targets else []
         if not targets and reader.child(name).names('weight_names'):
             report.unused.append(name)
         for layer in targets:
             reached.add(layer)
             strict = not skip_mismatch and layer in layers
-            arrays = _converted(saved, layer, reader, reshape)
+            arrays = convert(layer, saved)
             if len(arrays) != len(layer.weights):
                 if strict:
                     raise ValueError(f'Layer #{k} (named "{layer.name}") expects {len(layer.weights)} weight(s), but '
@@ -177,10 +181,11 @@ def _reader(group):
     return group if isinstance(group, Reader) else Reader(group)
 
 
-def _converted(arrays, layer, reader, reshape):
+def _converter(reader, reshape):
+    """The function of a layer and its arrays that makes arrays of the file behind ``reader`` ours."""
     # a file that does not say its version is of Keras 1
-    return preprocess_weights_for_loading(layer, arrays, reader.text('keras_version') or '1', reader.text('backend'),
-                                          reshape)
+    return partial(preprocess_weights_for_loading, original_keras_version=reader.text('keras_version') or '1',
+                   original_backend=reader.text('backend'), reshape=reshape)
 
 
 def _check_shape(k, layer, weight, array):
@@ -191,7 +196,10 @@ def _check_shape(k, layer, weight, array):
 
 def _assign(pairs):
     for weight, array in pairs:
-        weight.assign(array)
+        if isinstance(array, StoredArray):
+            array.copy_to(weight)
+        else:
+            weight.assign(array)
 
 
 def _unique_names(variables):
