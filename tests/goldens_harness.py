@@ -3,6 +3,7 @@
 `python tests/goldens_harness.py [PATTERN...]` runs the goldens whose names hold one of the patterns (all by default)
 and prints one line for each that misses.
 """
+import contextlib
 import functools
 import gzip
 import io
@@ -27,14 +28,20 @@ EXACT = {'rtol': 0, 'atol': 0}
 FROZEN = {'nested__frozen_inner_model': 'sequential_1'}
 # A Sequential saved without its InputLayer does not know its input shape; it is built by hand here.
 BUILD_BY_HAND = {'core__explicit_input_layer_sequential'}
-# Warnings that Keras gives in these cases, too.
+# Warnings that Keras gives in these cases, too; but that it starts an optimizer anew it does not say.
 KNOWN_WARNINGS = {
     'core__uncompiled_model': 'No training configuration found',
     'nested__frozen_inner_model': 'Error in loading the saved optimizer state',
     'weights__class_and_sample_weight': 'Found both `sample_weight` and `class_weight`',
     'fit__history_cw': 'Found both `sample_weight` and `class_weight`',
+    **{f'optimizers__{name}': r"The saved state of the optimizer Nadam lacks \['m_schedule'\]"
+       for name in ('nadam_default', 'nadam_betas_eps', 'nadam_clipvalue', 'constrained_nadam')},
+    'optimizers__adagrad_lr_decay': r"The saved state of the optimizer Adagrad lacks \['iterations'\]",
     'legacy_keras1_real': '(Update your `|The `|`implementation=0` has|No training configuration|Error in loading)',
 }
+# What kfacade adds to files where Keras forgets it: an attribute of the optimizer's group, a key of training_config.
+ADDED = 'optimizer_numbers'
+UNCOMPARED = ('backend', 'weighted_metrics')
 
 
 @functools.lru_cache(maxsize=2)
@@ -104,13 +111,34 @@ def goldens():
 
 def run(golden, folder):
     """Runs every stage of a case, with files in `folder`; raises AssertionError at the first difference."""
+    with _session(golden):
+        _FORMS.get(golden.category, _ordinary)(golden, folder)
+
+
+def trained(golden, folder):
+    """The model of a case (any but the initializers) as Keras had it when it saved its files: trained, if it was."""
+    with _session(golden):
+        if golden.category in ('fit', 'legacy_keras1_real'):
+            return keras.models.load_model(golden.write('h5', folder))
+        model = _build(golden)
+        if golden.category.startswith('legacy'):
+            model.load_weights(golden.write('weights.h5', folder))
+        elif golden.spec.get('compile'):
+            _compile(golden, model)
+            _train(golden, model, golden.spec['steps'], 'train_logs')
+        return model
+
+
+@contextlib.contextmanager
+def _session(golden):
+    """A fresh session, in which no warning passes but those that Keras gives too."""
     K.clear_session()
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         known = KNOWN_WARNINGS.get(golden.name) or KNOWN_WARNINGS.get(golden.category)
         if known:
             warnings.filterwarnings('ignore', message=known)
-        _FORMS.get(golden.category, _ordinary)(golden, folder)
+        yield
 
 
 def _ordinary(golden, folder):
@@ -275,7 +303,7 @@ def _evaluate(golden, model, sample_weight):
 def _train(golden, model, steps, key):
     model.reset_states()
     inputs, targets = golden.numbered('train_x'), golden.numbered('train_y')
-    wanted = golden.arrays[key]
+    wanted = golden.arrays.get(key)
     for step in range(steps):
         logs = model.train_on_batch(
             _one_or_list([array[step] for array in inputs]), _one_or_list([array[step] for array in targets]),
@@ -312,7 +340,7 @@ def _check_files(golden, model, folder):
 
 
 def _same_tree(golden, got, wanted):
-    assert sorted(got.attrs) == sorted(wanted.attrs), f'attributes of {wanted.name} in the file'
+    assert sorted({*got.attrs} - {ADDED}) == sorted(wanted.attrs), f'attributes of {wanted.name} in the file'
     for key, value in wanted.attrs.items():
         if key.endswith('_config'):
             _same_json(key, _text(got.attrs[key]), _text(value))
@@ -335,7 +363,7 @@ def _text(value):
 
 def _same_json(what, got, wanted):
     """The same document with keys in the same order, but for the backend's name and floats that were float32."""
-    got, wanted = (json.loads(text, object_pairs_hook=lambda pairs: [(k, v) for k, v in pairs if k != 'backend'])
+    got, wanted = (json.loads(text, object_pairs_hook=lambda pairs: [(k, v) for k, v in pairs if k not in UNCOMPARED])
                    for text in (got, wanted))
     difference = _difference(got, wanted, what)
     assert difference is None, difference

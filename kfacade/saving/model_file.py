@@ -6,7 +6,7 @@ import warnings
 import h5py
 
 from ..backend import state
-from .atomic import may_write, replacing
+from .atomic import PatientFile, may_write, replacing
 from .hdf5 import (
     load_weights_from_hdf5_group,
     load_weights_from_hdf5_group_by_name,
@@ -18,7 +18,7 @@ from .hdf5 import (
 from .keras_archive import translated
 from .text import model_config, model_from_config, parse_json, plain
 from .torch_files import is_torch_file, load_state, save_state
-from .training_state import compile_from, set_optimizer_weights, training_config
+from .training_state import NUMBERS, compile_from, numbers_of, saved_numbers, set_optimizer_weights, training_config
 from .trust import InvalidModelFile, opened, refusing
 
 
@@ -45,7 +45,10 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
         if training is not None:
             f.attrs['training_config'] = training.encode()
             if model.optimizer.weights:
-                write_arrays(f.require_group('optimizer_weights'), model.optimizer.weights)
+                group, numbers = f.require_group('optimizer_weights'), numbers_of(model.optimizer)
+                write_arrays(group, model.optimizer.weights)
+                if numbers:  # Keras' layout has no place for them; it ignores the attribute
+                    group.attrs[NUMBERS] = json.dumps(numbers).encode()
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
@@ -71,7 +74,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
-        with state.weights_limited(64 * reader.file_size()):
+        with state.WeightClaims(64 * reader.file_size(), 'the size of its file', blank=True):
             model = model_from_config(config, custom_objects=custom_objects)
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
@@ -138,11 +141,12 @@ def _restore_training(model, reader, custom_objects):
     with refusing(where):
         compile_from(model, text, where, custom_objects)
     if 'optimizer_weights' in reader:
-        set_optimizer_weights(model, read_arrays(reader.child('optimizer_weights')))
+        group = reader.child('optimizer_weights')
+        set_optimizer_weights(model, read_arrays(group), saved_numbers(group))
 
 
 def _holds_weights(reader):
-    return 'layer_names' in reader.group.attrs or 'layer_names0' in reader.group.attrs
+    return reader.has_attribute('layer_names') or reader.has_attribute('layer_names0')
 
 
 def code_allowed(allowed=True):
@@ -164,8 +168,10 @@ def _written_whole(filepath):
         yield filepath
         filepath.file.flush()
         return
-    with replacing(filepath, '.h5.tmp') as temporary, h5py.File(temporary, 'w') as f:
-        yield f
+    with replacing(filepath, '.h5.tmp') as temporary, PatientFile(temporary) as file:
+        with h5py.File(file, 'w') as f:
+            yield f
+        file.check()
 
 
 @contextlib.contextmanager

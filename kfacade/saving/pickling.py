@@ -11,7 +11,7 @@ import warnings
 from ..utils.generic_utils import func_dump, func_load
 from .model_file import code_allowed
 from .text import model_config, model_from_config, plain
-from .training_state import set_optimizer_weights
+from .training_state import numbers_of, set_optimizer_weights
 
 _PACKAGE = __name__.split('.')[0]
 _COMPILE_ARGUMENTS = ('loss', 'metrics', 'loss_weights', 'sample_weight_mode', 'weighted_metrics')
@@ -43,7 +43,7 @@ def _training(model, portable):
         warnings.warn(f'{error} A copy of the model does not have it: call `compile` on the copy.', stacklevel=5)
         return None
     arguments = {name: _mapped(portable, getattr(model, name)) for name in _COMPILE_ARGUMENTS}
-    return {'optimizer': (type(optimizer), config, optimizer.get_weights()),
+    return {'optimizer': (type(optimizer), config, optimizer.get_weights(), numbers_of(optimizer)),
             'arguments': {**arguments, 'loss': arguments['loss'] or None}}
 
 
@@ -56,10 +56,10 @@ def unpickle_model(state):
             variable.assign(array)
             variable.debias_steps = steps
     if state['training']:
-        optimizer, config, arrays = state['training']['optimizer']
+        optimizer, config, arrays, numbers = state['training']['optimizer']
         model.compile(optimizer.from_config(config), **state['training']['arguments'])
         if arrays:
-            set_optimizer_weights(model, arrays)
+            set_optimizer_weights(model, arrays, numbers)
     return model
 
 

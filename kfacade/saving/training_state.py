@@ -2,27 +2,82 @@
 import json
 import warnings
 
+from ..backend.variable import HostVariable, Update, Variable
 from .later import as_before_objective, as_before_optimizer
 from .text import parse_json, plain
-from .trust import InvalidModelFile
+from .trust import InvalidModelFile, refusing
+
+NUMBERS = 'optimizer_numbers'  # the attribute that holds what an optimizer steps by outside its `weights`, as JSON
 
 
 def training_config(model):
     """The JSON of what ``model`` was compiled with, or None (with a warning) where a Keras file has no form for it."""
     optimizer = model.optimizer
     try:
-        return json.dumps({
+        text = json.dumps({
             'optimizer_config': {'class_name': type(optimizer).__name__, 'config': optimizer.get_config()},
             'loss': model.loss,
             'metrics': model.metrics,
             'sample_weight_mode': model.sample_weight_mode,
             'loss_weights': model.loss_weights,
+            # Keras 2.2.4 forgets these and ignores the key; later versions write and read it.
+            **({'weighted_metrics': model.weighted_metrics} if model.weighted_metrics else {}),
         }, default=plain)
     except (NotImplementedError, TypeError) as error:
         warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights '
                       'were saved without the arguments of `compile` and the state of the optimizer. Call `compile` '
                       'again after loading.', stacklevel=4)
         return None
+    forgotten = _forgotten(model)
+    if forgotten:
+        warnings.warn(f'A Keras file cannot hold {forgotten}: after loading, training goes on without.', stacklevel=4)
+    return text
+
+
+def _forgotten(model):
+    """What the training of ``model`` depends on and no file holds, in words for a message."""
+    optimizer = model.optimizer
+    kept = {id(item) for item in (*optimizer.weights, *model.weights, *unlisted(optimizer).values())}
+    lost = [update.variable.name for update in optimizer.updates
+            if isinstance(update, Update) and id(update.variable) not in kept]
+    kind = type(optimizer).__name__
+    found = [f'the variables {lost} of the optimizer {kind}, which are not in its `weights`'] if lost else []
+    return ' and '.join(found + ['the `target_tensors` of `compile`'] * (model._target_tensors is not None))
+
+
+def unlisted(optimizer):
+    """Name -> Variable, for the numbers of ``optimizer`` that are neither in its ``weights`` nor in its config.
+
+    Such are the step count of RMSprop and the momentum schedule of Nadam.
+    """
+    listed, config = {id(weight) for weight in optimizer.weights}, optimizer.get_config()
+    return {name: held for name, held in vars(optimizer).items() if isinstance(held, (Variable, HostVariable))
+            and not held.shape and name not in config and id(held) not in listed}
+
+
+def numbers_of(optimizer):
+    """The values of the `unlisted` numbers of ``optimizer``, by name."""
+    return {name: held.numpy().item() for name, held in unlisted(optimizer).items()}
+
+
+def saved_numbers(group):
+    """The numbers, by name, that stand beside the arrays of an optimizer in the group of a Reader."""
+    where = f'the attribute {NUMBERS} of {group.where()}'
+    found = parse_json(group.text(NUMBERS) or '{}', where)
+    if not all(type(value) in (int, float, bool) for value in found.values()):
+        raise InvalidModelFile(f'Expected numbers in {where}, found {found}.')
+    return found
+
+
+def starts_anew(optimizer, numbers):
+    """The names of those numbers that the next steps of ``optimizer`` depend on, and that ``numbers`` leaves out."""
+    carried = getattr(optimizer, 'carried', None)  # built-in optimizers alone say what their steps carry on
+    if carried is None:
+        changed = {id(update.variable) for update in optimizer.updates if isinstance(update, Update)}
+        needed = [name for name, held in unlisted(optimizer).items() if id(held) in changed]
+    else:  # the step count is for the decay only
+        needed = [*carried, *['iterations'] * (getattr(optimizer, 'initial_decay', 0) > 0)]
+    return [name for name in needed if name in unlisted(optimizer) and name not in numbers]
 
 
 def compile_from(model, text, where, custom_objects=None):
@@ -71,11 +126,21 @@ def _metrics(model, saved, custom_objects):
     return found
 
 
-def set_optimizer_weights(model, arrays):
-    """Gives the optimizer of the compiled ``model`` its arrays back, or warns that it starts anew."""
+def set_optimizer_weights(model, arrays, numbers):
+    """Gives the optimizer of the compiled ``model`` its arrays and numbers back, or warns of what starts anew."""
     model._make_train_function()
+    optimizer = model.optimizer
     try:
-        model.optimizer.set_weights(arrays)
+        optimizer.set_weights(arrays)
     except ValueError as error:
         warnings.warn('Error in loading the saved optimizer state. As a result, your model is starting with a freshly '
                       f'initialized optimizer. ({error})', stacklevel=4)
+        return
+    with refusing(f'The saved {NUMBERS}'):
+        for name, held in unlisted(optimizer).items():
+            held.assign(numbers.get(name, held.numpy()))
+    anew = starts_anew(optimizer, numbers)
+    if anew:
+        warnings.warn(f'The saved state of the optimizer {type(optimizer).__name__} lacks {anew}, for which the layout '
+                      'of Keras has no place: they start anew, and the first losses will differ from those of a run '
+                      'that never stopped.', stacklevel=4)
