@@ -5,9 +5,10 @@ from . import activations, callbacks, constraints, engine, initializers, layers,
 from . import objectives, optimizers, regularizers, saving, utils
 from .engine import Input
 from .models import Model, Sequential
+from .saving.export import export
 
 __version__ = '2.2.4'  # of the API: scripts compare it
 
 __all__ = ['Input', 'Model', 'Sequential', 'activations', 'backend', 'callbacks', 'config', 'constraints', 'engine',
-           'initializers', 'layers', 'legacy', 'losses', 'metrics', 'models', 'objectives', 'optimizers',
+           'export', 'initializers', 'layers', 'legacy', 'losses', 'metrics', 'models', 'objectives', 'optimizers',
            'regularizers', 'saving', 'utils']
