@@ -1,5 +1,7 @@
 """Files that are written whole or not at all."""
 import contextlib
+import errno
+import io
 import os
 import secrets
 import shutil
@@ -12,13 +14,47 @@ def may_write(filepath, overwrite):
     return overwrite or not os.path.isfile(filepath) or ask_to_proceed_with_overwrite(filepath)
 
 
+class PatientFile(io.FileIO):
+    """A new file that keeps its write errors until :meth:`check`: HDF5, told of them, crashes the interpreter."""
+
+    error = None
+
+    def __init__(self, path):
+        super().__init__(path, 'w+b')
+
+    def write(self, data):
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[super().write(rest):]
+        except OSError as error:
+            self.error = self.error or error
+        return len(data)
+
+    def truncate(self, size=None):
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+
+    def check(self):
+        """Raises the first error, if there was one."""
+        if self.error:
+            raise self.error
+
+
 @contextlib.contextmanager
 def replacing(filepath, suffix):
     """A path to write to, which takes the place of ``filepath`` when the block ends well and vanishes when it does not.
 
-    It lies beside ``filepath`` and ends in ``suffix``.
+    It lies beside ``filepath`` (or what that links to) and ends in ``suffix``. Raises PermissionError for a file
+    that is write-protected, for renaming would not ask.
     """
     target = os.path.realpath(filepath)
+    if os.path.exists(target) and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(filepath))
+    if os.path.isdir(target):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(filepath))
     temporary = os.path.join(os.path.dirname(target), f'.{secrets.token_hex(8)}{suffix}')
     try:
         yield temporary

@@ -1,12 +1,14 @@
 """``python -m kfacade inspect FILE`` and ``python -m kfacade convert IN OUT``."""
 import argparse
 import os
+import warnings
 
 from .atomic import may_write, replacing
-from .later import as_before, as_before_objective
+from .later import as_before, as_before_objective, as_before_optimizer
 from .model_file import load_model, load_weights, opened_model, save_model, save_weights
 from .text import model_from_json, model_from_yaml, parse_json, parse_yaml, to_json, to_yaml
 from .torch_files import is_torch_file, read_state
+from .training_state import saved_numbers, starts_anew
 from .trust import InvalidModelFile, refusing
 
 _TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': (parse_yaml, model_from_yaml, to_yaml)}
@@ -54,7 +56,7 @@ def convert(file, out, model=None):
 def _load(file):
     suffix = _suffix(file)
     if suffix in _TEXTS:
-        with open(file, encoding='utf-8') as f:
+        with open(file, 'rb') as f:
             return _TEXTS[suffix][1](f.read())
     if is_torch_file(file):
         raise ValueError(f'{file!r} holds weights alone: name a file with the architecture with --model.')
@@ -76,7 +78,7 @@ def described(file):
         yield from _table([(name, str(tensor.dtype), str(tuple(tensor.shape)), f'{tensor.nbytes:,} bytes', '')
                            for name, tensor in tensors.items()])
     elif _suffix(file) in _TEXTS:
-        with open(file, encoding='utf-8') as f:
+        with open(file, 'rb') as f:
             config = _TEXTS[_suffix(file)][0](f.read(), repr(file))
         yield (f'{file}: architecture without weights, {size}, by Keras {config.get("keras_version")} on '
                f'{config.get("backend")}')
@@ -105,9 +107,8 @@ def _described_hdf5(file, size, reader):
     training = reader.text('training_config')
     if training:
         with refusing(reader.where()):
-            yield from list(_training(parse_json(training, f'training_config of {reader.where()}')))
-        slots = reader.child('optimizer_weights').names('weight_names') if 'optimizer_weights' in reader else []
-        yield f'optimizer state: {len(slots)} arrays'
+            compiled = parse_json(training, f'training_config of {reader.where()}')
+            yield from [*_training(compiled), *_optimizer_state(compiled, reader)]
     elif config:
         yield 'Not compiled: there is no training configuration.'
 
@@ -157,6 +158,24 @@ def _training(config):
         unknown = [name for name in names if name not in _GENERAL and not hasattr(room, name)]
         if value is not None:
             yield f'{key}: {value}' + (f'  UNKNOWN: pass {unknown} in custom_objects' if unknown else '')
+
+
+def _optimizer_state(config, reader):
+    """Lines about the saved state of the optimizer, and what of it loading will warn of."""
+    from .. import optimizers
+    if 'optimizer_weights' not in reader:
+        yield 'optimizer state: none, it starts anew'
+        return
+    group, anew = reader.child('optimizer_weights'), []
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter('always')
+        saved = as_before_optimizer(config['optimizer_config'])
+    if hasattr(optimizers, saved['class_name']):
+        optimizer = optimizers.deserialize(saved)
+        optimizer.make_step([])  # which tells its `weights` from what is kept outside of them
+        anew = starts_anew(optimizer, saved_numbers(group))
+    yield from (str(note.message) for note in notes)
+    yield f'optimizer state: {len(group.names("weight_names"))} arrays' + (f'; {anew} start anew' if anew else '')
 
 
 def _items(value):

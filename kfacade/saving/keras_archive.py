@@ -11,7 +11,6 @@ import re
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections import Counter
 from contextlib import contextmanager
 
@@ -54,6 +53,8 @@ def _unpack(path, weights):
             for member in members:
                 if member.filename.startswith('/') or re.search(r'(^|/)\.\.(/|$)|[\\\0:]', member.filename):
                     raise InvalidModelFile(f'{path!r} holds {member.filename!r}, a path that leads out of it.')
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise InvalidModelFile(f'{member.filename!r} in {path!r} is compressed as no archive of Keras is.')
                 if member.file_size > _MAX_TEXT and member.file_size > _MAX_EXPANSION * member.compress_size:
                     raise InvalidModelFile(f'{member.filename!r} in {path!r} would unpack {member.compress_size} bytes '
                                            f'to {member.file_size}.')
@@ -66,7 +67,9 @@ def _unpack(path, weights):
             with archive.open('model.weights.h5') as source, open(weights, 'wb') as target:
                 shutil.copyfileobj(source, target)
             return [archive.read(name).decode() for name in ('config.json', 'metadata.json')]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
+    except InvalidModelFile:
+        raise
+    except Exception as error:
         raise InvalidModelFile(f'{path!r} is no readable archive: {error}') from error
 
 

@@ -4,7 +4,8 @@ Weights lie in layers as torch has them, so tensors are copied as they are; only
 flattened differs.
 """
 import os
-from functools import partial
+import pickletools
+import zipfile
 
 import torch
 
@@ -40,16 +41,52 @@ def read_state(filepath):
     Raises InvalidModelFile for anything else in it, ImportError where the package safetensors is needed and missing.
     """
     path = os.fspath(filepath)
-    read = _safetensors().load_file if _is_safe(path) else partial(torch.load, map_location='cpu', weights_only=True)
+    load = _safetensors().load_file if _is_safe(path) else _load_pickled
     with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
         try:
-            found = read(path)
+            found = load(path)
         except Exception as error:  # the formats have no common one
             raise InvalidModelFile(f'{path!r} is no readable file of torch tensors: {error}') from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) and isinstance(tensor, torch.Tensor)
+    if not isinstance(found, dict) or not all(isinstance(key, str) and _is_plain(tensor)
                                               for key, tensor in found.items()):
         raise InvalidModelFile(f'{path!r} does not hold a state dict, which is a dict of tensors under their names.')
     return found
+
+
+def _load_pickled(path):
+    """What ``torch.save`` wrote, new form (a ZIP) or old (pickles in a row), unless it would exhaust the machine."""
+    with open(path, 'rb') as f:
+        if f.read(4) == b'PK\3\4':
+            with zipfile.ZipFile(f) as archive:
+                members = archive.infolist()
+                if sum(member.file_size for member in members) > os.path.getsize(path):
+                    raise InvalidModelFile('its members unpack to more than it holds, which torch never makes them do.')
+                for member in members:
+                    if member.filename.endswith('data.pkl'):
+                        _check_pickle(archive.read(member))
+        else:
+            f.seek(0)
+            for _ in range(5):  # magic number, version, system, the tensors, their keys
+                _check_pickle(f)
+    return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def _check_pickle(stream):
+    """Refuses a tuple put in two places: nested so, tuples take for ever to hash. Those of tensors never are."""
+    last, tuples = '', set()
+    for opcode, argument, _ in pickletools.genops(stream):
+        if 'PUT' in opcode.name:
+            (tuples.add if last.startswith('TUPLE') else tuples.discard)(argument)
+        elif 'GET' in opcode.name and argument in tuples:
+            raise InvalidModelFile('its pickle holds one tuple in several places, which a state dict does not.')
+        else:
+            last = opcode.name
+
+
+def _is_plain(tensor):
+    """Whether this is a tensor of real numbers that are all there."""
+    return (isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == 'cpu'
+            and not (tensor.is_complex() or tensor.is_quantized or tensor.is_nested))
 
 
 def _is_safe(filepath):

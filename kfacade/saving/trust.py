@@ -5,14 +5,18 @@ sizes, repeated objects). Keras never writes any of that, so a :class:`Reader` r
 :class:`InvalidModelFile`, naming the place.
 """
 import itertools
+import math
 import os
+import zlib
 from contextlib import contextmanager
 
 import h5py
 import numpy as np
 
-# deflate, the strongest of HDF5's standard filters, cannot shrink data further than this
-_BEST_COMPRESSION = 1032
+from .stored import StoredArray
+
+_DEFLATE, _SHUFFLE, _CHECKSUM, _LZF = 1, 2, 3, 32000  # the filters of h5py; any other would be a plug-in to load
+_BEST_COMPRESSION = 1032  # deflate, the strongest of them, cannot shrink data further than this
 
 
 class InvalidModelFile(ValueError):
@@ -69,14 +73,24 @@ class Reader:
             raise InvalidModelFile(f'Expected a group at {self.where(name)}, found {type(found).__name__}.')
         return Reader(found, self._allowance)
 
-    def array(self, name):
-        """The dataset ``name`` as a numpy array. Raises InvalidModelFile where it is not plain numbers in this file."""
+    def array(self, name, later=False):
+        """The dataset ``name`` as a numpy array, or, with ``later``, a `StoredArray` where it is big.
+
+        Raises InvalidModelFile where it is not plain numbers in this file.
+        """
         dataset = self._find(name)
         if not isinstance(dataset, h5py.Dataset):
             raise InvalidModelFile(f'Expected a dataset at {self.where(name)}, found {type(dataset).__name__}.')
         with self._reading(name):
             self._check(dataset, self.where(name))
+            if later and StoredArray.suits(dataset):
+                return StoredArray(dataset)
             return dataset[()] if dataset.shape else np.asarray(dataset[()])
+
+    def has_attribute(self, name):
+        """Whether the group has the attribute ``name``."""
+        with self._reading(f'@{name}'):
+            return name in self.group.attrs
 
     def text(self, name):
         """The text attribute ``name``, or None. HDF5 holds it as ``str`` or ``bytes``, depending on who wrote it."""
@@ -95,7 +109,7 @@ class Reader:
             pieces = [whole]
         else:
             chunks = (f'{name}{i}' for i in itertools.count())
-            pieces = [self._attribute(chunk) for chunk in itertools.takewhile(self.group.attrs.__contains__, chunks)]
+            pieces = [self._attribute(chunk) for chunk in itertools.takewhile(self.has_attribute, chunks)]
         names = [self._decode(item, name) for piece in pieces for item in np.asarray(piece).ravel().tolist()]
         if len(set(names)) < len(names) or any('\0' in item for item in names):
             raise InvalidModelFile(f'The attribute {name} of {self.where()} holds a broken or repeated name.')
@@ -104,7 +118,7 @@ class Reader:
     def _attribute(self, name):
         """The attribute ``name`` as h5py gives it (None if absent), unless it claims more than the file has."""
         with self._reading(f'@{name}'):
-            if name not in self.group.attrs:
+            if not self.has_attribute(name):
                 return None
             stored = self.group.attrs.get_id(name)
             space = stored.get_space()
@@ -112,6 +126,8 @@ class Reader:
                 raise InvalidModelFile(f'The attribute {name} of {self.where()} holds nothing.')
             if not space.get_simple_extent_npoints():
                 return []
+            if stored.get_type().committed():
+                raise InvalidModelFile(f'The attribute {name} of {self.where()} has a user-defined type.')
             if stored.get_storage_size() > self._allowance.file_size:
                 raise InvalidModelFile(f'The attribute {name} of {self.where()} claims more than its file holds.')
             return self.group.attrs[name]
@@ -140,14 +156,12 @@ class Reader:
             for part in name.split('/'):
                 if not part:
                     continue
-                if not isinstance(found, h5py.Group) or '\0' in part:
+                if not isinstance(found, h5py.Group) or '\0' in part or not found.id.links.exists(part.encode()):
                     raise KeyError(name)
-                link = found.get(part, getlink=True)
-                if link is None:
-                    raise KeyError(name)
-                if not isinstance(link, h5py.HardLink):
-                    raise InvalidModelFile(f'{self.where(name)} is a link to another place ({type(link).__name__}), '
-                                           'which a model file may not hold.')
+                if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+                    kind = found.get(part, getclass=True, getlink=True).__name__
+                    raise InvalidModelFile(f'{self.where(name)} is a link to another place ({kind}), which a model '
+                                           'file may not hold.')
                 found = found[part]
         return found
 
@@ -155,16 +169,19 @@ class Reader:
         """Refuses a dataset that is no plain array of numbers, lies elsewhere, or claims more than its file holds."""
         if dataset.external or dataset.is_virtual:
             raise InvalidModelFile(f'The data of {where} lie in other files, which a model file may not ask for.')
-        if dataset.dtype.kind not in 'fiub' or dataset.shape is None:
-            raise InvalidModelFile(f'Expected numbers at {where}, found {dataset.dtype} of shape {dataset.shape}.')
-        stored = dataset.id.get_storage_size()
-        claimed = dataset.size * dataset.dtype.itemsize
+        is_own = dataset.id.get_type().committed() or dataset.dtype.metadata
+        if dataset.dtype.kind not in 'fiub' or dataset.shape is None or is_own:
+            raise InvalidModelFile(f'Expected numbers at {where}, found {"user-defined " if is_own else ""}'
+                                   f'{dataset.dtype} of shape {dataset.shape}.')
+        stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+        filters = _filters(dataset, where)
         if dataset.chunks:
-            claimed = max(claimed, int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize)
-        filtered = dataset.id.get_create_plist().get_nfilters() > 0
-        if claimed > stored * (_BEST_COMPRESSION if filtered else 1):
+            claimed = max(claimed, _chunk_bytes(dataset))
+        if claimed > stored * (_BEST_COMPRESSION if filters else 1):
             raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
         self._allowance.take(stored, where)
+        if dataset.chunks:
+            _check_chunks(dataset, _DEFLATE in filters, where)
 
     @contextmanager
     def _reading(self, name):
@@ -177,8 +194,34 @@ class Reader:
             if error.args == (name,):
                 raise  # our own word that there is no such object; h5py's is about one that is damaged
             raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
-        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, zlib.error) as error:
             raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
+
+
+def _filters(dataset, where):
+    """The numbers of the filters that pack ``dataset``."""
+    made = dataset.id.get_create_plist()
+    found = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
+    if len(set(found)) < len(found) or not {*found} <= {_DEFLATE, _SHUFFLE, _CHECKSUM, _LZF}:
+        raise InvalidModelFile(f'{where} is packed with the HDF5 filters {found}, of which a model file may have '
+                               'deflate, LZF, shuffle and Fletcher32, each once.')
+    return found
+
+
+def _chunk_bytes(dataset):
+    return math.prod(dataset.chunks) * dataset.dtype.itemsize
+
+
+def _check_chunks(dataset, deflated, where):
+    """Refuses chunks that are not in the file, and such as unpack to more than a chunk, which HDF5 would let them."""
+    claimed = math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks))
+    if dataset.id.get_num_chunks() != claimed:
+        raise InvalidModelFile(f'{where} claims {claimed} chunks, the file holds {dataset.id.get_num_chunks()}.')
+    for place in dataset.iter_chunks() if deflated else ():
+        mask, packed = dataset.id.read_direct_chunk(tuple(part.start for part in place))
+        unpacked = zlib.decompressobj()
+        if not mask and unpacked.decompress(packed, _chunk_bytes(dataset) + 4) and unpacked.unconsumed_tail:
+            raise InvalidModelFile(f'A chunk of {where} unpacks to more than its {_chunk_bytes(dataset)} bytes.')
 
 
 class _Allowance:

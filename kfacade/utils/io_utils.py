@@ -87,7 +87,7 @@ def ask_to_proceed_with_overwrite(filepath):
     try:
         while (answer := input(question).strip().lower()) not in ('y', 'n'):
             question = 'Enter "y" (overwrite) or "n" (cancel).'
-    except (EOFError, OSError):
+    except (EOFError, OSError, RuntimeError, ValueError):  # no input, a closed one, none at all
         raise FileExistsError(f'{filepath} already exists, and there is no terminal to ask whether to overwrite it. '
                               'Use overwrite=True.') from None
     if answer == 'y':

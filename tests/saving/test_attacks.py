@@ -5,15 +5,20 @@ a function of any module in a configuration; CVE-2025-8747 names one of Keras' o
 lets a preprocessing layer read a path; CVE-2025-49655 unpickles a torch module. CVE-2025-12060 (archives that leave
 their folder) is in tests/utils/test_data_utils.py, HDF5 links and external storage in test_hdf5.py.
 """
+import io
 import json
 import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
+import torch
+import yaml
 
 from kfacade import layers
 from kfacade.models import Sequential, load_model, model_from_json, model_from_yaml
@@ -120,8 +125,14 @@ def test_no_memory_for_what_only_the_configuration_claims(tmp_path, units):
     Sequential([layers.Dense(1, input_shape=(2,))]).save(str(path))
     with h5py.File(path, 'r+') as f:
         f.attrs['model_config'] = json.dumps(dense_with(units=units)).encode()
-    with pytest.raises(InvalidModelFile, match='far more than its file holds'):
+    with pytest.raises(InvalidModelFile, match='far more than the size of its file allows'):
         load_model(str(path))
+
+
+@pytest.mark.parametrize('read, write', [(model_from_json, json.dumps), (model_from_yaml, yaml.safe_dump)])
+def test_no_memory_for_what_a_text_claims(read, write):
+    with pytest.raises(InvalidModelFile, match='far more than a configuration without weights allows'):
+        read(write(dense_with(units=10 ** 10)))
 
 
 @pytest.mark.parametrize('member', ['../outside.json', '/tmp/outside.json'])
@@ -136,9 +147,217 @@ def test_archives_with_paths_that_leave_them(tmp_path, member):
     assert not (tmp_path.parent / 'outside.json').exists()
 
 
-def test_damaged_files_give_one_kind_of_error():
+# ------------------------------------------------------------ what hides in other layers, and in names
+
+BYTECODE = {'class_name': 'Lambda', 'config': {'name': 'evil', 'function': ['4wAAAA==', None, None],
+                                               'function_type': 'lambda'}}
+
+
+@pytest.mark.parametrize('class_name, config', [
+    ('TimeDistributed', {'layer': BYTECODE}), ('Bidirectional', {'layer': BYTECODE}), ('Wrapper', {'layer': BYTECODE}),
+    ('RNN', {'cell': BYTECODE}), ('RNN', {'cell': {'class_name': 'StackedRNNCells', 'config': {'cells': [BYTECODE]}}})])
+def test_bytecode_inside_other_layers(class_name, config):
+    with pytest.raises(InvalidModelFile, match='evil.*name of the layer.*its own name.*safe_mode=False'):
+        model_from_json(json.dumps(layer_of(class_name, {'batch_input_shape': [None, 2, 3], **config})))
+
+
+@pytest.mark.parametrize('config', [
+    layer_of('__class__', {}), layer_of('kfacade.layers.Dense', {}), layer_of('os.system', {}),
+    layer_of('Lambda', {'function': 'system', 'function_type': 'function', 'module': 'os'}),
+    layer_of('Lambda', {'function': ['os', 'system'], 'function_type': 'function'}),
+    layer_of('Lambda', {'function': 'set_value', 'function_type': 'function'}),
+    layer_of('Lambda', {'function': '4wAAAA=='}),
+    layer_of('Lambda', {'function': 'relu', 'function_type': 'function', 'output_shape': 'system',
+                        'output_shape_type': 'function'}),
+    layer_of('Dense', {'units': 1, 'activation': 'relu', 'custom_objects': {'relu': 'os.system'}})])
+def test_names_stand_for_what_the_caller_gave_or_for_layers(config):
+    with pytest.raises(InvalidModelFile):
+        model_from_json(json.dumps(config))
+
+
+# ------------------------------------------------------------ files that would take all memory, or for ever
+
+@pytest.mark.parametrize('count', [1, 500])
+def test_weights_of_all_layers_count(tmp_path, count):
+    path = tmp_path / 'm.h5'
+    Sequential([layers.Dense(1, input_shape=(2,))]).save(str(path))
+    many = {'class_name': 'Sequential', 'config': {'name': 's', 'layers': [
+        {'class_name': 'Dense', 'config': {'units': 90, 'batch_input_shape': [None, 90], 'name': f'd{i}'}}
+        for i in range(count)]}}
+    with h5py.File(path, 'r+') as f:
+        f.attrs['model_config'] = json.dumps(many).encode()
+    with pytest.raises(InvalidModelFile, match='size of its file allows' if count > 1 else 'weight'):
+        load_model(str(path))
+
+
+def _with_weight(path, make):
+    """A file of weights whose only data set ``make`` makes; its path as text."""
+    with h5py.File(path, 'w') as f:
+        f.attrs['layer_names'] = [b'd']
+        f.attrs['keras_version'] = b'2.2.4'
+        f.create_group('d').attrs['weight_names'] = [b'w']
+        make(f)
+    return str(path)
+
+
+def _bomb(f):
+    dataset = f['d'].create_dataset('w', (2, 1), 'f4', chunks=(2, 1), compression='gzip')
+    dataset.id.write_direct_chunk((0, 0), zlib.compress(bytes(10 ** 7)))
+
+
+def _unknown_filter(f):
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_chunk((2, 1))
+    made.set_filter(h5py.h5z.FILTER_SCALEOFFSET, 0, (2, 0))
+    h5py.h5d.create(f['d'].id, b'w', h5py.h5t.STD_I32LE, h5py.h5s.create_simple((2, 1)), made)
+    f['d/w'][...] = 1
+
+
+def _committed(f):
+    f['type'] = np.dtype('f4')
+    f['d'].create_dataset('w', (2, 1), dtype=f['type'])[...] = 1
+
+
+@pytest.mark.parametrize('make, message', [
+    (_bomb, 'unpacks to more than its 8 bytes'), (_unknown_filter, 'HDF5 filters'), (_committed, 'user-defined'),
+    (lambda f: f['d'].create_dataset('w', (10 ** 6, 1), 'f4', chunks=(1, 1))[:1000], 'claims'),
+    (lambda f: f['d'].create_dataset('w', data=np.zeros((2, 1), 'i4'), dtype=h5py.enum_dtype({'a': 0}, 'i4')),
+     'user-defined')])
+def test_hdf5_data_that_are_no_plain_numbers(tmp_path, make, message):
+    path = _with_weight(tmp_path / 'w.h5', make)
+    with pytest.raises(InvalidModelFile, match=message):
+        Sequential([layers.Dense(1, input_shape=(2,), use_bias=False)]).load_weights(path)
+
+
+@pytest.mark.parametrize('options', [{'compression': 'gzip', 'shuffle': True, 'fletcher32': True},
+                                     {'compression': 'lzf'}, {'chunks': (3, 2)}])
+def test_packed_data_are_read(tmp_path, options):
+    kernel = np.arange(35, dtype='f4').reshape(7, 5)
+    path = _with_weight(tmp_path / 'w.h5', lambda f: f['d'].create_dataset('w', data=kernel, **options))
+    model = Sequential([layers.Dense(5, input_shape=(7,), use_bias=False)])
+    model.load_weights(path)
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+# ------------------------------------------------------------ torch files
+
+def _repacked(path):
+    """A .pt file whose members are compressed."""
+    torch.save({'a': torch.zeros(100_000)}, path)
+    with zipfile.ZipFile(path) as source:
+        members = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as target:
+        for name, content in members.items():
+            target.writestr(name, content)
+
+
+def _endless(path):
+    """Tuples of tuples, 60 deep, as the key of a dict: their hash would take 2 ** 60 steps."""
+    with zipfile.ZipFile(path, 'w') as target:
+        target.writestr('a/data.pkl', b'\x80\2})q\0' + b'h\0h\0\x86q\0' * 60 + b'K\1s.')
+        target.writestr('a/version', '3\n')
+
+
+@pytest.mark.parametrize('save, message', [
+    (_repacked, 'unpack to more'), (_endless, 'one tuple in several places'),
+    (lambda path: torch.save({'a': torch.zeros(2, device='meta')}, path), 'state dict'),
+    (lambda path: torch.save({'a': torch.zeros(2).to_sparse()}, path), 'state dict'),
+    (lambda path: torch.save({'a': torch.zeros(2, dtype=torch.complex64)}, path), 'state dict')])
+def test_torch_files_hold_plain_tensors(tmp_path, save, message):
+    path = tmp_path / 'w.pt'
+    save(path)
+    with pytest.raises(InvalidModelFile, match=message):
+        Sequential([layers.Dense(1, input_shape=(2,))]).load_weights(str(path), by_name=True)
+
+
+# ------------------------------------------------------------ saving loses nothing
+
+SAVES = {'save': '.h5', 'save_weights': '.h5', 'safetensors': '.safetensors', 'pt': '.pt', 'convert': '.json'}
+
+
+@pytest.mark.parametrize('kind', SAVES)
+@pytest.mark.parametrize('how', ['limit', 'exit'])
+def test_full_disk_and_crash_leave_the_old_file(tmp_path, kind, how):
+    """In another process: files may only grow to 2 kB, or the process ends before the new file takes its place."""
+    target, source = tmp_path / f'old{SAVES[kind]}', tmp_path / 'source.h5'
+    script = f'''
+import os, resource, signal, sys
+from kfacade import layers
+from kfacade.models import Sequential
+from kfacade.saving import atomic, commands
+model = Sequential([layers.Dense(40, input_shape=(40,), name='d' * 2000)])
+if {kind!r} == 'convert':
+    model.save({str(source)!r})
+    commands.may_write = lambda *given, **more: True
+if {how!r} == 'limit':
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+else:
+    atomic.os.replace = lambda *names: os._exit(3)
+try:
+    if {kind!r} == 'convert':
+        commands.convert({str(source)!r}, {str(target)!r})
+    else:
+        getattr(model, {kind!r} if {kind!r} == 'save' else 'save_weights')({str(target)!r})
+except Exception as error:
+    sys.exit(4)
+'''
+    target.write_bytes(b'old')
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2])})
+    assert done.returncode == {'limit': 4, 'exit': 3}[how], done.stderr[-2000:]
+    assert target.read_bytes() == b'old'
+    if how == 'limit':
+        assert sorted(os.listdir(tmp_path)) == sorted({target.name} | ({'source.h5'} if kind == 'convert' else set()))
+
+
+def test_protected_files_and_folders_are_not_replaced(tmp_path, monkeypatch):
+    model, path = Sequential([layers.Dense(1, input_shape=(2,))]), tmp_path / 'old.h5'
+    path.write_bytes(b'old')
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        model.save_weights(str(tmp_path))
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)  # as it is where we are not root and may not write
+    with pytest.raises(PermissionError, match='old.h5'):
+        model.save_weights(str(path))
+    assert path.read_bytes() == b'old' and os.listdir(tmp_path) == ['old.h5']
+
+
+@pytest.mark.parametrize('stdin', ['closed', 'empty', None])
+def test_without_a_terminal_nobody_is_asked(tmp_path, monkeypatch, stdin):
+    path = tmp_path / 'old.h5'
+    path.write_bytes(b'old')
+    stream = None if stdin is None else io.StringIO()
+    if stdin == 'closed':
+        stream.close()
+    monkeypatch.setattr(sys, 'stdin', stream)
+    with pytest.raises(FileExistsError, match='overwrite=True'):
+        Sequential([layers.Dense(1, input_shape=(2,))]).save_weights(str(path), overwrite=False)
+    assert path.read_bytes() == b'old'
+
+
+def test_new_files_have_the_usual_permissions(tmp_path):
+    before = os.umask(0o027)
+    try:
+        Sequential([layers.Dense(1, input_shape=(2,))]).save_weights(str(tmp_path / 'new.h5'))
+    finally:
+        os.umask(before)
+    assert (tmp_path / 'new.h5').stat().st_mode & 0o777 == 0o640
+
+
+# ------------------------------------------------------------ all kinds of damage
+
+def _fuzz(count, seed, timeout):
     script = Path(__file__).with_name('fuzz_model_files.py')
-    command = [sys.executable, str(script), '--count', '300', '--seed', '7']
-    done = subprocess.run(command, capture_output=True, text=True, cwd=script.parents[2], timeout=300,
+    done = subprocess.run([sys.executable, str(script), '--count', str(count), '--seed', str(seed)],
+                          capture_output=True, text=True, cwd=script.parents[2], timeout=timeout,
                           env={**os.environ, 'PYTHONPATH': str(script.parents[2])})
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+
+
+def test_damaged_files_give_one_kind_of_error():
+    _fuzz(360, 7, 300)
+
+
+@pytest.mark.slow
+def test_many_damaged_files():
+    _fuzz(1000, 11, 600)
