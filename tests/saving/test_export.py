@@ -22,8 +22,10 @@ ARCHITECTURES = [
     'nested__frozen_inner_model', 'shared__layer_applied_three_times', 'recurrent__gru_any_length',
     'recurrent__gru_impl1_reset_after_sigmoid', 'wrappers__bidir_merge_none', 'convlstm__strides']
 
-on_torch_with_loops = pytest.mark.skipif(not hasattr(torch.compiler, 'is_exporting'),
-                                         reason='this torch cannot export loops of unknown length')
+_NEWER = 'recurrent__gru_any_length', 'nested__frozen_inner_model'
+on_newer_torch = pytest.mark.skipif(not hasattr(torch.compiler, 'is_exporting'), reason=(
+    'torch 2.6 cannot export loops of unknown length, random numbers, averages of a BatchNormalization to ONNX, and '
+    'some symbolic sizes'))
 
 
 def from_torch(path, inputs):
@@ -61,7 +63,7 @@ def numbers(*shape):
     return np.random.RandomState(0).rand(*shape).astype('float32')
 
 
-@pytest.mark.parametrize('name', [pytest.param(name, marks=on_torch_with_loops) if 'any_length' in name else name
+@pytest.mark.parametrize('name', [pytest.param(name, marks=on_newer_torch if name in _NEWER else ())
                                   for name in ARCHITECTURES])
 def test_architecture(name, tmp_path):
     """Both formats give the predictions of Keras."""
@@ -80,12 +82,13 @@ def image_model():
     return Model(x, [layers.UpSampling2D()(y), layers.GlobalAveragePooling2D()(y)])
 
 
+@on_newer_torch
 def test_images_of_any_size(tmp_path):
     """Padding follows sizes that the tracer has not seen, odd ones and even ones; so does the number of samples."""
     check(image_model(), [numbers(1, 9, 16, 3)], tmp_path)
 
 
-@on_torch_with_loops
+@on_newer_torch
 def test_masked_sequences_of_any_length(tmp_path):
     x = layers.Input((None,), dtype='int32')
     y = layers.Embedding(10, 4, mask_zero=True)(x)
@@ -94,6 +97,7 @@ def test_masked_sequences_of_any_length(tmp_path):
     check(model, [np.random.RandomState(0).randint(0, 3, (2, 7)).astype('int32')], tmp_path)
 
 
+@on_newer_torch
 def test_names(tmp_path):
     """ONNX has the names of Keras, also where torch gives them to values of its own; each stands for one value."""
     onnxruntime = pytest.importorskip('onnxruntime')
@@ -127,6 +131,7 @@ def test_torch_modules_lambdas_and_other_float_types(tmp_path):
     check(model, [numbers(3, 3).astype('float64')], tmp_path)
 
 
+@on_newer_torch
 def test_random_numbers_are_drawn_anew_at_each_run(tmp_path):
     x = layers.Input((3,))
     model = Model(x, layers.Lambda(lambda t: t + K.random_normal((K.shape(t)[0], 3)))(x))
