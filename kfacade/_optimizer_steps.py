@@ -5,7 +5,7 @@ A kernel is made once from lists of parameters and slots (``kernel(params, *slot
 tensor, their strides. What is not contiguous (channels-last kernels, say) is handed over as the row of numbers that it
 is in memory: on the CPU the fused kernels take four times as long for strides.
 
-Two identities serve several kernels. Torch's Adam with its bias correction switched off (``_no_correction``) is
+Two identities serve several kernels. Torch's Adam with its bias correction switched off (``_adam``) is
 
     m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2;   p = p - lr m / (sqrt(v) + epsilon)
 
@@ -43,11 +43,8 @@ def sgd(ps, vs, *, nesterov):
 
 def rmsprop(ps, vs, *, epsilon):
     """v = rho v + (1 - rho) g^2, p - lr g / (sqrt(v) + epsilon)."""
-    steps = _no_correction(ps)
-
-    def update(gs, lr, rho):
-        torch._fused_adam_(ps, gs, gs, vs, [], steps, lr=lr, beta1=0., beta2=rho, eps=epsilon, amsgrad=False, **_PLAIN)
-    return update
+    step = _adam(ps)
+    return lambda gs, lr, rho: step(gs, gs, vs, lr, 0., rho, epsilon)
 
 
 def adagrad(ps, vs, *, epsilon):
@@ -80,12 +77,8 @@ def adadelta(ps, vs, ds, *, rho, epsilon):
 
 def adam(ps, ms, vs, maxima=(), *, epsilon, amsgrad):
     """The module's Adam; with `amsgrad`, the running maximum of v takes its place in the last formula."""
-    steps = _no_correction(ps)
-
-    def update(gs, lr, beta_1, beta_2):
-        torch._fused_adam_(ps, gs, ms, vs, maxima, steps, lr=lr, beta1=beta_1, beta2=beta_2, eps=epsilon,
-                           amsgrad=amsgrad, **_PLAIN)
-    return update
+    step = _adam(ps)
+    return lambda gs, lr, beta_1, beta_2: step(gs, ms, vs, lr, beta_1, beta_2, epsilon, maxima, amsgrad)
 
 
 def adamax(ps, ms, us, *, epsilon):
@@ -100,19 +93,23 @@ def adamax(ps, ms, us, *, epsilon):
 
 def nadam(ps, ms, vs, *, epsilon):
     """The module's m and v, then p - (lr_g g + lr_m m) / (sqrt(v / c) + epsilon); c corrects the bias of v."""
-    steps = _no_correction(ps)
+    step = _adam(ps)
 
     def update(gs, _, lr_g, lr_m, beta_1, beta_2, correction):
         root = math.sqrt(correction)
-        torch._fused_adam_(ps, gs, ms, vs, [], steps, lr=lr_m * root, beta1=beta_1, beta2=beta_2, eps=epsilon * root,
-                           amsgrad=False, **_PLAIN)
+        step(gs, ms, vs, lr_m * root, beta_1, beta_2, epsilon * root)
         torch._foreach_addcdiv_(ps, gs, _root(vs, epsilon * root), -lr_g * root)
     return update
 
 
-def _no_correction(ps):
-    """Step counts for a fused Adam: after infinitely many steps 1 - beta^t is 1."""
-    return [torch.full((), math.inf, device=ps[0].device)] * len(ps)
+def _adam(ps):
+    """The fused Adam of the module's docstring: after infinitely many steps 1 - beta^t is 1."""
+    steps = [torch.full((), math.inf, device=ps[0].device)] * len(ps)
+
+    def step(gs, ms, vs, lr, beta_1, beta_2, epsilon, maxima=(), amsgrad=False):
+        torch._fused_adam_(ps, gs, ms, vs, maxima, steps, lr=lr, beta1=beta_1, beta2=beta_2, eps=epsilon,
+                           amsgrad=amsgrad, **_PLAIN)
+    return step
 
 
 def _root(vs, epsilon):

@@ -145,29 +145,29 @@ class _BuiltIn(Optimizer):
         options: names of the attributes that are fixed when the step is built.
         slots: names of what is kept per parameter.
         saves_iterations: whether `weights`, and so a file, begins with the step count.
-        config_keys: the constructor's arguments, in the order of files.
+        config_keys: the constructor's arguments, in the order of files, where it is not rates, decay, options.
         carried: names of the rates whose next values are the first coefficients.
         coefficients(t, *rates): the numbers that step t (from 1) gives the rule; `lr` comes decayed.
         rule(p, g, slots, *coefficients, **options): the new p, followed by the new slots.
         kernel: the rule in place, for lists (see `_optimizer_steps`).
     """
 
-    carried = ()
+    carried = config_keys = ()
     saves_iterations = True
 
-    def __init__(self, lr, kwargs, epsilon=0., decay=None, **values):
-        super().__init__(**kwargs)
+    def __init__(self, arguments):
+        """Takes the ``locals()`` of the subclass' constructor."""
+        super().__init__(**arguments['kwargs'])
         with K.name_scope(type(self).__name__):
             self.iterations = HostVariable(0, 'int64', 'iterations')
-            self.lr = _LearningRate(SimpleNamespace(param_groups=[{'lr': lr}]), K.floatx())
-            for name in self.rates[1:]:
-                setattr(self, name, HostVariable(values.pop(name), K.floatx(), name))
-            if decay is not None:
-                self.decay = HostVariable(decay, K.floatx(), 'decay')
-                self.initial_decay = decay
-        if 'epsilon' in self.options:
-            self.epsilon = K.epsilon() if epsilon is None else epsilon
-        self.__dict__.update(values)
+            self.lr = _LearningRate(SimpleNamespace(param_groups=[{'lr': arguments['lr']}]), K.floatx())
+            for name in (*self.rates[1:], 'decay'):
+                if name in arguments:
+                    setattr(self, name, HostVariable(arguments[name], K.floatx(), name))
+        if 'decay' in arguments:
+            self.initial_decay = arguments['decay']
+        for name in self.options:
+            setattr(self, name, K.epsilon() if name == 'epsilon' and arguments[name] is None else arguments[name])
 
     @staticmethod
     def coefficients(t, *rates):
@@ -205,7 +205,7 @@ class _BuiltIn(Optimizer):
         return self.torch_optimizer
 
     def get_config(self):
-        held = {name: getattr(self, name) for name in self.config_keys}
+        held = {name: getattr(self, name) for name in self.config_keys or (*self.rates, 'decay', *self.options)}
         return {**super().get_config(), **{name: float(K.get_value(value)) if isinstance(value, HostVariable) else value
                                            for name, value in held.items()}}
 
@@ -220,11 +220,10 @@ class SGD(_BuiltIn):
     """
 
     rates, options, slots = ('lr', 'momentum'), ('nesterov',), ('moment',)
-    config_keys = ('lr', 'momentum', 'decay', 'nesterov')
     kernel = staticmethod(kernels.sgd)
 
     def __init__(self, lr=0.01, momentum=0., decay=0., nesterov=False, **kwargs):
-        super().__init__(lr, kwargs, momentum=momentum, decay=decay, nesterov=nesterov)
+        super().__init__(locals())
 
     @staticmethod
     def rule(p, g, slots, lr, momentum, *, nesterov):
@@ -239,12 +238,11 @@ class RMSprop(_BuiltIn):
     """
 
     rates, options, slots = ('lr', 'rho'), ('epsilon',), ('accumulator',)
-    config_keys = ('lr', 'rho', 'decay', 'epsilon')
     saves_iterations = False
     kernel = staticmethod(kernels.rmsprop)
 
     def __init__(self, lr=0.001, rho=0.9, epsilon=None, decay=0., **kwargs):
-        super().__init__(lr, kwargs, rho=rho, epsilon=epsilon, decay=decay)
+        super().__init__(locals())
 
     @staticmethod
     def rule(p, g, slots, lr, rho, *, epsilon):
@@ -256,12 +254,11 @@ class Adagrad(_BuiltIn):
     """Divides the gradient by the root of the sum of all its squares so far (Duchi et al. 2011)."""
 
     rates, options, slots = ('lr',), ('epsilon',), ('accumulator',)
-    config_keys = ('lr', 'decay', 'epsilon')
     saves_iterations = False
     kernel = staticmethod(kernels.adagrad)
 
     def __init__(self, lr=0.01, epsilon=None, decay=0., **kwargs):
-        super().__init__(lr, kwargs, epsilon=epsilon, decay=decay)
+        super().__init__(locals())
 
     @staticmethod
     def rule(p, g, slots, lr, *, epsilon):
@@ -281,7 +278,7 @@ class Adadelta(_BuiltIn):
     kernel = staticmethod(kernels.adadelta)
 
     def __init__(self, lr=1.0, rho=0.95, epsilon=None, decay=0., **kwargs):
-        super().__init__(lr, kwargs, rho=rho, epsilon=epsilon, decay=decay)
+        super().__init__(locals())
 
     @staticmethod
     def rule(p, g, slots, lr, *, rho, epsilon):
@@ -300,11 +297,10 @@ class Adam(_BuiltIn):
     """
 
     rates, options = ('lr', 'beta_1', 'beta_2'), ('epsilon', 'amsgrad')
-    config_keys = ('lr', 'beta_1', 'beta_2', 'decay', 'epsilon', 'amsgrad')
     kernel = staticmethod(kernels.adam)
 
     def __init__(self, lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0., amsgrad=False, **kwargs):
-        super().__init__(lr, kwargs, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, decay=decay, amsgrad=amsgrad)
+        super().__init__(locals())
 
     @property
     def slots(self):
@@ -333,11 +329,10 @@ class Adamax(_BuiltIn):
     """Adam with the infinity norm in place of the root mean square (Kingma & Ba 2014, section 7)."""
 
     rates, options, slots = ('lr', 'beta_1', 'beta_2'), ('epsilon',), ('m', 'u')
-    config_keys = ('lr', 'beta_1', 'beta_2', 'decay', 'epsilon')
     kernel = staticmethod(kernels.adamax)
 
     def __init__(self, lr=0.002, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0., **kwargs):
-        super().__init__(lr, kwargs, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, decay=decay)
+        super().__init__(locals())
 
     @staticmethod
     def coefficients(t, lr, beta_1, beta_2):
@@ -363,8 +358,8 @@ class Nadam(_BuiltIn):
     kernel = staticmethod(kernels.nadam)
 
     def __init__(self, lr=0.002, beta_1=0.9, beta_2=0.999, epsilon=None, schedule_decay=0.004, **kwargs):
-        super().__init__(lr, kwargs, beta_1=beta_1, beta_2=beta_2, m_schedule=1., epsilon=epsilon,
-                         schedule_decay=schedule_decay)
+        super().__init__({**locals(), 'm_schedule': 1.})
+        self.schedule_decay = schedule_decay
 
     def coefficients(self, t, lr, beta_1, beta_2, m_schedule):
         now, following = (beta_1 * (1. - 0.5 * 0.96 ** (step * self.schedule_decay)) for step in (t, t + 1))

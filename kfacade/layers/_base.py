@@ -1,4 +1,5 @@
 """What the built-in layers share: settings given by name, the configuration made from them, and live activations."""
+import inspect
 import math
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from ..backend.symbolic import SymbolicNode
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..utils import conv_utils
-from ..utils.generic_utils import transpose_shape
+from ..utils.generic_utils import serialize_keras_object, to_list, transpose_shape
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
@@ -147,7 +148,15 @@ class BuiltinLayer(Layer):
 
 
 class LayerGroup(Layer):
-    """Base of layers whose weights, losses and updates are those of other layers, which `_inner_layers` lists."""
+    """Base of layers whose weights, losses and updates are those of other layers.
+
+    `part` is the name under which the constructor takes them, and a configuration has theirs: one, or a list.
+    """
+
+    part = None
+
+    def _inner_layers(self):
+        return [x for x in to_list(getattr(self, self.part), allow_tuple=True) if isinstance(x, Layer)]
 
     def _of_inner(self, name, *arguments):
         """The lists that an attribute (or, with arguments, a method) of the inner layers gives, as one."""
@@ -182,6 +191,19 @@ class LayerGroup(Layer):
 
     def get_updates_for(self, inputs=None):
         return self._of_inner('get_updates_for', inputs) + super().get_updates_for(inputs)
+
+    def get_config(self):
+        inner = getattr(self, self.part)
+        return {**super().get_config(), self.part: [serialize_keras_object(x) for x in inner]
+                if isinstance(inner, (list, tuple)) else serialize_keras_object(inner)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        from . import deserialize
+        config = dict(config)
+        inner = config.pop(cls.part)
+        made = [deserialize(x, custom_objects=custom_objects) for x in to_list(inner)]
+        return cls(made if isinstance(inner, list) else made[0], **config)
 
 
 class SpatialLayer(BuiltinLayer):
@@ -234,6 +256,11 @@ def spatial_settings(rank, arguments):
     sizes = {name: conv_utils.normalize_tuple(arguments[name], rank, name)
              for name in ('pool_size', 'kernel_size', 'strides', 'dilation_rate') if name in arguments}
     return {**sizes, 'padding': padding, 'data_format': normalize_data_format(arguments['data_format'])}
+
+
+def argument_names(constructor):
+    """The names of a constructor's arguments, without `self` and ``**kwargs``."""
+    return tuple(inspect.signature(constructor).parameters)[1:-1]
 
 
 def handed_on(arguments):

@@ -10,9 +10,9 @@ from .. import initializers
 from ..backend.symbolic import as_tensor, op
 from ..backend.variable import Layout
 from ..engine.base_layer import Layer
-from ..utils.generic_utils import has_arg, serialize_keras_object, to_list
+from ..utils.generic_utils import has_arg, to_list
 from . import _recurrent_kernels as kernels
-from ._base import BuiltinLayer, LayerGroup, live_activation
+from ._base import BuiltinLayer, LayerGroup, argument_names, live_activation
 
 _drawn = ContextVar('drawn', default=None)  # the dropout masks that hold for all steps of the running sequence
 
@@ -78,10 +78,10 @@ class Cell(BuiltinLayer):
 
     def build(self, input_shape):
         channels, width = input_shape[self._channel_axis], self.kind.gates * self.output_size
-        if channels is None:
-            raise ValueError(f'Layer {self.name}: the last dimension of the inputs should be defined. Found `None` in '
-                             f'the shape {tuple(input_shape)}.')
         window = getattr(self, 'kernel_size', ())
+        if channels is None:
+            raise ValueError(f'The {"channel" if window else "last"} dimension of the inputs should be defined. Found '
+                             f'`None`. (Layer {self.name}, input shape {tuple(input_shape)})')
         self.kernel = self.add_setting_weight('kernel', (*window, channels, width))
         self.recurrent_kernel = self.add_setting_weight('recurrent_kernel', (*window, self.output_size, width))
         self.add_bias((width,))
@@ -164,9 +164,6 @@ def output_size_of(cell):
 class SimpleRNNCell(Cell):
     """The cell of `SimpleRNN`: one step of ``h = activation(x kernel + h recurrent_kernel + bias)``."""
 
-    settings = ('units', 'activation', 'use_bias', 'kernel_initializer', 'recurrent_initializer', 'bias_initializer',
-                'kernel_regularizer', 'recurrent_regularizer', 'bias_regularizer', 'kernel_constraint',
-                'recurrent_constraint', 'bias_constraint', 'dropout', 'recurrent_dropout')
     weight_layouts = {'kernel': Layout(torch.t, _by_rows),
                       'recurrent_kernel': Layout(torch.t, _by_rows), 'bias': None}
 
@@ -175,6 +172,8 @@ class SimpleRNNCell(Cell):
                  recurrent_regularizer=None, bias_regularizer=None, kernel_constraint=None, recurrent_constraint=None,
                  bias_constraint=None, dropout=0., recurrent_dropout=0., **kwargs):
         super().__init__(locals(), kwargs)
+
+    settings = argument_names(__init__)
 
 
 def swapped(x, dim=-1):
@@ -194,8 +193,6 @@ def _gru_weight(kernel):
 class GRUCell(Cell):
     """The cell of `GRU`: one step; see there."""
 
-    settings = ('units', 'activation', 'recurrent_activation', *SimpleRNNCell.settings[2:], 'implementation',
-                'reset_after')
     weight_layouts = {'kernel': Layout(_gru_kernel, _gru_weight), 'recurrent_kernel': Layout(_gru_kernel, _gru_weight),
                       'bias': Layout(swapped, swapped)}
     bias_names = ('input_bias', 'recurrent_bias')
@@ -207,6 +204,8 @@ class GRUCell(Cell):
                  recurrent_constraint=None, bias_constraint=None, dropout=0., recurrent_dropout=0., implementation=1,
                  reset_after=False, **kwargs):
         super().__init__(locals(), kwargs)
+
+    settings = argument_names(__init__)
 
     @property
     def kind(self):
@@ -232,7 +231,6 @@ class GRUCell(Cell):
 class LSTMCell(Cell):
     """The cell of `LSTM`: one step; see there. Its states are h and c."""
 
-    settings = (*GRUCell.settings[:7], 'unit_forget_bias', *GRUCell.settings[7:-1])
     weight_layouts = SimpleRNNCell.weight_layouts
     kind = kernels.LSTM
     gate_names = 'ifco'
@@ -245,6 +243,8 @@ class LSTMCell(Cell):
                  recurrent_dropout=0., implementation=1, **kwargs):
         super().__init__(locals(), kwargs)
         self.state_size = (units, units)
+
+    settings = argument_names(__init__)
 
     def add_setting_weight(self, name, shape):
         if name != 'bias' or not self.unit_forget_bias:
@@ -267,6 +267,8 @@ class StackedRNNCells(LayerGroup):
     Raises ValueError for a cell without a `call` method or a `state_size`.
     """
 
+    part = 'cells'
+
     def __init__(self, cells, **kwargs):
         if not cells:
             raise ValueError(f'`cells` must hold at least one cell. Received: {cells!r}')
@@ -280,9 +282,6 @@ class StackedRNNCells(LayerGroup):
                           '`RNN(return_state=True)`.', stacklevel=2)
         super().__init__(**kwargs)
         self._layers = torch.nn.ModuleList(self._inner_layers())
-
-    def _inner_layers(self):
-        return [cell for cell in self.cells if isinstance(cell, Layer)]
 
     def _in_state_order(self, cells):
         return cells[::-1] if self.reverse_state_order else cells
@@ -322,15 +321,6 @@ class StackedRNNCells(LayerGroup):
                 cell.built = True
             input_shape = (input_shape[0], output_size_of(cell))
         self.built = True
-
-    def get_config(self):
-        return {**super().get_config(), 'cells': [serialize_keras_object(cell) for cell in self.cells]}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        from . import deserialize
-        config = dict(config)
-        return cls([deserialize(cell, custom_objects=custom_objects) for cell in config.pop('cells')], **config)
 
 
 def check_cell(cell, subject, given):

@@ -398,6 +398,11 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     Returns the outputs (time, batch, units), which repeat where `keep` is False, and the list of last states (LSTM on
     the path 'fused' under `keep`: without c).
     """
+    device = x.device.type
+    if path == 'sequence' and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):  # or products would not be of the type of what they are added to
+            x, *states = [t.to(weights[2].dtype) for t in (x, *states)]
+            return run(path, kind, x, states, weights, masks, act, rec, keep)
     if path == 'scan':
         sequences = scan(kind, x, states, weights, masks, act, rec, keep)
         return sequences[0], [s[-1] for s in sequences]

@@ -8,7 +8,7 @@ from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import has_arg, to_list, transpose_shape
 from . import _recurrent_kernels as kernels
-from ._base import checked_sizes, spatial_settings
+from ._base import argument_names, checked_sizes, spatial_settings
 from ._recurrent_cells import LSTMCell, state_sizes
 from .convolutional import KERNEL_LAYOUT
 from .recurrent import RNN, CellLayer
@@ -58,8 +58,6 @@ class ConvRNN2D(RNN):
 class ConvLSTM2DCell(LSTMCell):
     """The cell of `ConvLSTM2D`: one step; see there."""
 
-    settings = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'dilation_rate',
-                *LSTMCell.settings[1:-1])
     weight_layouts = {'kernel': KERNEL_LAYOUT, 'recurrent_kernel': KERNEL_LAYOUT, 'bias': None}
     gates = 4
 
@@ -73,6 +71,8 @@ class ConvLSTM2DCell(LSTMCell):
         refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         self.state_size = (filters, filters)
 
+    settings = argument_names(__init__)
+
     @property
     def kind(self):
         return self
@@ -82,12 +82,8 @@ class ConvLSTM2DCell(LSTMCell):
         return 1 if self.data_format == 'channels_first' else -1
 
     def build(self, input_shape):
-        channels = input_shape[self._channel_axis]
-        if channels is None:
-            raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
-                             f'{self.name}, input shape {tuple(input_shape)})')
-        self.kernel_shape = (*self.kernel_size, channels, self.gates * self.filters)
         super().build(input_shape)
+        self.kernel_shape = tuple(self.kernel.shape)
 
     def input_conv(self, x, w, b=None, padding='valid'):
         """The convolution of the input `x` with a kernel in Keras' layout, and a bias."""

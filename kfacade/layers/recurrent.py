@@ -10,7 +10,7 @@ from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, live, op, rec
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
-from ..utils.generic_utils import has_arg, serialize_keras_object, to_list
+from ..utils.generic_utils import has_arg, to_list
 from . import _recurrent_cells
 from ._base import BuiltinLayer, LayerGroup
 from ._recurrent_cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, output_size_of, state_sizes
@@ -44,6 +44,7 @@ class RNN(LayerGroup, BuiltinLayer):
     """
 
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
+    part = 'cell'
     _feature_axis = -1  # of the states
 
     def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
@@ -102,14 +103,14 @@ class RNN(LayerGroup, BuiltinLayer):
         self.built = True
 
     @property
+    def _cells(self):
+        return getattr(self.cell, 'cells', [self.cell])
+
+    @property
     def _uses_phase(self):
-        cells = getattr(self.cell, 'cells', [self.cell])
-        return any(getattr(cell, '_uses_phase', True) for cell in cells)
+        return any(getattr(cell, '_uses_phase', True) for cell in self._cells)
 
     get_weights, set_weights = Layer.get_weights, Layer.set_weights
-
-    def _inner_layers(self):
-        return [self.cell] if isinstance(self.cell, Layer) else []
 
     @property
     def losses(self):
@@ -209,9 +210,8 @@ class RNN(LayerGroup, BuiltinLayer):
 
     def _is_plain(self, constants=None):
         """Whether whole-sequence kernels may run the cell: built-in cells, whose step nobody has overridden."""
-        cells = getattr(self.cell, 'cells', [self.cell])
         return not constants and type(self.cell).call in (StackedRNNCells.call, Cell.call) and all(
-            isinstance(cell, Cell) and type(cell).call is Cell.call for cell in cells)
+            isinstance(cell, Cell) and type(cell).call is Cell.call for cell in self._cells)
 
     def _run(self, inputs, initial_state, constants, mask=None, training=False):
         """The live computation: the output, or a list of it and the last states."""
@@ -246,7 +246,7 @@ class RNN(LayerGroup, BuiltinLayer):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
         if constants:
             kwargs['constants'] = constants
-        with _recurrent_cells.one_sequence([self.cell, *getattr(self.cell, 'cells', ())]):
+        with _recurrent_cells.one_sequence([self.cell, *self._cells]):
             _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
                                        mask, unroll=self.unroll)
         return outputs, list(states)
@@ -303,14 +303,8 @@ class RNN(LayerGroup, BuiltinLayer):
     def get_config(self):
         config = super().get_config()
         if self._num_constants is not None:
-            config['num_constants'] = self._num_constants
-        return {**config, 'cell': serialize_keras_object(self.cell)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        from . import deserialize
-        config = dict(config)
-        return cls(deserialize(config.pop('cell'), custom_objects=custom_objects), **config)
+            config.update(num_constants=self._num_constants, cell=config.pop('cell'))
+        return config
 
 
 def _generate_dropout_mask(ones, rate, training=None, count=1):

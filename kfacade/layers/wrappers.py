@@ -6,7 +6,7 @@ from ..backend import state
 from ..backend.symbolic import op
 from ..engine.base_layer import InputSpec, Layer
 from ..engine.network import Network
-from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, serialize_keras_object, to_list
+from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, to_list
 from . import recurrent
 from ._base import LayerGroup
 from .core import Lambda
@@ -16,6 +16,8 @@ __all__ = ['Bidirectional', 'InputSpec', 'Layer', 'TimeDistributed', 'Wrapper', 
 
 class Wrapper(LayerGroup):
     """Base of layers that use another one, `layer`: its weights, losses and updates count as the wrapper's own."""
+
+    part = 'layer'
 
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, Layer):
@@ -43,24 +45,12 @@ class Wrapper(LayerGroup):
         if 'layer' in self._modules:  # not yet while the module is being made
             self.layer.trainable = value
 
-    def _inner_layers(self):
-        return [self.layer]
-
     def get_updates_for(self, inputs=None):
         inner = inputs if inputs is None else self._input_map.get(object_list_uid(inputs), inputs)
         return self.layer.get_updates_for(inner) + Layer.get_updates_for(self, inputs)
 
     def get_losses_for(self, inputs=None):
         return (self.layer.get_losses_for(None) if inputs is None else []) + Layer.get_losses_for(self, inputs)
-
-    def get_config(self):
-        return {**super().get_config(), 'layer': serialize_keras_object(self.layer)}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        from . import deserialize
-        config = dict(config)
-        return cls(deserialize(config.pop('layer'), custom_objects=custom_objects), **config)
 
 
 @op

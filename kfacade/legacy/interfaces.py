@@ -1,6 +1,6 @@
 """Decorators that let Keras-2 constructors and methods take the arguments of Keras 1, with a warning.
 
-``legacy_<name>_support`` exists for each row of `legacy.tables.INTERFACES`; one decorator does the work for them all.
+``legacy_<name>_support`` exists for each row of the table `INTERFACES`; one decorator does the work for them all.
 Preprocessors do what renaming cannot: they take ``(args, kwargs)``, the object itself being ``args[0]``, and return
 both and whether there was something to convert.
 """
@@ -8,8 +8,6 @@ import functools
 import warnings
 
 import numpy as np
-
-from .tables import INTERFACES, SAMPLE_COUNTS, VALUES
 
 
 def generate_legacy_interface(allowed_positional_args=None, conversions=None, preprocessor=None,
@@ -189,6 +187,10 @@ def zeropadding2d_args_preprocessor(args, kwargs):
 
 # ---------------------------------------------------------------- preprocessors of methods
 
+# What counted samples in Keras 1 where Keras 2 counts batches, and what came along with it.
+_SAMPLE_COUNTS = ('samples_per_epoch', 'val_samples', 'nb_epoch', 'nb_val_samples', 'nb_worker')
+
+
 def generator_methods_args_preprocessor(args, kwargs):
     """`samples_per_epoch` becomes `steps_per_epoch`: divided by the batch size where the generator tells it."""
     converted = len(args) < 3 and 'samples_per_epoch' in kwargs
@@ -196,7 +198,7 @@ def generator_methods_args_preprocessor(args, kwargs):
         samples = kwargs.pop('samples_per_epoch')
         generator = args[1] if len(args) > 1 else kwargs['generator']
         kwargs['steps_per_epoch'] = samples // generator.batch_size if hasattr(generator, 'batch_size') else samples
-    if not kwargs.keys().isdisjoint(SAMPLE_COUNTS):
+    if not kwargs.keys().isdisjoint(_SAMPLE_COUNTS):
         _warn('The semantics of the Keras 2 argument `steps_per_epoch` is not the same as the Keras 1 argument '
               '`samples_per_epoch`. `steps_per_epoch` is the number of batches to draw from the generator at each '
               'epoch. Basically steps_per_epoch = samples_per_epoch/batch_size. Similarly '
@@ -231,7 +233,95 @@ def get_updates_arg_preprocessing(args, kwargs):
 
 # ---------------------------------------------------------------- one decorator for each row of the table
 
-for _name, _row in INTERFACES.items():
-    globals()[f'legacy_{_name}_support'] = generate_legacy_interface(
-        _row.positional, list(_row.renames.items()), globals().get(_row.preprocessor),
-        {old: VALUES[old] for old in _row.renames if old in VALUES}, _row.object_type)
+# What an old keyword is called now, unless a row says otherwise.
+_NEW_NAMES = {
+    # sizes and rates
+    'output_dim': 'units', 'nb_filter': 'filters', 'filter_length': 'kernel_size', 'subsample': 'strides',
+    'subsample_length': 'strides', 'border_mode': 'padding', 'dim_ordering': 'data_format', 'pool_length': 'pool_size',
+    'stride': 'strides', 'length': 'size', 'p': 'rate', 'sigma': 'stddev',
+    # weights
+    'init': 'kernel_initializer', 'inner_init': 'recurrent_initializer', 'beta_init': 'beta_initializer',
+    'gamma_init': 'gamma_initializer', 'W_regularizer': 'kernel_regularizer', 'U_regularizer': 'recurrent_regularizer',
+    'b_regularizer': 'bias_regularizer', 'W_constraint': 'kernel_constraint', 'b_constraint': 'bias_constraint',
+    'bias': 'use_bias',
+    # recurrent layers
+    'inner_activation': 'recurrent_activation', 'dropout_W': 'dropout', 'dropout_U': 'recurrent_dropout',
+    'consume_less': 'implementation',
+    # models
+    'input_dtype': 'dtype', 'input': 'inputs', 'output': 'outputs', 'samples_per_epoch': 'steps_per_epoch',
+    'val_samples': 'steps', 'nb_epoch': 'epochs', 'nb_val_samples': 'validation_steps', 'nb_worker': 'workers',
+    'pickle_safe': 'use_multiprocessing', 'max_q_size': 'max_queue_size',
+}
+_NEW_VALUES = {  # of those whose values changed, too
+    'dim_ordering': {'tf': 'channels_last', 'th': 'channels_first', 'default': None},
+    'consume_less': {'cpu': 0, 'mem': 1, 'gpu': 2},
+}
+
+
+def _row(old, positional=None, preprocessor=None, object_type='class', **renamed):
+    """Arguments of `generate_legacy_interface`, with old keywords and positional arguments as words in a string.
+
+    A warning lists the keywords in this order. `renamed`: the new names that are not those of `_NEW_NAMES`.
+    """
+    names, old = {**_NEW_NAMES, **renamed}, old.split()
+    return {'allowed_positional_args': None if positional is None else tuple(positional.split()),
+            'conversions': [(name, names[name]) for name in old], 'preprocessor': preprocessor,
+            'value_conversions': {name: _NEW_VALUES[name] for name in old if name in _NEW_VALUES},
+            'object_type': object_type}
+
+
+_WEIGHTS = 'init W_regularizer b_regularizer W_constraint b_constraint bias'
+_IMAGE_CONV = 'nb_filter subsample border_mode dim_ordering'
+
+INTERFACES = {
+    # core
+    'dense': _row(f'output_dim {_WEIGHTS}', 'units'),
+    'dropout': _row('p', 'rate noise_shape seed'),
+    'spatialdropout1d': _row('p', 'rate'),
+    'spatialdropoutNd': _row('p dim_ordering', 'rate'),
+    'lambda': _row('', 'function output_shape'),
+    'embedding': _row('init W_regularizer W_constraint', 'input_dim output_dim', embedding_kwargs_preprocessor,
+                      init='embeddings_initializer', W_regularizer='embeddings_regularizer',
+                      W_constraint='embeddings_constraint'),
+    'batchnorm': _row('beta_init gamma_init', '', batchnorm_args_preprocessor),
+    'prelu': _row('init', 'alpha_initializer', init='alpha_initializer'),
+    'gaussiannoise': _row('sigma', 'stddev'),
+    'gaussiandropout': _row('p', 'rate'),
+
+    # convolutions
+    'conv1d': _row(f'nb_filter filter_length subsample_length border_mode {_WEIGHTS}', 'filters kernel_size',
+                   conv1d_args_preprocessor),
+    'conv2d': _row(f'{_IMAGE_CONV} {_WEIGHTS}', 'filters kernel_size', conv2d_args_preprocessor),
+    'deconv2d': _row(f'{_IMAGE_CONV} {_WEIGHTS}', 'filters kernel_size', deconv2d_args_preprocessor),
+    'separable_conv2d': _row(f'{_IMAGE_CONV} b_regularizer b_constraint bias', 'filters kernel_size',
+                             separable_conv2d_args_preprocessor),
+    'conv3d': _row(f'{_IMAGE_CONV} {_WEIGHTS}', 'filters kernel_size', conv3d_args_preprocessor),
+    'convlstm2d': _row(f'{_IMAGE_CONV} init inner_init W_regularizer U_regularizer b_regularizer inner_activation '
+                       'dropout_W dropout_U bias', 'filters kernel_size', convlstm2d_args_preprocessor),
+
+    # images and sequences
+    'pooling1d': _row('pool_length stride border_mode', 'pool_size strides padding'),
+    'pooling2d': _row('border_mode dim_ordering', 'pool_size strides padding'),
+    'pooling3d': _row('border_mode dim_ordering', 'pool_size strides padding'),
+    'global_pooling': _row('dim_ordering'),
+    'upsampling1d': _row('length', 'size'),
+    'upsampling2d': _row('dim_ordering', 'size'),
+    'upsampling3d': _row('dim_ordering', 'size'),
+    'zeropadding2d': _row('dim_ordering', 'padding', zeropadding2d_args_preprocessor),
+    'zeropadding3d': _row('dim_ordering', 'padding'),
+    'cropping2d': _row('dim_ordering', 'cropping'),
+    'cropping3d': _row('dim_ordering', 'cropping'),
+    'recurrent': _row('output_dim init inner_init inner_activation W_regularizer b_regularizer U_regularizer dropout_W '
+                      'dropout_U consume_less', 'units', recurrent_args_preprocessor),
+
+    # models, layers and optimizers as such
+    'input': _row('input_dtype'),
+    'model_constructor': _row('input output'),
+    'generator_methods': _row('samples_per_epoch val_samples nb_epoch nb_val_samples nb_worker pickle_safe max_q_size',
+                              'generator steps_per_epoch epochs', generator_methods_args_preprocessor, 'method'),
+    'add_weight': _row('', 'name shape', add_weight_args_preprocessing),
+    'get_updates': _row('', None, get_updates_arg_preprocessing),
+}
+
+for _name, _arguments in INTERFACES.items():
+    globals()[f'legacy_{_name}_support'] = generate_legacy_interface(**_arguments)

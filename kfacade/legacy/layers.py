@@ -11,7 +11,6 @@ from ..layers._base import BuiltinLayer, spatial_settings
 from ..layers.convolutional import AtrousConvolution1D, AtrousConvolution2D
 from ..layers.convolutional_recurrent import image_shapes
 from ..layers.recurrent import RNN, call_with_states, standardize_args
-from ..utils.generic_utils import to_list
 
 __all__ = ['AtrousConvolution1D', 'AtrousConvolution2D', 'ConvRecurrent2D', 'Highway', 'MaxoutDense', 'Recurrent']
 
@@ -132,7 +131,7 @@ class Recurrent(BuiltinLayer):
         return [output, *((batch, self.units) for _ in self.states)]
 
     compute_output_shape, compute_mask = RNN.compute_output_shape, RNN.compute_mask
-    get_initial_state, _keep_states = RNN.get_initial_state, RNN._keep_states
+    get_initial_state, _keep_states, reset_states = RNN.get_initial_state, RNN._keep_states, RNN.reset_states
 
     def step(self, inputs, states):
         raise NotImplementedError(f'{type(self).__name__} has to define `step(self, inputs, states)`.')
@@ -166,28 +165,6 @@ class Recurrent(BuiltinLayer):
             self._keep_states(states, whole)
         output = outputs if self.return_sequences else last_output
         return [output, *states] if self.return_state else output
-
-    def reset_states(self, states=None):
-        """Sets the kept states to zero, or to an array or list of arrays, each (batch, units).
-
-        Raises AttributeError where the layer is not stateful, ValueError for an unknown batch size and for a wrong
-        number or shape of arrays.
-        """
-        if not self.stateful:
-            raise AttributeError('Layer must be stateful.')
-        batch, *rest = self.input_spec[0].shape
-        if not batch:
-            raise ValueError('If a RNN is stateful, it needs to know its batch size. Specify that of the input of '
-                             f'{self.name}: by `batch_input_shape` of the first layer of a Sequential model, or by '
-                             '`batch_shape` of the Input.')
-        shapes = self._all_shapes((batch, *rest))[1:]
-        if self.states[0] is None:
-            self.states = [K.zeros(shape) for shape in shapes]
-        values = [torch.zeros(shape) for shape in shapes] if states is None else to_list(states, allow_tuple=True)
-        if [tuple(value.shape) for value in values] != shapes:
-            raise ValueError(f'Layer {self.name} expects {len(shapes)} states of the shapes {shapes}, but it received '
-                             f'{len(values)} state values of the shapes {[tuple(value.shape) for value in values]}.')
-        K.batch_set_value(zip(self.states, values))
 
 
 class ConvRecurrent2D(Recurrent):

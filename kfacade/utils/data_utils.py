@@ -20,6 +20,7 @@ from urllib.request import urlretrieve
 import numpy as np
 import torch
 
+from .generic_utils import to_list
 from .progbar import Progbar
 
 # ---------------------------------------------------------------- files
@@ -113,32 +114,28 @@ def validate_file(fpath, file_hash, algorithm='auto', chunk_size=65535):
     return _hash_file(fpath, algorithm, chunk_size) == str(file_hash)
 
 
+# How to tell the kind of an archive, open it, list its members; and what unpacking it safely takes.
+_ARCHIVES = {'tar': (tarfile.is_tarfile, tarfile.open, tarfile.TarFile.getnames, {'filter': 'data'}),
+             'zip': (zipfile.is_zipfile, zipfile.ZipFile, zipfile.ZipFile.namelist, {})}
+
+
 def _extract_archive(file_path, path='.', archive_format='auto'):
     """Unpacks a tar or zip file into the folder `path`. Returns whether it was one of the formats asked for.
 
     An archive with members that would land outside the folder, or with links or devices that lead there, is refused.
     """
-    formats = ['tar', 'zip'] if archive_format == 'auto' else archive_format or []
-    for kind in [formats] if isinstance(formats, str) else formats:
-        if kind == 'tar' and tarfile.is_tarfile(file_path):
-            with tarfile.open(file_path) as archive:
-                _check_paths(file_path, path, archive.getnames())
-                archive.extractall(path, filter='data')
-            return True
-        if kind == 'zip' and zipfile.is_zipfile(file_path):
-            with zipfile.ZipFile(file_path) as archive:
-                _check_paths(file_path, path, archive.namelist())
-                archive.extractall(path)
+    folder = os.path.realpath(path)
+    formats = _ARCHIVES if archive_format == 'auto' else to_list(archive_format, allow_tuple=True)
+    for is_kind, opened, list_names, options in (_ARCHIVES[kind] for kind in formats if kind in _ARCHIVES):
+        if is_kind(file_path):
+            with opened(file_path) as archive:
+                for name in list_names(archive):
+                    if os.path.commonpath([folder, os.path.realpath(os.path.join(folder, name))]) != folder:
+                        raise ValueError(f'The archive {file_path} was not unpacked: its member {name!r} would be '
+                                         f'written outside of {folder}.')
+                archive.extractall(path, **options)
             return True
     return False
-
-
-def _check_paths(archive, folder, names):
-    folder = os.path.realpath(folder)
-    for name in names:
-        if os.path.commonpath([folder, os.path.realpath(os.path.join(folder, name))]) != folder:
-            raise ValueError(f'The archive {archive} was not unpacked: its member {name!r} would be written outside of '
-                             f'{folder}.')
 
 
 # ---------------------------------------------------------------- batches in parallel

@@ -7,7 +7,7 @@ import torch
 from layers_harness import check_layer, data, train_phase
 
 from kfacade import backend as K
-from kfacade.layers import BatchNormalization, Dense, Input
+from kfacade.layers import BatchNormalization, Dense, Input, subtract
 from kfacade.models import Model, Sequential
 
 SHAPES = [((8, 5), -1), ((8, 3, 5), -1), ((8, 5, 3), 1), ((4, 3, 2, 5), -1), ((4, 3, 2, 5), 3), ((4, 5, 3, 2), 1),
@@ -198,3 +198,15 @@ def test_errors():
 def test_config_has_zero_debias_only_where_it_is_off():
     assert 'zero_debias' not in BatchNormalization().get_config()
     assert BatchNormalization.from_config(BatchNormalization(zero_debias=False).get_config()).zero_debias is False
+
+
+def test_a_shared_layer_counts_a_step_once():
+    """Each step stores what the call that came last gives: the debiased average of its batches' means."""
+    shared, inputs = BatchNormalization(momentum=.8), [Input((2,)), Input((2,))]
+    model = Model(inputs, subtract([shared(x) for x in inputs]))
+    model.compile('sgd', 'mse')
+    batches = np.random.RandomState(0).rand(4, 2, 5, 2)
+    for first, last in batches:
+        model.train_on_batch([first, last], np.zeros((5, 2)))
+    factors = .2 * .8 ** np.arange(4)[::-1] / (1 - .8 ** 4)
+    np.testing.assert_allclose(K.get_value(shared.moving_mean), factors @ batches[:, 1].mean(1), rtol=1e-5)

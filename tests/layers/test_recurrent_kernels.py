@@ -118,6 +118,19 @@ def test_single_precision_products_of_rows():
     torch.testing.assert_close(kernels._product_of_rows(a.t(), c.t()), a.t() @ c)
 
 
+@pytest.mark.parametrize('masks', [None, 4])
+def test_sequence_path_under_autocast_computes_in_the_precision_of_the_weights(masks):
+    x, states, weights, masks = _problem(kernels.LSTM, masks=masks)
+    coarse = x.detach().bfloat16().requires_grad_()
+    act, rec = kernels.activations.tanh, kernels.activations.hard_sigmoid
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        outputs, last = kernels.run('sequence', kernels.LSTM, coarse, states, weights, masks, act, rec)
+    wanted, _ = kernels.run('sequence', kernels.LSTM, coarse.double(), states, weights, masks, act, rec)
+    torch.testing.assert_close(outputs, wanted, rtol=0, atol=0)
+    outputs.sum().backward()
+    assert coarse.grad.dtype == torch.bfloat16 and weights[2].grad.dtype == torch.float64
+
+
 def test_unbounded_states_of_steps_that_do_not_count_stay_out_of_the_gradient():
     """A relu that doubles its state at each step overflows in 200 steps; only 3 of them count."""
     relu = kernels.activations.relu

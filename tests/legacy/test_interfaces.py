@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kfacade.legacy import interfaces
-from kfacade.legacy.tables import INTERFACES
+from kfacade.legacy.interfaces import INTERFACES
 
 
 def call(name, *args, **kwargs):
@@ -82,8 +82,7 @@ def test_conversions(name, args, kwargs, new_args, new_kwargs):
 @pytest.mark.parametrize('name', INTERFACES)
 def test_every_renamed_argument(name):
     """Each old name becomes the new one; together with the new one it is refused; new names pass in silence."""
-    row = INTERFACES[name]
-    for old, new in row.renames.items():
+    for old, new in INTERFACES[name]['conversions']:
         if old == 'samples_per_epoch' or (name, old) == ('separable_conv2d', 'init'):
             continue
         with pytest.warns(UserWarning):
@@ -96,16 +95,17 @@ def test_every_renamed_argument(name):
         assert call(name, **{new: 'v'}) == ((), {new: 'v'})
 
 
-@pytest.mark.parametrize('name', [n for n, row in INTERFACES.items() if row.positional])
+@pytest.mark.parametrize('name', [n for n, row in INTERFACES.items() if row['allowed_positional_args']])
 def test_positional_arguments_are_counted(name):
     row = INTERFACES[name]
-    allowed = tuple(f'v{i}' for i in range(len(row.positional)))
+    positional = row['allowed_positional_args']
+    allowed = tuple(f'v{i}' for i in range(len(positional)))
     assert call(name, *allowed) == (allowed, {})
-    owner = 'method' if row.object_type == 'method' else 'Thing'
+    owner = 'method' if row['object_type'] == 'method' else 'Thing'
     with pytest.raises(TypeError) as error:
         call(name, *allowed, 'x')
     assert str(error.value) == (
-        f'`{owner}` can accept only {len(allowed)} positional arguments {row.positional}, but you passed the following '
+        f'`{owner}` can accept only {len(allowed)} positional arguments {positional}, but you passed the following '
         f'positional arguments: {[*allowed, "x"]}')
 
 

@@ -108,7 +108,7 @@ def test_recurrent_keeps_states():
                                atol=1e-6)
     np.testing.assert_allclose(K.get_value(layer.states[0]), reference(X, h=np.ones((4, 2)))[:, -1], rtol=1e-5,
                                atol=1e-6)
-    with pytest.raises(ValueError, match=r'expects 1 states of the shapes \[\(4, 2\)\]'):
+    with pytest.raises(ValueError, match=r'State 0 is incompatible.*expected shape=\(4, 2\), found shape=\(4, 3\)'):
         layer.reset_states([np.ones((4, 3))])
     with pytest.raises(AttributeError, match='Layer must be stateful'):
         OldRNN(2).reset_states()
