@@ -32,3 +32,9 @@ def torch_dtype(dtype=None):
 def dtype_name(dtype):
     """The name of a torch, numpy or named dtype: ``torch.float32`` gives ``'float32'``."""
     return _NAMES[torch_dtype(dtype)]
+
+
+def on_host(tensor):
+    """`tensor`, detached and on the CPU, in a type that numpy knows: float32 in place of bfloat16."""
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

@@ -114,7 +114,7 @@ class CompiledGraph:
         if self._pending:
             for update, value in zip(self._pending, values):
                 update.variable.assign(value)
-        for update in self.updates:
+        for update in {u.variable: u for u in self.updates}.values():  # a shared layer's steps count once
             update.applied()
 
 

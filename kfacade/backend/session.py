@@ -4,7 +4,7 @@ import torch
 
 from .. import config
 from . import state
-from .dtypes import dtype_name, torch_dtype
+from .dtypes import dtype_name, on_host, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
 from .math import named
 from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in, to_feed
@@ -190,7 +190,7 @@ def evaluate(x, phase=False):
 def to_numpy(value):
     """An array (or numpy scalar) of a live result."""
     if isinstance(value, torch.Tensor):
-        array = value.detach().cpu().numpy()
+        array = on_host(value).numpy()
         return array[()] if array.ndim == 0 else array
     return np.asarray(value)
 

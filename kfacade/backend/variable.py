@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from . import state
-from .dtypes import torch_dtype
+from .dtypes import on_host, torch_dtype
 from .symbolic import Face, Shape, TensorFace, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
@@ -41,7 +41,7 @@ class _AbstractVariable(Face):
 
     def numpy(self):
         """A copy of the value as an array, in Keras' layout."""
-        return self.value.detach().cpu().clone(memory_format=torch.contiguous_format).numpy()
+        return on_host(self.value).clone(memory_format=torch.contiguous_format).numpy()
 
     def eval(self, session=None):
         """The value as an array; `session` is there for code written for TensorFlow and makes no difference."""

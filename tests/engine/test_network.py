@@ -360,6 +360,37 @@ def test_moving_a_model_to_another_device_and_dtype_moves_what_it_computes_with(
     assert model(x.to('meta')).device.type == 'meta' and model.layers[0].kernel.shape == (3, 2)
 
 
+def test_a_model_in_bfloat16_trains_and_predicts():
+    model = Sequential([layers.LSTM(3, input_shape=(4, 2)), layers.Dense(1)])
+    x = np.random.RandomState(0).rand(6, 4, 2)
+    wanted = model.predict(x)
+    model.bfloat16()
+    np.testing.assert_allclose(model.predict(x), wanted, rtol=0, atol=.02)  # the type has 8 bits
+    model.compile('sgd', 'mse')
+    losses = model.fit(x, np.ones((6, 1)), epochs=3, verbose=0).history['loss']
+    assert losses[-1] < losses[0] and model.layers[0].get_weights()[0].dtype == np.float32
+
+
+def test_what_wants_contiguous_weights_gets_them_from_contiguous():
+    x, y = np.random.RandomState(0).rand(2, 6, 3).astype('float32')
+    model = Sequential([layers.Dense(4, activation='tanh', input_shape=(3,)), layers.Dense(3)])
+    wanted = model.predict(x)
+    for p in model.parameters():
+        p.data = p.data.contiguous()
+    np.testing.assert_allclose(model.predict(x), wanted, rtol=1e-6, atol=1e-7)
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=20)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (model(torch.from_numpy(x)) - torch.from_numpy(y)).square().mean()
+        loss.backward()
+        return loss
+    before = optimizer.step(closure).item()
+    assert closure().item() < .5 * before
+    model.compile('adam', 'mse')  # whose slots follow the new strides
+    assert model.fit(x, y, verbose=0).history['loss'][0] < .5 * before
+
+
 def test_the_code_of_the_forward_is_readable():
     model = Sequential([layers.Dense(2, input_shape=(3,)), layers.Dropout(0.5)])
     assert 'dense_1 = self.dense_1(dense_1_input)' in model.code
