@@ -427,7 +427,7 @@ class Network(Layer):
         return saving.load_weights(self, filepath, by_name, skip_mismatch, reshape)
 
     def __getstate__(self):
-        return saving.model_state(self)
+        return saving.pickle_model(self)
 
     def __setstate__(self, state):
         saving.restore(self, state)

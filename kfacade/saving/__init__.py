@@ -9,7 +9,7 @@ from .hdf5 import (
     save_weights_to_hdf5_group,
 )
 from .model_file import load_model, load_weights, save_model, save_weights
-from .pickling import copy_model, model_state, pickle_model, restore, unpickle_model
+from .pickling import copy_model, pickle_model, restore, unpickle_model
 from .report import LoadReport
 from .text import model_from_config, model_from_json, model_from_yaml, to_json, to_yaml
 from .torch_files import load_torch_weights
@@ -18,7 +18,7 @@ from .trust import InvalidModelFile
 __all__ = [
     'HDF5_OBJECT_HEADER_LIMIT', 'InvalidModelFile', 'LoadReport', 'copy_model', 'load_attributes_from_hdf5_group',
     'load_model', 'load_torch_weights', 'load_weights', 'load_weights_from_hdf5_group',
-    'load_weights_from_hdf5_group_by_name', 'model_from_config', 'model_from_json', 'model_from_yaml', 'model_state',
-    'pickle_model', 'preprocess_weights_for_loading', 'restore', 'save_attributes_to_hdf5_group', 'save_model',
-    'save_weights', 'save_weights_to_hdf5_group', 'to_json', 'to_yaml', 'unpickle_model',
+    'load_weights_from_hdf5_group_by_name', 'model_from_config', 'model_from_json', 'model_from_yaml', 'pickle_model',
+    'preprocess_weights_for_loading', 'restore', 'save_attributes_to_hdf5_group', 'save_model', 'save_weights',
+    'save_weights_to_hdf5_group', 'to_json', 'to_yaml', 'unpickle_model',
 ]

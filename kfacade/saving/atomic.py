@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files: what they are by name and beginning, and writing them whole or not at all."""
 import contextlib
 import errno
 import io
@@ -6,12 +6,26 @@ import os
 import secrets
 import shutil
 
+import h5py
+
 from ..utils.io_utils import ask_to_proceed_with_overwrite
 
 
+def suffix_of(filepath):
+    """The suffix of a path, in lower case and with its dot."""
+    return os.path.splitext(filepath)[1].lower()
+
+
+def is_zip(filepath):
+    """Whether a file begins as a ZIP does. Raises what ``open`` does where it is missing or closed to us."""
+    with open(filepath, 'rb') as f:
+        return f.read(4) == b'PK\3\4'
+
+
 def may_write(filepath, overwrite):
-    """Whether ``filepath`` may be written to; where it exists and ``overwrite`` is False, the terminal is asked."""
-    return overwrite or not os.path.isfile(filepath) or ask_to_proceed_with_overwrite(filepath)
+    """Whether a path, or a group of an open file, may be written to; without ``overwrite`` the terminal is asked."""
+    return (overwrite or isinstance(filepath, h5py.Group) or not os.path.isfile(filepath)
+            or ask_to_proceed_with_overwrite(filepath))
 
 
 class PatientFile(io.FileIO):
@@ -44,18 +58,18 @@ class PatientFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def replacing(filepath, suffix):
+def replacing(filepath):
     """A path to write to, which takes the place of ``filepath`` when the block ends well and vanishes when it does not.
 
-    It lies beside ``filepath`` (or what that links to) and ends in ``suffix``. Raises PermissionError for a file
-    that is write-protected, for renaming would not ask.
+    It lies beside ``filepath`` (or what that links to). Raises PermissionError for a file that is write-protected, for
+    renaming would not ask.
     """
     target = os.path.realpath(filepath)
     if os.path.exists(target) and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(filepath))
     if os.path.isdir(target):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(filepath))
-    temporary = os.path.join(os.path.dirname(target), f'.{secrets.token_hex(8)}{suffix}')
+    temporary = os.path.join(os.path.dirname(target), f'.{secrets.token_hex(8)}.tmp')
     try:
         yield temporary
         if os.path.exists(target):

@@ -3,7 +3,7 @@ import argparse
 import os
 import warnings
 
-from .atomic import may_write, replacing
+from .atomic import may_write, replacing, suffix_of
 from .later import as_before, as_before_objective, as_before_optimizer
 from .model_file import load_model, load_weights, opened_model, save_model, save_weights
 from .text import model_from_json, model_from_yaml, parse_json, parse_yaml, to_json, to_yaml
@@ -11,8 +11,8 @@ from .torch_files import is_torch_file, read_state
 from .training_state import saved_numbers, starts_anew
 from .trust import InvalidModelFile, refusing
 
-_TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': (parse_yaml, model_from_yaml, to_yaml)}
-_TEXTS['.yml'] = _TEXTS['.yaml']
+_YAML = parse_yaml, model_from_yaml, to_yaml
+_TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': _YAML, '.yml': _YAML}
 _MODELS = ('Model', 'Sequential', 'Functional')
 _GENERAL = ('acc', 'accuracy', 'ce', 'crossentropy')  # metrics that the loss picks a function for
 
@@ -34,15 +34,14 @@ def main(command, arguments):
 
 def convert(file, out, model=None):
     """Writes to ``out`` what is in ``file`` and has a place there; ``model`` is a file with the architecture."""
-    built = _load(model or file)
+    built, target = _load(model or file), suffix_of(out)
     if model:
         load_weights(built, file)
-    target = _suffix(out)
-    if not model and _suffix(file) in _TEXTS and target not in _TEXTS:
+    elif suffix_of(file) in _TEXTS and target not in _TEXTS:
         raise ValueError(f'{file!r} holds no weights to write to {out!r}.')
     if target in _TEXTS:
         if may_write(out, overwrite=False):
-            with replacing(out, target) as temporary, open(temporary, 'w', encoding='utf-8') as f:
+            with replacing(out) as temporary, open(temporary, 'w', encoding='utf-8') as f:
                 f.write(_TEXTS[target][2](built))
     elif is_torch_file(out):
         save_weights(built, out, overwrite=False)
@@ -54,17 +53,13 @@ def convert(file, out, model=None):
 
 
 def _load(file):
-    suffix = _suffix(file)
+    suffix = suffix_of(file)
     if suffix in _TEXTS:
         with open(file, 'rb') as f:
             return _TEXTS[suffix][1](f.read())
     if is_torch_file(file):
         raise ValueError(f'{file!r} holds weights alone: name a file with the architecture with --model.')
     return load_model(file)
-
-
-def _suffix(file):
-    return os.path.splitext(file)[1].lower()
 
 
 # ---------------------------------------------------------------- inspect
@@ -77,9 +72,9 @@ def described(file):
         yield f'{file}: {len(tensors)} torch tensors, {size}'
         yield from _table([(name, str(tensor.dtype), str(tuple(tensor.shape)), f'{tensor.nbytes:,} bytes', '')
                            for name, tensor in tensors.items()])
-    elif _suffix(file) in _TEXTS:
+    elif suffix_of(file) in _TEXTS:
         with open(file, 'rb') as f:
-            config = _TEXTS[_suffix(file)][0](f.read(), repr(file))
+            config = _TEXTS[suffix_of(file)][0](f.read(), repr(file))
         yield (f'{file}: architecture without weights, {size}, by Keras {config.get("keras_version")} on '
                f'{config.get("backend")}')
         yield from _table(_rows(config, {}))
@@ -108,7 +103,7 @@ def _described_hdf5(file, size, reader):
     if training:
         with refusing(reader.where()):
             compiled = parse_json(training, f'training_config of {reader.where()}')
-            yield from [*_training(compiled), *_optimizer_state(compiled, reader)]
+            yield from (*_training(compiled), *_optimizer_state(compiled, reader))
     elif config:
         yield 'Not compiled: there is no training configuration.'
 

@@ -28,35 +28,26 @@ _CONV_KERNELS = {'Conv1D': 1, 'Conv2D': 1, 'Conv3D': 1, 'Conv2DTranspose': 1, 'C
 def preprocess_weights_for_loading(layer, weights, original_keras_version=None, original_backend=None, reshape=False):
     """The arrays ``weights``, as a file of another version or backend holds them, in the form that ``layer`` takes.
 
-    # Arguments
-        layer: the built layer that is to take the weights.
-        weights: list of numpy arrays (or what numpy takes as such), in the file's order.
-        original_keras_version: version that wrote them; only ``'1'`` matters.
-        original_backend: backend that wrote them; ``'theano'`` kernels are flipped.
-        reshape: give a convolution's kernel the layer's shape wherever the sizes agree.
-
-    # Returns
-        List of arrays, those given or views of them where possible. Their number and shapes are the caller's to check.
-
-    # Raises
-        ValueError: for a reshape between different sizes and for recurrent weights that cannot be converted.
+    ``weights`` are numpy arrays, or what numpy takes as such, in the file's order. Of versions only ``'1'`` matters, of
+    backends ``'theano'``, whose kernels are flipped; ``reshape`` gives a convolution's kernel the layer's shape
+    wherever the sizes agree. Returns a list of arrays, views of those given where possible; their number and shapes are
+    the caller's to check. Raises ValueError for a reshape between different sizes, and for recurrent weights that
+    cannot be converted.
     """
     weights = list(weights)
     if original_keras_version == '1' and len(weights) != len(layer.weights):
         weights = _merge_gates(layer, weights)
-    return _convert(layer, weights, original_keras_version, original_backend, reshape)
-
-
-def _convert(layer, weights, version, backend, reshape):
     inner = _inner_layers(layer)
     if not inner:
-        return _convert_plain(layer, weights, version, backend, reshape)
+        return _convert_plain(layer, weights, original_keras_version, original_backend, reshape)
     slots = {id(variable): i for i, variable in enumerate(layer.weights)}
     if len(weights) != len(slots):
         return weights  # nothing to pair the arrays with: the caller reports the count
     for sublayer in inner:
         mine = [slots[id(variable)] for variable in sublayer.weights]
-        for i, array in zip(mine, _convert(sublayer, [weights[i] for i in mine], version, backend, False)):
+        converted = preprocess_weights_for_loading(sublayer, [weights[i] for i in mine], original_keras_version,
+                                                   original_backend)
+        for i, array in zip(mine, converted):
             weights[i] = array
     return weights
 

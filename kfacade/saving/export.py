@@ -9,7 +9,8 @@ import torch
 
 from ..backend import state
 from ..backend.graph import compile_graph
-from .atomic import may_write, replacing
+from .atomic import may_write, replacing, suffix_of
+from .hdf5 import unique_names
 
 _FORMATS = {'.pt2': 'torch', '.onnx': 'onnx'}
 # What stands for an unknown batch size, and for any other unknown size, while a model is traced, and for the check.
@@ -37,12 +38,11 @@ def export(model, path, format=None, overwrite=True, input_shapes=None):
         input_shapes: dict from input names to shapes, batch included, that settle sizes which the model leaves open:
             a custom recurrent cell, say, can only be exported for a known number of steps.
 
-    # Raises
-        ValueError: for a format or shape that cannot be, and for a model that is not built, keeps states from batch to
-            batch, takes gradients in its forward pass, or does what the format cannot express. Nothing is written.
-        ImportError: where a package that ONNX needs is missing.
+    Raises ValueError for a format or shape that cannot be, and for a model that is not built, keeps states from batch
+    to batch, takes gradients in its forward pass, or does what the format cannot express; ImportError where a package
+    that ONNX needs is missing. Nothing is written then.
     """
-    format = format or _FORMATS.get(os.path.splitext(path)[1].lower())
+    format = format or _FORMATS.get(suffix_of(path))
     if format not in _FORMATS.values():
         raise ValueError(f"`format` must be 'torch' or 'onnx', or the path end in .pt2 or .onnx. Received: format="
                          f'{format!r}, path={os.fspath(path)!r}')
@@ -53,13 +53,14 @@ def export(model, path, format=None, overwrite=True, input_shapes=None):
     module, shapes = _forward(model), _shapes(model, input_shapes or {})
     with _quiet(), _explained(model), torch.no_grad():
         program = _traced(model, module, shapes)
-        write = torch.export.save if format == 'torch' else _converted(model, program, shapes).save
-    with replacing(path, '.tmp') as temporary, _quiet():
-        if format == 'torch':
-            with open(temporary, 'wb') as file:
-                write(program, file)
+        if format == 'onnx':
+            program = _converted(model, program, shapes)
+    with replacing(path) as temporary, _quiet():
+        if format == 'onnx':
+            program.save(temporary)
         else:
-            write(temporary)
+            with open(temporary, 'wb') as file:
+                torch.export.save(program, file)
 
 
 def _require_onnx():
@@ -87,7 +88,7 @@ def _forward(model):
         raise ValueError(f'Model "{model.name}" cannot be exported: its forward pass takes gradients (`K.gradients`). '
                          'Export a model that ends before them.')
     if len(model.outputs) == 1:
-        output = list(compiled.module.graph.nodes)[-1]
+        *_, output = compiled.module.graph.nodes
         output.args = output.args[0]
         compiled.module.recompile()
     return compiled.module
@@ -153,14 +154,7 @@ def _converted(model, program, shapes):
     if size > _ONNX_LIMIT:
         raise ValueError(f"its weights take {size / 2 ** 30:.1f} GB, and an ONNX file holds no more than "
                          f"{_ONNX_LIMIT / 2 ** 30:.1f} GB. format='torch' has no such limit.")
-    names = list(model._feed_input_names)
-    for name in model.output_names:
-        unique, count = name, 0
-        while unique in names:
-            count += 1
-            unique = f'{name}_{count}'
-        names.append(unique)
-    n_inputs = len(shapes)
+    names, n_inputs = unique_names([*model._feed_input_names, *model.output_names]), len(shapes)
     found = torch.onnx.export(program, input_names=names[:n_inputs], output_names=names[n_inputs:], dynamo=True,
                               verbose=False)
     graph = found.model.graph

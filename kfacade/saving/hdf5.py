@@ -43,12 +43,17 @@ def load_attributes_from_hdf5_group(group, name):
     return _reader(group).names(name)
 
 
-def write_arrays(group, variables):
-    """Writes the values of ``variables`` to ``group`` under their names, and their order as ``weight_names``."""
-    names = _unique_names(variables)
-    save_attributes_to_hdf5_group(group, 'weight_names', [name.encode('utf-8') for name in names])
-    for name, variable in zip(names, variables):
-        group.create_dataset(name, data=variable.numpy())
+def write_arrays(group, names, arrays):
+    """Writes ``arrays`` to ``group`` under their ``names``, and the order of these as ``weight_names``."""
+    save_attributes_to_hdf5_group(group, 'weight_names', [name.encode() for name in names])
+    for name, array in zip(names, arrays):
+        group.create_dataset(name, data=array)
+
+
+def write_variables(group, variables):
+    """Writes the values of ``variables`` as :func:`write_arrays` does, under their names."""
+    names = unique_names(str(variable.name or f'param_{i}') for i, variable in enumerate(variables))
+    write_arrays(group, names, (variable.numpy() for variable in variables))
 
 
 def read_arrays(reader, later=False):
@@ -61,7 +66,7 @@ def save_weights_to_hdf5_group(f, layers):
     save_attributes_to_hdf5_group(f, 'layer_names', [layer.name.encode('utf-8') for layer in layers])
     stamp(f)
     for layer in layers:
-        write_arrays(f.require_group(layer.name), layer.weights)
+        write_variables(f.require_group(layer.name), layer.weights)
 
 
 def stamp(group):
@@ -73,13 +78,9 @@ def stamp(group):
 def load_weights_from_hdf5_group(f, layers, reshape=False):
     """Loads weights by position: the n-th layer of the file that has weights into the n-th of ``layers`` that has.
 
-    # Arguments
-        f: ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes.
-        layers: list of built layers.
-        reshape: let a convolution take a kernel of the same size in another shape.
-
-    # Raises
-        ValueError: where the numbers of layers or weights or the shapes differ; no weight has changed then.
+    ``f`` is an ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes; with ``reshape``, a
+    convolution takes a kernel of the same size in another shape. Raises ValueError where the numbers of layers or
+    weights or the shapes differ; no weight has changed then.
     """
     reader = _reader(f)
     groups = [(name, reader.child(name)) for name in reader.names('layer_names')]
@@ -95,30 +96,17 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
             raise ValueError(f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer '
                              f'{name} in the save file. However the new layer {layer.name} expects '
                              f'{len(layer.weights)} weights, but the saved weights have {len(arrays)} elements.')
-        for weight, array in zip(layer.weights, arrays):
-            _check_shape(k, layer, weight, array)
-            pairs.append((weight, array))
+        pairs += _fitting(k, layer, arrays)
     _assign(pairs)
 
 
 def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape=False):
     """Loads weights into those of ``layers`` whose names the file holds, and warns when there are none.
 
-    A name that none of ``layers`` has is looked for in the models nested among them; what does not fit there is left
-    alone, with a warning.
-
-    # Arguments
-        f: ``h5py.Group`` in the layout that :func:`save_weights_to_hdf5_group` writes.
-        layers: list of built layers; layers that share a name all take the same weights.
-        skip_mismatch: warn about, and leave alone, layers with another number of weights and weights of another shape.
-        reshape: let a convolution take a kernel of the same size in another shape.
-
-    # Returns
-        A `LoadReport` with the names of the layers, which is logged too.
-
-    # Raises
-        ValueError: where the numbers of weights or the shapes differ, unless they are to be skipped; no weight has
-            changed then.
+    Layers that share a name all take the same weights. A name that none of ``layers`` has is looked for in the models
+    nested among them; layers there with another number of weights, and weights of another shape, are left alone with
+    a warning, as all such are with ``skip_mismatch``. Arguments and errors are otherwise those of
+    :func:`load_weights_from_hdf5_group`. Returns a `LoadReport` with the names of the layers, which is logged too.
     """
     reader, report, pairs, reached = _reader(f), LoadReport(), [], set()
     convert = _converter(reader, reshape)
@@ -139,15 +127,7 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
                               f'weights ({len(layer.weights)} vs {len(arrays)}).', stacklevel=4)
                 report.skipped.append(name)
                 continue
-            fitting = []
-            for weight, array in zip(layer.weights, arrays):
-                if strict:
-                    _check_shape(k, layer, weight, array)
-                elif tuple(weight.shape) != array.shape:
-                    warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in shape '
-                                  f'({tuple(weight.shape)} vs {array.shape}).', stacklevel=4)
-                    continue
-                fitting.append((weight, array))
+            fitting = _fitting(k, layer, arrays, strict)
             pairs += fitting
             if arrays:
                 (report.loaded if len(fitting) == len(arrays) else report.skipped).append(name)
@@ -188,10 +168,20 @@ def _converter(reader, reshape):
                    original_backend=reader.text('backend'), reshape=reshape)
 
 
-def _check_shape(k, layer, weight, array):
-    if tuple(weight.shape) != array.shape:
-        raise ValueError(f'Layer #{k} (named "{layer.name}"), weight {weight.name} has shape {tuple(weight.shape)}, '
-                         f'but the saved weight has shape {array.shape}.')
+def _fitting(k, layer, arrays, strict=True):
+    """The (weight, array) of one shape; others raise ValueError if ``strict``, else a warning tells of them."""
+    pairs = []
+    for weight, array in zip(layer.weights, arrays):
+        shape = tuple(weight.shape)
+        if shape == array.shape:
+            pairs.append((weight, array))
+        elif strict:
+            raise ValueError(f'Layer #{k} (named "{layer.name}"), weight {weight.name} has shape {shape}, but the '
+                             f'saved weight has shape {array.shape}.')
+        else:
+            warnings.warn(f'Skipping loading of weights for layer {layer.name} due to mismatch in shape ({shape} vs '
+                          f'{array.shape}).', stacklevel=5)
+    return pairs
 
 
 def _assign(pairs):
@@ -202,11 +192,10 @@ def _assign(pairs):
             weight.assign(array)
 
 
-def _unique_names(variables):
-    """A name for each variable: its own, made different from those before by a suffix ``_1``, ``_2``, ..."""
-    names = {}
-    for i, variable in enumerate(variables):
-        stem = str(variable.name or f'param_{i}')
-        candidates = itertools.chain([stem], (f'{stem}_{suffix}' for suffix in itertools.count(1)))
-        names[next(name for name in candidates if name not in names)] = variable
-    return list(names)
+def unique_names(names):
+    """``names``, each made different from those before it by a suffix ``_1``, ``_2``, ..."""
+    found = {}
+    for name in names:
+        candidates = itertools.chain([name], (f'{name}_{suffix}' for suffix in itertools.count(1)))
+        found[next(candidate for candidate in candidates if candidate not in found)] = True
+    return list(found)

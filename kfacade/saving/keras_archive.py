@@ -16,10 +16,11 @@ from contextlib import contextmanager
 
 import h5py
 
-from .hdf5 import save_attributes_to_hdf5_group, stamp
+from .hdf5 import save_attributes_to_hdf5_group, stamp, write_arrays
 from .text import parse_json
-from .trust import InvalidModelFile, Reader, opened, refusing
+from .trust import InvalidModelFile, Reader, opened, reading, refusing
 
+_TEXTS, _WEIGHTS = ('config.json', 'metadata.json'), 'model.weights.h5'
 _MAX_TEXT, _MAX_EXPANSION = 2 ** 26, 100  # bytes of JSON; how many times its size in the archive a member may be
 
 _RENAMED = {'LeakyReLU': {'negative_slope': 'alpha'}, 'InputLayer': {'batch_shape': 'batch_input_shape'}}
@@ -36,7 +37,7 @@ def translated(filepath):
     """
     path = os.fspath(filepath)
     with tempfile.TemporaryDirectory() as folder, h5py.File(path, 'w', driver='core', backing_store=False) as f:
-        weights = os.path.join(folder, 'model.weights.h5')
+        weights = os.path.join(folder, _WEIGHTS)
         config, metadata = (parse_json(text, f'the JSON of {path!r}') for text in _unpack(path, weights))
         with opened(weights) as reader, refusing(f'config.json of {path!r}'):
             f.attrs['keras_version'] = str(metadata.get('keras_version')).encode()
@@ -45,32 +46,26 @@ def translated(filepath):
 
 
 def _unpack(path, weights):
-    """The texts of config.json and metadata.json, after model.weights.h5 was copied to the path ``weights``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            for member in members:
-                if member.filename.startswith('/') or re.search(r'(^|/)\.\.(/|$)|[\\\0:]', member.filename):
-                    raise InvalidModelFile(f'{path!r} holds {member.filename!r}, a path that leads out of it.')
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise InvalidModelFile(f'{member.filename!r} in {path!r} is compressed as no archive of Keras is.')
-                if member.file_size > _MAX_TEXT and member.file_size > _MAX_EXPANSION * member.compress_size:
-                    raise InvalidModelFile(f'{member.filename!r} in {path!r} would unpack {member.compress_size} bytes '
-                                           f'to {member.file_size}.')
-            for name in ('config.json', 'metadata.json', 'model.weights.h5'):
-                if names.count(name) != 1:
-                    raise InvalidModelFile(f'{path!r} is no archive of a Keras 3 model: it has {names.count(name)} '
-                                           f'members {name}.')
-                if name.endswith('.json') and archive.getinfo(name).file_size > _MAX_TEXT:
-                    raise InvalidModelFile(f'{name} of {path!r} is too long for a model.')
-            with archive.open('model.weights.h5') as source, open(weights, 'wb') as target:
-                shutil.copyfileobj(source, target)
-            return [archive.read(name).decode() for name in ('config.json', 'metadata.json')]
-    except InvalidModelFile:
-        raise
-    except Exception as error:
-        raise InvalidModelFile(f'{path!r} is no readable archive: {error}') from error
+    """The ``_TEXTS``, after the HDF5 file was copied to the path ``weights``."""
+    with reading(repr(path), 'is no readable archive'), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        for member in archive.infolist():
+            name, packed, size = member.filename, member.compress_size, member.file_size
+            if re.search(r'^/|(^|/)\.\.(/|$)|[\\\0:]', name):
+                raise InvalidModelFile(f'{path!r} holds {name!r}, a path that leads out of it.')
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InvalidModelFile(f'{name!r} in {path!r} is compressed as no archive of Keras is.')
+            if size > max(_MAX_TEXT, _MAX_EXPANSION * packed):
+                raise InvalidModelFile(f'{name!r} in {path!r} would unpack {packed} bytes to {size}.')
+        for name in (*_TEXTS, _WEIGHTS):
+            if names.count(name) != 1:
+                raise InvalidModelFile(f'{path!r} is no archive of a Keras 3 model: it has {names.count(name)} members '
+                                       f'{name}.')
+            if name in _TEXTS and archive.getinfo(name).file_size > _MAX_TEXT:
+                raise InvalidModelFile(f'{name} of {path!r} is too long for a model.')
+        with archive.open(_WEIGHTS) as source, open(weights, 'wb') as target:
+            shutil.copyfileobj(source, target)
+        return [archive.read(name).decode() for name in _TEXTS]
 
 
 def _write(f, saved, reader):
@@ -82,10 +77,7 @@ def _write(f, saved, reader):
     layers = {name: trained + rest for name, trained, rest in _by_layer(saved['config'], reader)}
     save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
     for name, arrays in layers.items():
-        names = [f'{name}/weight_{i}:0' for i in range(len(arrays))]
-        save_attributes_to_hdf5_group(group.require_group(name), 'weight_names', [key.encode() for key in names])
-        for key, array in zip(names, arrays):
-            group[name].create_dataset(key, data=array)
+        write_arrays(group.require_group(name), [f'{name}/weight_{i}:0' for i in range(len(arrays))], arrays)
     compiled = translation.object(saved.get('compile_config') or {})
     if {'optimizer', 'loss'} <= compiled.keys():
         kept = {key: compiled.get(key) for key in ('loss', 'metrics', 'weighted_metrics', 'loss_weights')}

@@ -10,12 +10,10 @@ from .trust import InvalidModelFile
 
 _CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization',
             'BatchNormalizationV2': 'BatchNormalization', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU'}
-
-# argument -> the values that change nothing
-_NEUTRAL = {'ragged': (False,), 'groups': (1,), 'time_major': (False,), 'keepdims': (False,), 'autocast': (True,),
-            'zero_output_for_mask': (False,), 'synchronized': (False,), 'renorm': (False,), 'renorm_clipping': (None,),
-            'virtual_batch_size': (None,), 'optional': (False,), 'quantization_config': (None,), 'input_axes': (None,),
-            'output_axes': (None,)}
+# argument -> the value that changes nothing
+_NEUTRAL = {'autocast': True, 'groups': 1, **dict.fromkeys((
+    'ragged', 'time_major', 'keepdims', 'zero_output_for_mask', 'synchronized', 'renorm', 'optional'), False),
+    **dict.fromkeys(('renorm_clipping', 'virtual_batch_size', 'quantization_config', 'input_axes', 'output_axes'))}
 
 # arguments that only tune another one, or how random numbers are drawn
 _TUNING = ('renorm_momentum', 'seed')
@@ -62,10 +60,10 @@ def _is_neutral(kind, config, key, value):
     cls = getattr(layers, kind, None) or getattr(initializers, kind, None)
     if key not in (*_NEUTRAL, *_TUNING) or cls is None or key in inspect.signature(cls).parameters:
         return False
-    if key in _TUNING or value in _NEUTRAL[key]:
+    if key in _TUNING or value == _NEUTRAL[key]:
         return True
     raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" asks for {key}={value!r}, which came after Keras '
-                           f'2.2.4 and is not supported (only {key}={_NEUTRAL[key][0]!r} is).')
+                           f'2.2.4 and is not supported (only {key}={_NEUTRAL[key]!r} is).')
 
 
 def as_before_optimizer(saved, custom_objects=None):

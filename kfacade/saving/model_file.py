@@ -6,14 +6,14 @@ import warnings
 import h5py
 
 from ..backend import state
-from .atomic import PatientFile, may_write, replacing
+from .atomic import PatientFile, is_zip, may_write, replacing
 from .hdf5 import (
     load_weights_from_hdf5_group,
     load_weights_from_hdf5_group_by_name,
     read_arrays,
     save_weights_to_hdf5_group,
     stamp,
-    write_arrays,
+    write_variables,
 )
 from .keras_archive import translated
 from .text import model_config, model_from_config, parse_json, plain
@@ -23,18 +23,13 @@ from .trust import InvalidModelFile, opened, refusing
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
-    """Saves architecture, weights, compile arguments and optimizer state of ``model`` as one HDF5 file.
+    """Saves architecture, weights, compile arguments and optimizer state of the built ``model`` as one HDF5 file.
 
-    The file is written beside its place and then moved there: whatever interrupts the saving, an older file stays
-    whole.
-
-    # Arguments
-        model: a built model.
-        filepath: path of the file, or an open ``h5py.Group`` to write to.
-        overwrite: replace an existing file without asking.
-        include_optimizer: save the compile arguments and the optimizer's state too.
+    Without ``include_optimizer``, of architecture and weights alone. ``filepath`` may be an open ``h5py.Group``. A file
+    is written beside its place and then moved there: whatever interrupts the saving, an older one stays whole; without
+    ``overwrite``, the terminal is asked before.
     """
-    if not _may_write(filepath, overwrite):
+    if not may_write(filepath, overwrite):
         return
     config = json.dumps(model_config(model), default=plain)
     training = training_config(model) if include_optimizer and model.optimizer else None
@@ -46,7 +41,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
             f.attrs['training_config'] = training.encode()
             if model.optimizer.weights:
                 group, numbers = f.require_group('optimizer_weights'), numbers_of(model.optimizer)
-                write_arrays(group, model.optimizer.weights)
+                write_variables(group, model.optimizer.weights)
                 if numbers:  # Keras' layout has no place for them; it ignores the attribute
                     group.attrs[NUMBERS] = json.dumps(numbers).encode()
 
@@ -61,12 +56,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         safe_mode: refuse to run code that the file holds (the body of a ``Lambda`` layer). Only turn this off for a
             file that you trust as much as a program.
 
-    # Returns
-        The model: compiled, if the file says how and ``compile`` is set. If the file does not say, there is a warning.
-
-    # Raises
-        InvalidModelFile: (a ValueError) if the file is damaged or holds no model.
-        ValueError: for unknown layers, losses or metrics, and for weights that do not fit.
+    With ``compile``, there is a warning where the file does not say how. Raises InvalidModelFile (a ValueError) if the
+    file is damaged or holds no model, ValueError for unknown layers, losses or metrics, and weights that do not fit.
     """
     with opened_model(filepath) as reader, code_allowed(not safe_mode):
         text = reader.text('model_config')
@@ -74,7 +65,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
-        with state.WeightClaims(64 * reader.file_size(), 'the size of its file', blank=True):
+        with state.WeightClaims(64 * reader.file_size, 'the size of its file', blank=True):
             model = model_from_config(config, custom_objects=custom_objects)
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
@@ -88,7 +79,7 @@ def save_weights(model, filepath, overwrite=True):
 
     The file is of HDF5, or, where it is called ``.safetensors``, ``.pt`` or ``.pth``, holds ``model.state_dict()``.
     """
-    if not _may_write(filepath, overwrite):
+    if not may_write(filepath, overwrite):
         return
     if is_torch_file(filepath):
         save_state(model, filepath)
@@ -101,19 +92,14 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
     """Loads weights into ``model`` from a file of weights or of a whole model; a failure changes none of them.
 
     # Arguments
-        model: a built model.
         filepath: path of an HDF5 file, a Keras 3 archive or (``.safetensors``, ``.pt``, ``.pth``) a file of the
             tensors of ``model.state_dict()``; or an open ``h5py.Group``.
         by_name: pair the layers (or tensors) by name rather than by position.
         skip_mismatch: with ``by_name``, warn about what does not fit rather than raise.
         reshape: let a convolution take a kernel of the same size in another shape; not for tensors.
 
-    # Returns
-        With ``by_name``, a `LoadReport` of what was loaded and what was not; it is logged (``logging``, at INFO) too.
-
-    # Raises
-        InvalidModelFile: (a ValueError) if the file is damaged or holds no weights.
-        ValueError: if the weights do not fit.
+    With ``by_name``, returns a `LoadReport` of what was loaded and what was not; it is logged (``logging``, at INFO)
+    too. Raises InvalidModelFile (a ValueError) if the file is damaged or holds no weights, ValueError for misfits.
     """
     if is_torch_file(filepath):
         if reshape:
@@ -127,8 +113,7 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
             reader = reader.child('model_weights')
         if by_name:
             return load_weights_from_hdf5_group_by_name(reader, model.layers, skip_mismatch, reshape)
-        load_weights_from_hdf5_group(reader, model.layers, reshape=reshape)
-        return None
+        return load_weights_from_hdf5_group(reader, model.layers, reshape)
 
 
 def _restore_training(model, reader, custom_objects):
@@ -157,10 +142,6 @@ def code_allowed(allowed=True):
     return unsafe_deserialization()
 
 
-def _may_write(filepath, overwrite):
-    return isinstance(filepath, h5py.Group) or may_write(filepath, overwrite)
-
-
 @contextlib.contextmanager
 def _written_whole(filepath):
     """An open HDF5 file that becomes ``filepath`` when the block ends well; an ``h5py.Group`` is handed on as it is."""
@@ -168,18 +149,12 @@ def _written_whole(filepath):
         yield filepath
         filepath.file.flush()
         return
-    with replacing(filepath, '.h5.tmp') as temporary, PatientFile(temporary) as file:
+    with replacing(filepath) as temporary, PatientFile(temporary) as file:
         with h5py.File(file, 'w') as f:
             yield f
         file.check()
 
 
-@contextlib.contextmanager
 def opened_model(filepath):
-    """A Reader of an HDF5 file or group, or of what a Keras 3 archive holds in the place of one."""
-    read = opened
-    if not isinstance(filepath, h5py.Group):
-        with open(filepath, 'rb') as f:
-            read = translated if f.read(4) == b'PK\3\4' else opened
-    with read(filepath) as reader:
-        yield reader
+    """The context of a Reader of an HDF5 file or group, or of what a Keras 3 archive holds in the place of one."""
+    return translated(filepath) if not isinstance(filepath, h5py.Group) and is_zip(filepath) else opened(filepath)

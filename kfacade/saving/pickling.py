@@ -17,7 +17,7 @@ _PACKAGE = __name__.split('.')[0]
 _COMPILE_ARGUMENTS = ('loss', 'metrics', 'loss_weights', 'sample_weight_mode', 'weighted_metrics')
 
 
-def model_state(model, by_value=True):
+def pickle_model(model, by_value=True):
     """``model`` as a dict: architecture, weights, compile arguments, optimizer state, and the user's own objects in it.
 
     With ``by_value``, functions that ``pickle`` cannot find again (local ones, lambdas) go with their bytecode, and
@@ -48,7 +48,7 @@ def _training(model, portable):
 
 
 def unpickle_model(state):
-    """A new model from what :func:`model_state` gave."""
+    """A new model from what :func:`pickle_model` gave."""
     with code_allowed():  # a pickle runs code anyway
         model = model_from_config(json.loads(state['model_config']), state['custom_objects'])
     for layer, weights in zip(model.layers, state['weights']):
@@ -63,9 +63,6 @@ def unpickle_model(state):
     return model
 
 
-pickle_model = model_state
-
-
 def restore(model, state):
     """Makes the empty ``model`` the one that ``state`` describes (what ``__setstate__`` has to do)."""
     rebuilt = unpickle_model(state)
@@ -76,7 +73,7 @@ def restore(model, state):
 
 def copy_model(model):
     """A deep copy of ``model``: nothing is shared but the user's own classes and functions."""
-    state = model_state(model, by_value=False)
+    state = pickle_model(model, by_value=False)
     return unpickle_model({**state, 'training': copy.deepcopy(state['training'])})
 
 

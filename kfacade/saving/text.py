@@ -14,7 +14,7 @@ import yaml
 from ..backend.state import WeightClaims, mode
 from .hdf5 import BACKEND, KERAS_VERSION
 from .later import as_before
-from .trust import InvalidModelFile, refusing
+from .trust import InvalidModelFile, reading, refusing
 
 _MOST_WEIGHTS = 8 << 30  # bytes that the weights of a model from text may take
 _PYTHON = 'tag:yaml.org,2002:python/'
@@ -31,26 +31,18 @@ def to_yaml(model, **kwargs):
 
 
 def model_from_config(config, custom_objects=None):
-    """A new, uncompiled model from ``{'class_name': ..., 'config': ...}``.
+    """A new, uncompiled model from the dict ``{'class_name': ..., 'config': ...}``.
 
-    # Arguments
-        config: dict, as ``to_json`` writes it.
-        custom_objects: dict from names in the config to the classes and functions they stand for.
-
-    # Raises
-        TypeError: if ``config`` is a list.
-        ValueError: for classes that nobody knows.
+    ``custom_objects`` is a dict from names in it to the classes and functions they stand for. Raises TypeError for a
+    list, ValueError for classes that nobody knows.
     """
     if isinstance(config, list):
         raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                         '`Sequential.from_config(config)`?')
     from ..layers import deserialize
-    with refusing('The configuration'), _claims():
+    claims = nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
+    with refusing('The configuration'), claims:
         return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
-
-
-def _claims():
-    return nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
 
 
 def model_from_json(json_string, custom_objects=None):
@@ -95,12 +87,8 @@ def parse_json(text, where):
 
 def parse_yaml(text, where):
     """As :func:`parse_json`, for YAML."""
-    try:
+    with reading(where, errors=(yaml.YAMLError, ValueError, TypeError, LookupError)):
         found = yaml.load(text, Loader=_Loader)
-    except RecursionError:
-        raise InvalidModelFile(f'{where} is nested too deeply to be a model.') from None
-    except (yaml.YAMLError, ValueError, TypeError, LookupError) as error:
-        raise InvalidModelFile(f'{where} cannot be read: {error}') from error
     _check_size(found, where)
     return _as_dict(found, where)
 
@@ -166,13 +154,7 @@ for _tag, _constructor in (('tuple', _Loader.tuple),
 class _Dumper(yaml.SafeDumper):
     """Plain YAML, plus tuples and what :func:`plain` knows."""
 
-    def tuple(self, value):
-        return self.represent_sequence(_PYTHON + 'tuple', value)
 
-    def other(self, value):
-        return self.represent_data(plain(value))
-
-
-_Dumper.add_representer(tuple, _Dumper.tuple)
+_Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence(_PYTHON + 'tuple', value))
 _Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
-_Dumper.add_multi_representer(object, _Dumper.other)
+_Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_data(plain(value)))

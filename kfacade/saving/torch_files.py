@@ -9,9 +9,9 @@ import zipfile
 
 import torch
 
-from .atomic import replacing
+from .atomic import is_zip, replacing, suffix_of
 from .report import LoadReport, some
-from .trust import InvalidModelFile
+from .trust import InvalidModelFile, reading
 
 # layers between Flatten and Dense that leave every feature in its place
 _IN_PLACE = ('Activation', 'ActivityRegularization', 'Add', 'AlphaDropout', 'Average', 'BatchNormalization', 'Dropout',
@@ -20,9 +20,8 @@ _IN_PLACE = ('Activation', 'ActivityRegularization', 'Add', 'AlphaDropout', 'Ave
 
 
 def is_torch_file(filepath):
-    """Whether the name of a file says that it holds torch tensors."""
-    return (isinstance(filepath, (str, os.PathLike))
-            and os.fspath(filepath).lower().endswith(('.safetensors', '.pt', '.pth')))
+    """Whether this is the path of a file whose name says that it holds torch tensors."""
+    return isinstance(filepath, (str, os.PathLike)) and suffix_of(filepath) in ('.safetensors', '.pt', '.pth')
 
 
 def save_state(model, filepath):
@@ -30,8 +29,8 @@ def save_state(model, filepath):
     # clones, because safetensors takes no tensors that share memory or are not contiguous
     tensors = {key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, tensor in model.state_dict().items()}
-    write, suffix = (_safetensors().save_file, '.safetensors') if _is_safe(filepath) else (torch.save, '.pt')
-    with replacing(filepath, suffix) as temporary:
+    write = _safetensors().save_file if suffix_of(filepath) == '.safetensors' else torch.save
+    with replacing(filepath) as temporary:
         write(tensors, temporary)
 
 
@@ -41,31 +40,26 @@ def read_state(filepath):
     Raises InvalidModelFile for anything else in it, ImportError where the package safetensors is needed and missing.
     """
     path = os.fspath(filepath)
-    load = _safetensors().load_file if _is_safe(path) else _load_pickled
-    with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
-        try:
-            found = load(path)
-        except Exception as error:  # the formats have no common one
-            raise InvalidModelFile(f'{path!r} is no readable file of torch tensors: {error}') from error
-    if not isinstance(found, dict) or not all(isinstance(key, str) and _is_plain(tensor)
-                                              for key, tensor in found.items()):
+    load = _safetensors().load_file if suffix_of(path) == '.safetensors' else _load_pickled
+    with open(path, 'rb'), reading(repr(path), 'is no readable file of torch tensors'):  # first the system's own errors
+        found = load(path)
+    if not isinstance(found, dict) or not all(isinstance(key, str) and _is_plain(found[key]) for key in found):
         raise InvalidModelFile(f'{path!r} does not hold a state dict, which is a dict of tensors under their names.')
     return found
 
 
 def _load_pickled(path):
     """What ``torch.save`` wrote, new form (a ZIP) or old (pickles in a row), unless it would exhaust the machine."""
-    with open(path, 'rb') as f:
-        if f.read(4) == b'PK\3\4':
-            with zipfile.ZipFile(f) as archive:
-                members = archive.infolist()
-                if sum(member.file_size for member in members) > os.path.getsize(path):
-                    raise InvalidModelFile('its members unpack to more than it holds, which torch never makes them do.')
-                for member in members:
-                    if member.filename.endswith('data.pkl'):
-                        _check_pickle(archive.read(member))
-        else:
-            f.seek(0)
+    if is_zip(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > os.path.getsize(path):
+                raise ValueError('its members unpack to more than it holds, which torch never makes them do.')
+            for member in members:
+                if member.filename.endswith('data.pkl'):
+                    _check_pickle(archive.read(member))
+    else:
+        with open(path, 'rb') as f:
             for _ in range(5):  # magic number, version, system, the tensors, their keys
                 _check_pickle(f)
     return torch.load(path, map_location='cpu', weights_only=True)
@@ -78,7 +72,7 @@ def _check_pickle(stream):
         if 'PUT' in opcode.name:
             (tuples.add if last.startswith('TUPLE') else tuples.discard)(argument)
         elif 'GET' in opcode.name and argument in tuples:
-            raise InvalidModelFile('its pickle holds one tuple in several places, which a state dict does not.')
+            raise ValueError('its pickle holds one tuple in several places, which a state dict does not.')
         else:
             last = opcode.name
 
@@ -87,10 +81,6 @@ def _is_plain(tensor):
     """Whether this is a tensor of real numbers that are all there."""
     return (isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.device.type == 'cpu'
             and not (tensor.is_complex() or tensor.is_quantized or tensor.is_nested))
-
-
-def _is_safe(filepath):
-    return os.fspath(filepath).lower().endswith('.safetensors')
 
 
 def _safetensors():
@@ -136,17 +126,18 @@ def load_torch_weights(model, state_dict, names=None, channels_first=True):
         channels_first: the PyTorch model flattens images as (channels, rows, columns). What follows a `Flatten` here is
             reordered to suit, for Keras flattens them with the channels last.
 
-    # Returns
-        A `LoadReport` with the names of the tensors, and of the weights that none was for.
-
-    # Raises
-        ValueError: where numbers, names or shapes do not fit; no weight has changed then.
+    Returns a `LoadReport` with the names of the tensors, and of the weights that none was for. Raises ValueError where
+    numbers, names or shapes do not fit; no weight has changed then.
     """
     tensors = {key: tensor for key, tensor in state_dict.items() if key.rpartition('.')[2] != 'num_batches_tracked'}
     leaves = list(_leaves(model))
     owners = {id(weight): layer for layer in leaves for weight in layer.weights}
     weights = [weight for layer in leaves for weight in layer.weights]
-    pairs = _by_position(tensors, weights) if names is None else _by_names(tensors, leaves, names)
+    if names is None and len(tensors) != len(weights):
+        raise ValueError(f'The state dict holds {len(tensors)} tensors ({some(list(tensors))}), the model '
+                         f'{len(weights)} weights ({some([weight.name for weight in weights])}). To load a part, pass '
+                         '`names`.')
+    pairs = dict(zip(tensors, weights)) if names is None else _by_names(tensors, leaves, names)
     for key, weight in pairs.items():
         if tensors[key].shape != weight.param.shape:
             raise ValueError(f'The tensor {key} of shape {tuple(tensors[key].shape)} does not fit {weight.name} of '
@@ -172,14 +163,6 @@ def _leaves(model):
     for layer in model.layers:
         found.update(dict.fromkeys(_leaves(layer) if isinstance(layer, Network) else [layer]))
     return found
-
-
-def _by_position(tensors, weights):
-    if len(tensors) != len(weights):
-        raise ValueError(f'The state dict holds {len(tensors)} tensors ({some(list(tensors))}), the model '
-                         f'{len(weights)} weights ({some([weight.name for weight in weights])}). To load a part, pass '
-                         '`names`.')
-    return dict(zip(tensors, weights))
 
 
 def _by_names(tensors, leaves, names):

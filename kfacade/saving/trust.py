@@ -18,9 +18,25 @@ from .stored import StoredArray
 _DEFLATE, _SHUFFLE, _CHECKSUM, _LZF = 1, 2, 3, 32000  # the filters of h5py; any other would be a plug-in to load
 _BEST_COMPRESSION = 1032  # deflate, the strongest of them, cannot shrink data further than this
 
+# what h5py raises about a damaged file
+_DAMAGE = (KeyError, OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, zlib.error)
+
 
 class InvalidModelFile(ValueError):
     """A model file that is broken, holds something other than a model, or reaches for what it must not."""
+
+
+@contextmanager
+def reading(what, complaint='cannot be read', errors=Exception):
+    """Turns ``errors`` of code that reads ``what`` into InvalidModelFile."""
+    try:
+        yield
+    except InvalidModelFile:
+        raise
+    except RecursionError:
+        raise InvalidModelFile(f'{what} is nested too deeply to be a model.') from None
+    except errors as error:
+        raise InvalidModelFile(f'{what} {complaint}: {error}') from error
 
 
 @contextmanager
@@ -41,46 +57,34 @@ def refusing(what):
 class Reader:
     """A view of one HDF5 group that gives names, texts and arrays, each checked before it is read.
 
-    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the file holds, so a small
-    file that names the same dataset again and again is refused.
+    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the ``file_size``, so a
+    small file that names the same dataset again and again is refused.
     """
 
-    def __init__(self, group, _allowance=None):
+    def __init__(self, group, parent=None):
         self.group = group
-        self._allowance = _allowance if _allowance is not None else _Allowance(group.file.id.get_filesize())
+        self.file_size = parent.file_size if parent else group.file.id.get_filesize()
+        self._unread = parent._unread if parent else [self.file_size]  # one count of bytes for all readers of a file
 
     def where(self, name=None):
         """Words for messages that say where in the file something is."""
         place = self.group.name if name is None else f'{self.group.name.rstrip("/")}/{name}'
         return f'"{_shorten(place)}" of {self.group.file.filename!r}'
 
-    def file_size(self):
-        """Bytes of the file that the group is in."""
-        return self._allowance.file_size
-
     def __contains__(self, name):
         """Whether the group holds the object ``name`` (refused links count: they are reported when followed)."""
-        try:
-            self._follow(name)
-        except KeyError:
-            return False
-        return True
+        return self._follow(name) is not None
 
     def child(self, name):
         """A Reader of the group ``name``, which may be a path. Raises InvalidModelFile if there is none."""
-        found = self._find(name)
-        if not isinstance(found, h5py.Group):
-            raise InvalidModelFile(f'Expected a group at {self.where(name)}, found {type(found).__name__}.')
-        return Reader(found, self._allowance)
+        return Reader(self._find(name, h5py.Group), self)
 
     def array(self, name, later=False):
         """The dataset ``name`` as a numpy array, or, with ``later``, a `StoredArray` where it is big.
 
         Raises InvalidModelFile where it is not plain numbers in this file.
         """
-        dataset = self._find(name)
-        if not isinstance(dataset, h5py.Dataset):
-            raise InvalidModelFile(f'Expected a dataset at {self.where(name)}, found {type(dataset).__name__}.')
+        dataset = self._find(name, h5py.Dataset)
         with self._reading(name):
             self._check(dataset, self.where(name))
             if later and StoredArray.suits(dataset):
@@ -128,36 +132,37 @@ class Reader:
                 return []
             if stored.get_type().committed():
                 raise InvalidModelFile(f'The attribute {name} of {self.where()} has a user-defined type.')
-            if stored.get_storage_size() > self._allowance.file_size:
+            if stored.get_storage_size() > self.file_size:
                 raise InvalidModelFile(f'The attribute {name} of {self.where()} claims more than its file holds.')
             return self.group.attrs[name]
 
     def _decode(self, value, name):
         if isinstance(value, str):
             value = value.encode('utf-8', 'surrogateescape')
-        if isinstance(value, bytes):
-            try:
-                return value.decode('utf-8')
-            except UnicodeDecodeError:
-                raise InvalidModelFile(f'The attribute {name} of {self.where()} is not UTF-8 text.') from None
-        raise InvalidModelFile(f'Expected text in the attribute {name} of {self.where()}, '
-                               f'found {type(value).__name__}.')
-
-    def _find(self, name):
+        if not isinstance(value, bytes):
+            raise InvalidModelFile(f'Expected text in the attribute {name} of {self.where()}, '
+                                   f'found {type(value).__name__}.')
         try:
-            return self._follow(name)
-        except KeyError:
-            raise InvalidModelFile(f'The file names {self.where(name)}, but holds no such object.') from None
+            return value.decode()
+        except UnicodeDecodeError:
+            raise InvalidModelFile(f'The attribute {name} of {self.where()} is not UTF-8 text.') from None
+
+    def _find(self, name, kind):
+        found = self._follow(name)
+        if found is None:
+            raise InvalidModelFile(f'The file names {self.where(name)}, but holds no such object.')
+        if not isinstance(found, kind):
+            raise InvalidModelFile(f'Expected a {kind.__name__.lower()} at {self.where(name)}, found '
+                                   f'{type(found).__name__}.')
+        return found
 
     def _follow(self, name):
-        """The object at the path ``name``, reached through hard links only. Raises KeyError if there is none."""
+        """The object at the path ``name``, reached through hard links only; None if there is none."""
         found = self.group
         with self._reading(name):
-            for part in name.split('/'):
-                if not part:
-                    continue
+            for part in filter(None, name.split('/')):
                 if not isinstance(found, h5py.Group) or '\0' in part or not found.id.links.exists(part.encode()):
-                    raise KeyError(name)
+                    return None
                 if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
                     kind = found.get(part, getclass=True, getlink=True).__name__
                     raise InvalidModelFile(f'{self.where(name)} is a link to another place ({kind}), which a model '
@@ -179,22 +184,20 @@ class Reader:
             claimed = max(claimed, _chunk_bytes(dataset))
         if claimed > stored * (_BEST_COMPRESSION if filters else 1):
             raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
-        self._allowance.take(stored, where)
+        self._unread[0] -= stored
+        if self._unread[0] < 0:
+            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
         if dataset.chunks:
             _check_chunks(dataset, _DEFLATE in filters, where)
 
     @contextmanager
     def _reading(self, name):
-        """Turns what h5py raises about a damaged file into InvalidModelFile."""
+        """As `reading` what is called ``name``, which it only asks for in case of an error: that takes time."""
         try:
             yield
         except InvalidModelFile:
             raise
-        except KeyError as error:
-            if error.args == (name,):
-                raise  # our own word that there is no such object; h5py's is about one that is damaged
-            raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
-        except (OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, zlib.error) as error:
+        except _DAMAGE as error:
             raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
 
 
@@ -224,18 +227,6 @@ def _check_chunks(dataset, deflated, where):
             raise InvalidModelFile(f'A chunk of {where} unpacks to more than its {_chunk_bytes(dataset)} bytes.')
 
 
-class _Allowance:
-    """How many bytes of a file are still unread: no honest reader takes the same bytes twice."""
-
-    def __init__(self, file_size):
-        self.file_size = self.left = file_size
-
-    def take(self, count, where):
-        self.left -= count
-        if self.left < 0:
-            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
-
-
 @contextmanager
 def opened(filepath):
     """A :class:`Reader` of the HDF5 file at ``filepath``, or of an open ``h5py.Group`` (which stays open).
@@ -247,11 +238,9 @@ def opened(filepath):
         yield Reader(filepath)
         return
     path = os.fspath(filepath)
-    with open(path, 'rb'):  # the system's own error where the file is missing or closed to us
-        try:
-            file = h5py.File(path, 'r')
-        except OSError as error:
-            raise InvalidModelFile(f'{path!r} is not a readable HDF5 file: {error}') from error
+    # `open` gives the system's own error where the file is missing or closed to us
+    with open(path, 'rb'), reading(repr(path), 'is not a readable HDF5 file', OSError):
+        file = h5py.File(path, 'r')
     with file:
         yield Reader(file)
 

@@ -40,22 +40,17 @@ class HDF5Matrix:
         """Samples by number, slice, list or array of numbers, counted from ``start``. IndexError past the end."""
         if isinstance(key, slice):
             start, stop = key.start or 0, len(self) if key.stop is None else key.stop
-            self._check(stop <= len(self), key)
-            index = slice(start + self.start, stop + self.start)
+            last, index = stop - 1, slice(start + self.start, stop + self.start)
         elif isinstance(key, (int, np.integer)):
-            self._check(key < len(self), key)
-            index = key + self.start
+            last, index = key, key + self.start
         else:
-            self._check(max(key) < len(self), key)
-            index = [int(i) + self.start for i in key]
+            last, index = max(key), [int(i) + self.start for i in key]
+        if last >= len(self):
+            raise IndexError(f'{key} lies outside the {len(self)} samples of this HDF5Matrix.')
         return self._normalized(self.data[index])
 
     def _normalized(self, data):
         return data if self.normalizer is None else self.normalizer(data)
-
-    def _check(self, inside, key):
-        if not inside:
-            raise IndexError(f'{key} lies outside the {len(self)} samples of this HDF5Matrix.')
 
     @property
     def shape(self):
@@ -169,11 +164,10 @@ class H5Dict:
         return len(self.data)
 
     def __iter__(self):
-        return iter(self.data)
-
-    def iter(self):
         """An iterator over the names of groups and datasets (or the keys of the dict)."""
         return iter(self.data)
+
+    iter = __iter__
 
     def __getattr__(self, attr):
         if attr == 'data':

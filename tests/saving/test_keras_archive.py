@@ -15,11 +15,6 @@ FOLDER = pathlib.Path(__file__).parent / 'keras3'
 NAMES = ['dense', 'images', 'masked', 'nested', 'sequences']
 
 
-@pytest.fixture(autouse=True)
-def fresh_session():
-    K.clear_session()
-
-
 def load(name, **arguments):
     return load_model(str(FOLDER / f'{name}.keras'), **{'compile': False, **arguments})
 
@@ -43,17 +38,24 @@ def members(name):
 
 
 @pytest.fixture
-def altered(tmp_path):
+def archive(tmp_path):
+    """Writes an archive of some (name, content) and gives its path."""
+    def write(members):
+        with zipfile.ZipFile(tmp_path / 'model.keras', 'w', zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        return str(tmp_path / 'model.keras')
+    return write
+
+
+@pytest.fixture
+def altered(archive):
     """Writes a fixture with its config changed by a function (and other members), and gives the path."""
     def write(name, change=lambda config: None, **more):
         contents = members(name)
         config = json.loads(contents['config.json'])
         change(config)
-        path = tmp_path / 'altered.keras'
-        with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
-            for key, content in {**contents, 'config.json': json.dumps(config), **more}.items():
-                archive.writestr(key, content)
-        return str(path)
+        return archive({**contents, 'config.json': json.dumps(config), **more}.items())
     return write
 
 
@@ -104,66 +106,49 @@ def test_averages_go_on_as_those_of_keras_3():
 
 # ------------------------------------------------------------ what Keras 2 computes otherwise, or not at all
 
-def test_hard_sigmoid_is_another_function(altered):
-    path = altered('sequences', lambda config: layer(config, 'GRU')['config'].update(
-        recurrent_activation='hard_sigmoid'))
-    with pytest.raises(InvalidModelFile, match='GRU layer "gru" has recurrent_activation=\'hard_sigmoid\''):
-        load_model(path)
-
-
-def test_operation(altered):
-    path = altered('images', lambda config: layer(config, 'Add').update(module='keras.src.ops.numpy'))
-    with pytest.raises(InvalidModelFile, match='The operation Add "add.*" is no layer'):
-        load_model(path)
-
-
-def test_class_of_the_same_name(altered):
-    path = altered('dense', lambda config: layer(config, 'Dropout').update(module='my.layers'))
-    with pytest.raises(InvalidModelFile, match='"dropout" is a Dropout of my.layers, not of Keras'):
-        load_model(path)
-
-
-def test_mask_of_ones_own(altered):
+def changed(kind, *place, **entries):
+    """The change that updates the first layer of a kind, or what is at a ``place`` in it."""
     def change(config):
-        layer(config, 'NotEqual')['inbound_nodes'][0]['args'][1] = 3
-    with pytest.raises(InvalidModelFile, match='The operation NotEqual "not_equal.*" is no layer'):
-        load_model(altered('masked', change))
+        target = layer(config, kind)
+        for key in place:
+            target = target[key]
+        target.update(entries)
+    return change
 
 
-def test_zeros_for_masked_steps(altered):
+def later_arguments(kind, index, value):
+    """The change that puts a positional argument into the first call of a layer."""
     def change(config):
-        for key in ('layer', 'backward_layer'):
-            layer(config, 'Bidirectional')['config'][key]['config']['zero_output_for_mask'] = True
-    with pytest.raises(InvalidModelFile, match='zero_output_for_mask=True'):
-        load_model(altered('masked', change))
+        layer(config, kind)['inbound_nodes'][0]['args'][index:] = [value]
+    return change
 
 
-def test_backward_layer_of_its_own(altered):
-    def change(config):
-        layer(config, 'Bidirectional')['config']['backward_layer']['config']['activation'] = 'relu'
-    with pytest.raises(InvalidModelFile, match='has a backward layer of its own'):
-        load_model(altered('sequences', change))
+def zeros_for_masked_steps(config):
+    for key in ('layer', 'backward_layer'):
+        changed('Bidirectional', 'config', key, 'config', zero_output_for_mask=True)(config)
 
 
-def test_other_arguments_of_a_call(altered):
-    def change(config):
-        layer(config, 'Dense')['inbound_nodes'][0]['args'].append(2)
-    with pytest.raises(InvalidModelFile, match='The layer "dense.*" is called with arguments .* no form for'):
-        load_model(altered('images', change))
-
-
-def test_layer_that_is_not_here(altered):
-    path = altered('dense', lambda config: layer(config, 'Dropout').update(class_name='LayerNormalization'))
-    with pytest.raises(InvalidModelFile, match='Unknown layer: LayerNormalization'):
-        load_model(path)
+@pytest.mark.parametrize('name, change, message', [
+    ('sequences', changed('GRU', 'config', recurrent_activation='hard_sigmoid'),
+     'GRU layer "gru" has recurrent_activation=\'hard_sigmoid\''),
+    ('images', changed('Add', module='keras.src.ops.numpy'), 'The operation Add "add.*" is no layer'),
+    ('dense', changed('Dropout', module='my.layers'), '"dropout" is a Dropout of my.layers, not of Keras'),
+    ('masked', later_arguments('NotEqual', 1, 3), 'The operation NotEqual "not_equal.*" is no layer'),
+    ('masked', zeros_for_masked_steps, 'zero_output_for_mask=True'),
+    ('sequences', changed('Bidirectional', 'config', 'backward_layer', 'config', activation='relu'),
+     'has a backward layer of its own'),
+    ('images', later_arguments('Dense', 1, 2), 'The layer "dense.*" is called with arguments .* no form for'),
+    ('dense', changed('Dropout', class_name='LayerNormalization'), 'Unknown layer: LayerNormalization'),
+])
+def test_what_is_refused_by_name(altered, name, change, message):
+    with pytest.raises(InvalidModelFile, match=message):
+        load_model(altered(name, change))
 
 
 def test_lambda(altered):
-    def change(config):
-        entry = layer(config, 'LeakyReLU')
-        code = {'class_name': '__lambda__', 'config': {'code': 'Zm9v', 'defaults': None, 'closure': None}}
-        entry.update(class_name='Lambda', config={'name': 'own', 'function': code, 'arguments': {}})
-    path = altered('dense', change)
+    code = {'class_name': '__lambda__', 'config': {'code': 'Zm9v', 'defaults': None, 'closure': None}}
+    path = altered('dense', changed('LeakyReLU', class_name='Lambda',
+                                    config={'name': 'own', 'function': code, 'arguments': {}}))
     with pytest.raises(InvalidModelFile, match='"own" is stored as Python bytecode'):
         load_model(path, compile=False)
     model = load_model(path, compile=False, custom_objects={'own': lambda x: K.relu(x, alpha=.1)})
@@ -172,10 +157,11 @@ def test_lambda(altered):
 
 # ------------------------------------------------------------ hostile and damaged archives
 
-@pytest.mark.parametrize('name', ['../evil', '/etc/evil', 'a/../../evil', '..\\evil', 'C:evil'])
-def test_paths_out_of_the_archive(altered, name):
+@pytest.mark.parametrize('name', ['../evil', '/tmp/evil', 'a/../../evil', '..\\evil', 'C:evil'])
+def test_paths_out_of_the_archive(altered, name, tmp_path):
     with pytest.raises(InvalidModelFile, match='a path that leads out of it'):
         load_model(altered('dense', **{name: b''}))
+    assert not any(pathlib.Path(folder, 'evil').exists() for folder in ('/tmp', tmp_path.parent))
 
 
 def test_zip_bomb(altered):
@@ -184,28 +170,20 @@ def test_zip_bomb(altered):
 
 
 @pytest.mark.parametrize('name', ['config.json', 'metadata.json', 'model.weights.h5'])
-def test_missing_member(tmp_path, name):
-    path = tmp_path / 'model.keras'
-    with zipfile.ZipFile(path, 'w') as archive:
-        for key, content in members('dense').items():
-            if key != name:
-                archive.writestr(key, content)
+def test_missing_member(archive, name):
     with pytest.raises(InvalidModelFile, match=f'has 0 members {name}'):
-        load_model(path)
+        load_model(archive((key, content) for key, content in members('dense').items() if key != name))
 
 
 @pytest.mark.filterwarnings('ignore:Duplicate name')
-def test_repeated_member(tmp_path):
-    path = tmp_path / 'model.keras'
-    with zipfile.ZipFile(path, 'w') as archive:
-        for key, content in [*members('dense').items(), ('config.json', '{}')]:
-            archive.writestr(key, content)
+def test_repeated_member(archive):
     with pytest.raises(InvalidModelFile, match='has 2 members config.json'):
-        load_model(path)
+        load_model(archive([*members('dense').items(), ('config.json', '{}')]))
 
 
 @pytest.mark.parametrize('config', ['', '[]', '{}', '{"class_name": "Sequential", "config": {"layers": [1]}}',
-                                    '{"class_name": "Sequential", "config": 3}', '[' * 100000])
+                                    '{"class_name": "Sequential", "config": 3}', '[' * 100000,
+                                    '{"module": "os", "class_name": "system", "config": {"command": "true"}}'])
 def test_config_that_is_none(altered, config):
     with pytest.raises((InvalidModelFile, TypeError)):
         load_model(altered('dense', **{'config.json': config}))

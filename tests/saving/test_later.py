@@ -64,8 +64,7 @@ def test_policies_are_their_dtype():
 @pytest.mark.parametrize('config, warns', [
     ({'learning_rate': .5, 'name': 'Adam', 'jit_compile': True, 'clipnorm': None}, False),
     ({'learning_rate': .5, 'use_ema': True}, True)])
-def test_optimizers(tmp_path, config, warns):
-    path = str(tmp_path / 'm.h5')
+def test_optimizers(path, config, warns):
     model = Sequential([L.Dense(2, input_shape=(3,))])
     model.compile('adam', 'mse')
     model.train_on_batch(np.ones((2, 3)), np.ones((2, 2)))

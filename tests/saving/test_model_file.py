@@ -109,8 +109,7 @@ def test_open_groups(tmp_path):
         assert f.id.valid and sorted(f) == ['first', 'second']
 
 
-def test_without_optimizer(tmp_path):
-    path = str(tmp_path / 'm.h5')
+def test_without_optimizer(path):
     model = network()
     model.fit(X, Y, epochs=1, verbose=0)
     model.save(path, include_optimizer=False)
@@ -202,8 +201,7 @@ def test_training_goes_on_where_it_stopped(tmp_path, optimizer):
         np.testing.assert_allclose(loaded.train_on_batch(X, Y), model.train_on_batch(X, Y), rtol=1e-6)
 
 
-def test_optimizer_state_that_does_not_fit(tmp_path):
-    path = str(tmp_path / 'm.h5')
+def test_optimizer_state_that_does_not_fit(path):
     model = network()
     model.train_on_batch(X, Y)
     model.save(path)
@@ -213,16 +211,6 @@ def test_optimizer_state_that_does_not_fit(tmp_path):
         loaded = load_model(path)
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.optimizer.get_weights()[0] == 0
-
-
-def test_torch_optimizer_is_named_in_a_warning(tmp_path):
-    model = Sequential([L.Dense(2, input_shape=(4,))])
-    model.compile(torch.optim.SGD(model.parameters(), lr=.1), 'mse')
-    model.train_on_batch(X, Y)
-    with pytest.warns(UserWarning, match='torch optimizer SGD'):
-        model.save(tmp_path / 'm.h5')
-    loaded = load_model(tmp_path / 'm.h5', compile=False)
-    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
 
 
 def test_torch_loss_is_named_in_a_warning(tmp_path):
@@ -259,8 +247,7 @@ def custom_network():
     return model
 
 
-def test_custom_objects(tmp_path):
-    path = str(tmp_path / 'm.h5')
+def test_custom_objects(path):
     model = custom_network()
     model.save(path)
     with pytest.raises(ValueError, match='Unknown layer: Scale'):
@@ -277,8 +264,7 @@ def _loaded_in_scope(path):
         return load_model(path)
 
 
-def test_code_in_a_file_is_refused_unless_asked_for(tmp_path):
-    path = str(tmp_path / 'm.h5')
+def test_code_in_a_file_is_refused_unless_asked_for(path):
     model = Sequential([L.Lambda(lambda x: x * 3, input_shape=(4,), name='threefold')])
     model.save(path)
     with pytest.raises(ValueError, match='threefold'):
@@ -299,8 +285,7 @@ def test_weights_alone_are_no_model(tmp_path):
 @pytest.mark.parametrize('config, message', [
     (b'{', 'is no JSON'), (b'[' * 100000, 'nested too deeply'), (b'3', 'Expected a dictionary'),
     (b'\xff', 'not UTF-8')])
-def test_broken_configurations(tmp_path, config, message):
-    path = str(tmp_path / 'm.h5')
+def test_broken_configurations(path, config, message):
     network().save(path)
     with h5py.File(path, 'a') as f:
         f.attrs['model_config'] = config
@@ -308,8 +293,7 @@ def test_broken_configurations(tmp_path, config, message):
         load_model(path)
 
 
-def test_incomplete_training_configuration(tmp_path):
-    path = str(tmp_path / 'm.h5')
+def test_incomplete_training_configuration(path):
     network().save(path)
     with h5py.File(path, 'a') as f:
         f.attrs['training_config'] = b'{"loss": "mse"}'

@@ -43,9 +43,9 @@ def test_by_position_there_is_none(tmp_path):
 
 
 def test_nothing_matched(tmp_path):
-    path, _ = saved(tmp_path, dense('a'))
+    path, _ = saved(tmp_path, dense('a'), dense('c'))
     model = Sequential([Sequential([dense('b')])])
-    with pytest.warns(UserWarning, match='no weight was loaded. The file holds "a"; the model has "b"') as caught:
+    with pytest.warns(UserWarning, match='loaded. The file holds "a", "c"; the model has "b"') as caught:
         report = model.load_weights(path, by_name=True)
     assert caught[0].filename == __file__
     assert not report.loaded

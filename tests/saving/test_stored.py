@@ -37,30 +37,33 @@ def written(path, model, dtype='<f4', **options):
     return arrays
 
 
+def assert_weights(model, arrays):
+    for weight, array in zip(model.get_weights(), arrays):
+        np.testing.assert_array_equal(weight, array)
+
+
 @pytest.mark.parametrize('kind', BUILT)
-def test_the_weights_become_what_the_file_holds(tmp_path, kind):
-    model, path = BUILT[kind](), tmp_path / 'weights.h5'
+def test_the_weights_become_what_the_file_holds(path, kind):
+    model = BUILT[kind]()
     arrays = written(path, model)
     assert max(array.nbytes for array in arrays) > stored._BIG
     params = list(model.parameters())
     model.load_weights(path)
-    for weight, array in zip(model.get_weights(), arrays):
-        np.testing.assert_array_equal(weight, array)
+    assert_weights(model, arrays)
     assert all(a is b for a, b in zip(params, model.parameters()))
 
 
 @pytest.mark.parametrize('dtype', ['<f2', '>f4', '<f8', '<i4'])
-def test_other_types_are_cast(tmp_path, dtype):
-    model, path = BUILT['Dense'](), tmp_path / 'weights.h5'
+def test_other_types_are_cast(path, dtype):
+    model = BUILT['Dense']()
     arrays = written(path, model, dtype)
     model.load_weights(path, by_name=True)
-    for weight, array in zip(model.get_weights(), arrays):
-        np.testing.assert_array_equal(weight, array)
+    assert_weights(model, arrays)
 
 
 @pytest.mark.parametrize('cast', [torch.nn.Module.double, torch.nn.Module.bfloat16])
-def test_a_converted_model_keeps_its_type(tmp_path, cast):
-    model, path = BUILT['Dense'](), tmp_path / 'weights.h5'
+def test_a_converted_model_keeps_its_type(path, cast):
+    model = BUILT['Dense']()
     kernel, _ = written(path, model)
     cast(model)
     model.load_weights(path)
@@ -68,8 +71,8 @@ def test_a_converted_model_keeps_its_type(tmp_path, cast):
     assert torch.equal(param, torch.tensor(kernel.T).to(param.dtype))
 
 
-def test_compressed_arrays_are_read_before_a_weight_changes(tmp_path):
-    model, path = Sequential([layers.Dense(BIG, input_shape=(BIG,)), layers.Dense(BIG)]), tmp_path / 'weights.h5'
+def test_compressed_arrays_are_read_before_a_weight_changes(path):
+    model = Sequential([layers.Dense(BIG, input_shape=(BIG,)), layers.Dense(BIG)])
     written(path, model, compression='gzip', compression_opts=0)
     with h5py.File(path) as f:
         damaged = f['dense_2/dense_2'].get('kernel:0') if 'dense_2' in f else None
@@ -81,12 +84,11 @@ def test_compressed_arrays_are_read_before_a_weight_changes(tmp_path):
     before = model.get_weights()
     with pytest.raises(ValueError, match='kernel:0'):
         model.load_weights(path)
-    for weight, old in zip(model.get_weights(), before):
-        np.testing.assert_array_equal(weight, old)
+    assert_weights(model, before)
 
 
-def test_big_matrices_need_no_memory_in_between(tmp_path):
-    model, path = Sequential([layers.Dense(2000, input_shape=(2000,))]), tmp_path / 'weights.h5'
+def test_big_matrices_need_no_memory_in_between(path):
+    model = Sequential([layers.Dense(2000, input_shape=(2000,))])
     kernel, _ = written(path, model)
     tracemalloc.start()
     try:
@@ -98,11 +100,11 @@ def test_big_matrices_need_no_memory_in_between(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['CuDNNLSTM', 'LSTM'])
-def test_what_has_to_be_converted_is_read(tmp_path, name):
+def test_what_has_to_be_converted_is_read(path, name):
     def network(name):
         return Sequential([getattr(layers, name)(300, input_shape=(3, 300), name='rnn', **(
             {'recurrent_activation': 'sigmoid'} if name == 'LSTM' else {}))])
-    other, path = network({'LSTM': 'CuDNNLSTM', 'CuDNNLSTM': 'LSTM'}[name]), tmp_path / 'weights.h5'
+    other = network({'LSTM': 'CuDNNLSTM', 'CuDNNLSTM': 'LSTM'}[name])
     other.save_weights(path)
     model, x = network(name), np.random.RandomState(0).randn(2, 3, 300)
     model.load_weights(path)

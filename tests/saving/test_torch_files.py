@@ -12,7 +12,6 @@ from kfacade import layers as L
 from kfacade.models import Model, Sequential
 from kfacade.saving import InvalidModelFile, load_torch_weights
 
-FORMATS = ['.safetensors', '.pt']
 X = np.random.RandomState(0).randn(2, 8, 12, 3).astype('float32')
 
 
@@ -141,11 +140,11 @@ def network():
     return Sequential([L.Conv2D(4, 3, input_shape=(8, 12, 3)), L.BatchNormalization(), L.Flatten(), L.Dense(2)])
 
 
-@pytest.fixture(params=FORMATS)
+@pytest.fixture(params=['.safetensors', '.pt'])
 def path(request, tmp_path):
     if request.param == '.safetensors':
         pytest.importorskip('safetensors')
-    return str(tmp_path / f'weights{request.param}')
+    return tmp_path / f'weights{request.param}'
 
 
 def test_weights_come_back(path):
@@ -158,7 +157,7 @@ def test_weights_come_back(path):
         assert torch.equal(ours, theirs)
     assert other.layers[1].moving_mean.debias_steps == 1
     np.testing.assert_array_equal(other.predict(X), model.predict(X))
-    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_shared_layers(path):
@@ -197,14 +196,11 @@ def test_another_model_changes_nothing(path):
 def test_failed_save_leaves_the_old_file(path, monkeypatch):
     model = network()
     model.save_weights(path)
-    with open(path, 'rb') as f:
-        before = f.read()
+    before = path.read_bytes()
     monkeypatch.setattr(os, 'replace', lambda *paths: (_ for _ in ()).throw(OSError('no space left')))
     with pytest.raises(OSError, match='no space left'):
         model.save_weights(path)
-    with open(path, 'rb') as f:
-        assert f.read() == before
-    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
     with pytest.raises(FileExistsError):
         model.save_weights(path, overwrite=False)
 
@@ -212,8 +208,7 @@ def test_failed_save_leaves_the_old_file(path, monkeypatch):
 @pytest.mark.parametrize('content', [b'', b'nothing', pickle.dumps([1], 2),
                                      b'\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.'])
 def test_files_of_something_else(path, content):
-    with open(path, 'wb') as f:
-        f.write(content)
+    path.write_bytes(content)
     with pytest.raises(InvalidModelFile, match='weights'):
         network().load_weights(path)
 
