@@ -6,7 +6,13 @@
 import dataclasses
 
 from . import backend as K
-from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
+from .utils.generic_utils import (
+    check_number_fields,
+    deserialize_keras_object,
+    interpret,
+    public_objects,
+    serialize_keras_object,
+)
 
 
 def _norms(w, axis):
@@ -16,6 +22,9 @@ def _norms(w, axis):
 @dataclasses.dataclass(eq=False)
 class Constraint:
     """Base of constraints: called with a weight, gives the weight to store in its place."""
+
+    def __post_init__(self):
+        check_number_fields(self)
 
     def __call__(self, w):
         return w

@@ -6,7 +6,13 @@ import numpy as np
 
 from . import backend as K
 from .backend.dtypes import dtype_name
-from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
+from .utils.generic_utils import (
+    check_number_fields,
+    deserialize_keras_object,
+    interpret,
+    public_objects,
+    serialize_keras_object,
+)
 
 # Standard deviation of a standard normal that is cut at -2 and 2.
 _TRUNCATED_STD = .87962566103423978
@@ -15,6 +21,9 @@ _TRUNCATED_STD = .87962566103423978
 @dataclasses.dataclass(eq=False)
 class Initializer:
     """Base of initializers. `seed`, where there is one, makes every call give the same values."""
+
+    def __post_init__(self):
+        check_number_fields(self)
 
     def __call__(self, shape, dtype=None):
         raise NotImplementedError(f'{type(self).__name__} has to define `__call__(self, shape, dtype=None)`.')
@@ -100,6 +109,7 @@ class VarianceScaling(Initializer):
     seed: int | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         self.mode, self.distribution = self.mode.lower(), self.distribution.lower()
         if self.distribution == 'truncated_normal':  # what tf.keras calls 'normal'
             self.distribution = 'normal'

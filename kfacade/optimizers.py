@@ -15,7 +15,7 @@ from . import _optimizer_steps as kernels
 from . import backend as K
 from .backend.variable import HostVariable, Variable
 from .legacy import interfaces
-from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
+from .utils.generic_utils import check_number, deserialize_keras_object, serialize_keras_object
 
 
 def clip_norm(g, c, n):
@@ -69,6 +69,7 @@ class Optimizer:
         for name in kwargs:
             if name not in ('clipnorm', 'clipvalue'):
                 raise TypeError(f'Unexpected keyword argument passed to optimizer: {name}')
+            check_number(name, 0 if kwargs[name] is None else kwargs[name], type(self).__name__)
         self.__dict__.update(kwargs)
         self.updates = []
         self.weights = []
@@ -158,6 +159,8 @@ class _BuiltIn(Optimizer):
     def __init__(self, arguments):
         """Takes the ``locals()`` of the subclass' constructor."""
         super().__init__(**arguments['kwargs'])
+        for name in ('lr', 'decay', *self.rates):
+            check_number(name, arguments.get(name, 0), type(self).__name__)
         with K.name_scope(type(self).__name__):
             self.iterations = HostVariable(0, 'int64', 'iterations')
             self.lr = _LearningRate(SimpleNamespace(param_groups=[{'lr': arguments['lr']}]), K.floatx())

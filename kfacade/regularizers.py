@@ -1,6 +1,12 @@
 """Penalties on weights and activations, which are added to the loss."""
 from . import backend as K
-from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
+from .utils.generic_utils import (
+    check_number,
+    deserialize_keras_object,
+    interpret,
+    public_objects,
+    serialize_keras_object,
+)
 
 
 class Regularizer:
@@ -18,6 +24,8 @@ class L1L2(Regularizer):
     """``l1 * sum(abs(x)) + l2 * sum(x ** 2)``."""
 
     def __init__(self, l1=0., l2=0.):
+        check_number('l1', l1, 'L1L2')
+        check_number('l2', l2, 'L1L2')
         self.l1 = float(K.cast_to_floatx(l1))
         self.l2 = float(K.cast_to_floatx(l2))
 

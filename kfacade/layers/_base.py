@@ -13,7 +13,7 @@ from ..backend.symbolic import SymbolicNode
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..utils import conv_utils
-from ..utils.generic_utils import serialize_keras_object, to_list, transpose_shape
+from ..utils.generic_utils import check_number, serialize_keras_object, to_list, transpose_shape
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
@@ -84,8 +84,8 @@ class BuiltinLayer(Layer):
     def _checked(self, name, value):
         if name in _LEAST:
             self.check_integers(name, value, _LEAST[name])
-        if name in _NUMBERS and (value is None or isinstance(value, (str, list, tuple, dict))):
-            raise ValueError(f'`{name}` of layer {self.name} must be a number. Received: {value!r}')
+        if name in _NUMBERS:
+            check_number(name, value, f'layer {self.name}')
         kind = _KINDS.get(name.rpartition('_')[2])
         try:
             return kind.get(value) if kind else value

@@ -99,6 +99,11 @@ class Softmax(BuiltinLayer):
     def __init__(self, axis=-1, **kwargs):
         super().__init__(locals(), **kwargs)
 
+    def build(self, input_shape):
+        if len(input_shape) > 2 and not -len(input_shape) <= self.axis < len(input_shape):  # of two, it takes the last
+            raise ValueError(f'Layer {self.name}: the input of shape {tuple(input_shape)} has no axis {self.axis}.')
+        super().build(input_shape)
+
     @opaque
     def call(self, inputs):
         return activations.softmax(inputs, axis=self.axis)

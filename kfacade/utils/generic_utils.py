@@ -1,6 +1,7 @@
 """Names to objects and back (custom objects, configs, stored functions), and small helpers for lists and shapes."""
 import codecs
 import contextlib
+import dataclasses
 import difflib
 import inspect
 import marshal
@@ -170,6 +171,19 @@ def has_arg(fn, name, accept_all=False):
 
 
 # ---------------------------------------------------------------- lists and shapes
+
+def check_number(name, value, owner):
+    """Raises ValueError where the argument `name` of `owner` can be no number; anything that may hold one passes."""
+    if value is None or isinstance(value, (str, list, tuple, dict)):
+        raise ValueError(f'`{name}` of {owner} must be a number. Received: {value!r}')
+
+
+def check_number_fields(instance):
+    """:func:`check_number` for each field of a dataclass that is declared a float."""
+    for field in dataclasses.fields(instance):
+        if field.type is float:
+            check_number(field.name, getattr(instance, field.name), type(instance).__name__)
+
 
 def to_list(x, allow_tuple=False):
     """`x` if it is a list, else a list of `x`; a tuple counts as one thing unless `allow_tuple`."""

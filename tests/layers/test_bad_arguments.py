@@ -237,6 +237,7 @@ def test_layers_without_outputs(layer, shape):
     (Add(name='short'), (3,)),
     (Concatenate(name='short'), [(3, 4), (5, 4)]),
     (Concatenate(5, name='short'), [(3,), (3,)]),
+    (Softmax(3, name='short'), (3, 4)),
     (Dot(1, name='short'), [(3,), (4,)]),
     (Dot(5, name='short'), [(3,), (3,)]),
 ])
