@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from ..backend.dtypes import on_host
 from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
 from .conversions import preprocess_weights_for_loading
 from .report import LoadReport
@@ -53,7 +54,8 @@ def write_arrays(group, names, arrays):
 def write_variables(group, variables):
     """Writes the values of ``variables`` as :func:`write_arrays` does, under their names."""
     names = unique_names(str(variable.name or f'param_{i}') for i, variable in enumerate(variables))
-    write_arrays(group, names, (variable.numpy() for variable in variables))
+    # written from where they lie, wherever that is in Keras' order: `Variable.numpy` would copy them
+    write_arrays(group, names, (on_host(variable.value).contiguous().numpy() for variable in variables))
 
 
 def read_arrays(reader, later=False):
