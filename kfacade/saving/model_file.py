@@ -18,7 +18,17 @@ from .hdf5 import (
 from .keras_archive import translated
 from .text import model_config, model_from_config, parse_json, plain
 from .torch_files import is_torch_file, load_state, save_state
-from .training_state import NUMBERS, compile_from, numbers_of, saved_numbers, set_optimizer_weights, training_config
+from .training_state import (
+    NUMBERS,
+    STEPS,
+    averaging_steps,
+    compile_from,
+    numbers_of,
+    saved_numbers,
+    set_averaging_steps,
+    set_optimizer_weights,
+    training_config,
+)
 from .trust import InvalidModelFile, opened, refusing
 
 
@@ -39,10 +49,13 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
         save_weights_to_hdf5_group(f.require_group('model_weights'), model.layers)
         if training is not None:
             f.attrs['training_config'] = training.encode()
+            steps = averaging_steps(model)
+            if steps:  # Keras' layout has no place for them; it ignores the attribute
+                f.attrs[STEPS] = json.dumps(steps).encode()
             if model.optimizer.weights:
                 group, numbers = f.require_group('optimizer_weights'), numbers_of(model.optimizer)
                 write_variables(group, model.optimizer.weights)
-                if numbers:  # Keras' layout has no place for them; it ignores the attribute
+                if numbers:  # no place for them either
                     group.attrs[NUMBERS] = json.dumps(numbers).encode()
 
 
@@ -125,6 +138,7 @@ def _restore_training(model, reader, custom_objects):
     where = f'the attribute training_config of {reader.where()}'
     with refusing(where):
         compile_from(model, text, where, custom_objects)
+    set_averaging_steps(model, reader)
     if 'optimizer_weights' in reader:
         group = reader.child('optimizer_weights')
         set_optimizer_weights(model, read_arrays(group), saved_numbers(group))

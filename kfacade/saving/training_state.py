@@ -8,6 +8,7 @@ from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
 
 NUMBERS = 'optimizer_numbers'  # the attribute that holds what an optimizer steps by outside its `weights`, as JSON
+STEPS = 'debias_steps'  # the attribute that holds how many updates moving averages have had, as JSON
 
 
 def training_config(model):
@@ -67,6 +68,23 @@ def saved_numbers(group):
     if not all(type(value) in (int, float, bool) for value in found.values()):
         raise InvalidModelFile(f'Expected numbers in {where}, found {found}.')
     return found
+
+
+def averaging_steps(model):
+    """Layer name -> the number of updates of each of its weights, for the layers of ``model`` with moving averages."""
+    found = {layer.name: [weight.debias_steps for weight in layer.weights] for layer in model.layers}
+    return {name: steps for name, steps in found.items() if any(steps)}
+
+
+def set_averaging_steps(model, reader):
+    """Lets the moving averages of ``model`` go on as its file says. Otherwise they start anew, as in Keras."""
+    where = f'the attribute {STEPS} of {reader.where()}'
+    with refusing(where):
+        for name, steps in parse_json(reader.text(STEPS) or '{}', where).items():
+            if not all(type(count) is int and 0 <= count < 2 ** 53 for count in steps):
+                raise InvalidModelFile(f'Expected counts in {where}, found {steps}.')
+            for weight, count in zip(model.get_layer(name).weights, steps):
+                weight.debias_steps = count
 
 
 def starts_anew(optimizer, numbers):

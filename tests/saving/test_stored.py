@@ -99,6 +99,15 @@ def test_big_matrices_need_no_memory_in_between(path):
     assert peak < kernel.nbytes / 4
 
 
+def test_weights_are_written_from_where_they_lie(path, monkeypatch):
+    model = Sequential([layers.Dense(4, input_shape=(3,))])
+    given = []
+    monkeypatch.setattr(h5py.Group, 'create_dataset', lambda group, name, data: given.append(data))
+    model.save_weights(path)
+    for array, weight in zip(given, model.weights, strict=True):
+        assert np.shares_memory(array, weight.param.detach().numpy())
+
+
 @pytest.mark.parametrize('name', ['CuDNNLSTM', 'LSTM'])
 def test_what_has_to_be_converted_is_read(path, name):
     def network(name):

@@ -11,7 +11,7 @@ import kfacade.backend as K
 from kfacade import layers as L
 from kfacade import optimizers
 from kfacade.callbacks import LearningRateScheduler, ModelCheckpoint, ReduceLROnPlateau
-from kfacade.models import Sequential, load_model
+from kfacade.models import Model, Sequential, load_model
 from kfacade.saving import InvalidModelFile
 from kfacade.saving.commands import described
 
@@ -129,6 +129,46 @@ def test_damaged_numbers(tmp_path, numbers):
     without_numbers(network('rmsprop'), tmp_path / 'm.h5', numbers)
     with pytest.raises(InvalidModelFile, match='optimizer_numbers'):
         load_model(tmp_path / 'm.h5')
+
+
+# ------------------------------------------------------------ moving averages
+
+def averaging():
+    shared = Sequential([L.Dense(4, input_shape=(4,)), L.BatchNormalization(name='inner')])
+    x = L.Input((4,))
+    model = Model(x, L.Dense(2)(L.BatchNormalization(name='outer')(L.add([shared(x), shared(L.Dense(4)(x))]))))
+    model.compile('sgd', 'mse')
+    return model
+
+
+@pytest.mark.parametrize('again', [through_file, through_group])
+def test_moving_averages_go_on(tmp_path, again):
+    model = averaging()
+    model.fit(X, Y, epochs=2, **FIT)
+    loaded = again(model, tmp_path)
+    losses = [each.fit(X, Y, epochs=2, validation_data=(X, Y), **FIT).history for each in (loaded, model)]
+    np.testing.assert_allclose(losses[0]['val_loss'], losses[1]['val_loss'], rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_moving_averages_of_a_file_of_keras_start_anew(path):
+    model = averaging()
+    model.train_on_batch(X, Y)
+    model.save(path)
+    with h5py.File(path, 'a') as f:
+        assert set(f.attrs) == {'keras_version', 'backend', 'model_config', 'training_config', 'debias_steps'}
+        del f.attrs['debias_steps']
+    assert load_model(path).get_layer('outer').moving_mean.debias_steps == 0
+
+
+@pytest.mark.parametrize('steps', [b'[1]', b'{"outer": 1}', b'{"outer": [0, 0, -1, -1]}', b'{"outer": [true]}',
+                                   b'{"outer": [1e3]}', b'{"other": [1]}', b'{"outer": [1' + b'0' * 400 + b']}'])
+def test_damaged_steps(path, steps):
+    averaging().save(path)
+    with h5py.File(path, 'a') as f:
+        f.attrs['debias_steps'] = steps
+    with pytest.raises(InvalidModelFile):
+        load_model(path)
 
 
 # ------------------------------------------------------------ callbacks and generators
