@@ -65,10 +65,11 @@ def replacing(filepath):
     renaming would not ask.
     """
     target = os.path.realpath(filepath)
-    if os.path.exists(target) and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(filepath))
-    if os.path.isdir(target):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(filepath))
+    for number, wrong in ((errno.EACCES, os.path.exists(target) and not os.access(target, os.W_OK)),
+                          (errno.EISDIR, os.path.isdir(target)),
+                          (errno.ENOENT, not os.path.isdir(os.path.dirname(target)))):
+        if wrong:
+            raise OSError(number, os.strerror(number), os.fspath(filepath))  # Python makes it the class of the number
     temporary = os.path.join(os.path.dirname(target), f'.{secrets.token_hex(8)}.tmp')
     try:
         yield temporary

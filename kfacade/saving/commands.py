@@ -9,7 +9,7 @@ from .model_file import load_model, load_weights, opened_model, save_model, save
 from .text import model_from_json, model_from_yaml, parse_json, parse_yaml, to_json, to_yaml
 from .torch_files import is_torch_file, read_state
 from .training_state import saved_numbers, starts_anew
-from .trust import InvalidModelFile, refusing
+from .trust import refusing
 
 _YAML = parse_yaml, model_from_yaml, to_yaml
 _TEXTS = {'.json': (parse_json, model_from_json, to_json), '.yaml': _YAML, '.yml': _YAML}
@@ -136,11 +136,23 @@ def _objection(entry):
     kind, config = entry['class_name'], entry['config']
     if kind == 'Lambda' and config.get('function_type') == 'lambda':
         return 'REFUSED: bytecode; pass the function in custom_objects, or safe_mode=False'
+    if _is_model(entry):
+        return ''
     try:
-        known = as_before({'class_name': kind, 'config': {} if kind in _MODELS else config})['class_name']
-    except InvalidModelFile as error:
+        known = as_before(entry)
+        if not hasattr(layers, known['class_name']):
+            return f'REFUSED: unknown; pass {kind} in custom_objects'
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            layers.deserialize(known)  # there are no weights before it is called
+    except Exception as error:  # configurations can be wrong in any way
         return f'REFUSED: {error}'
-    return '' if known in _MODELS or hasattr(layers, known) else f'REFUSED: unknown; pass {kind} in custom_objects'
+    return ''
+
+
+def _is_model(entry):
+    """Whether the config of a layer is that of a model, or wraps one: making it would make its weights."""
+    return entry['class_name'] in _MODELS or 'layer' in entry['config'] and _is_model(entry['config']['layer'])
 
 
 def _training(config):

@@ -25,6 +25,9 @@ _MAX_TEXT, _MAX_EXPANSION = 2 ** 26, 100  # bytes of JSON; how many times its si
 
 _RENAMED = {'LeakyReLU': {'negative_slope': 'alpha'}, 'InputLayer': {'batch_shape': 'batch_input_shape'}}
 
+# Where Keras 3 puts underscores: not, as Keras 2 does, before a capital and a digit (ConvLSTM2D is conv_lstm2d there).
+_SECOND_WORD = re.compile('(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])')
+
 # argument -> the value that Keras 3 computes otherwise
 _OTHERWISE = {'activation': 'hard_sigmoid', 'recurrent_activation': 'hard_sigmoid', 'interpolation': 'bilinear'}
 
@@ -90,10 +93,9 @@ def _write(f, saved, reader):
 
 def _by_layer(config, group, container='layers'):
     """(name, trainable arrays, other arrays) of each layer of a model, or cell of stacked ones, in order."""
-    from ..engine.base_layer import _to_snake_case
     counts = Counter()
     for entry in config[container]:
-        place = f'{container}/{_to_snake_case(entry["class_name"])}'
+        place = f'{container}/{_SECOND_WORD.sub("_", entry["class_name"]).lower()}'
         counts[place] += 1
         place = f'{place}_{counts[place] - 1}' if counts[place] > 1 else place
         if entry['class_name'] != 'InputLayer' and place in group:
@@ -210,7 +212,7 @@ def _call(name, node, nested, masks):
     sources = _tensors([first, given.pop('initial_state', None)])
     if any(item is not None for item in more) or _tensors(given):
         raise InvalidModelFile(f'The layer "{name}" is called with arguments that Keras 2 has no form for: '
-                               f'{sorted(given) or more}.')
+                               f'{sorted(given) or "tensors by position"}.')
     return [[*_shifted(key, nested), given] for key in sources]
 
 

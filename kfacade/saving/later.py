@@ -9,9 +9,10 @@ import warnings
 from .trust import InvalidModelFile
 
 _CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization',
-            'BatchNormalizationV2': 'BatchNormalization', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU'}
+            'BatchNormalizationV2': 'BatchNormalization', 'LSTMV2': 'LSTM', 'GRUV2': 'GRU', 'L1': 'L1L2',
+            'L2': 'L1L2'}
 # argument -> the value that changes nothing
-_NEUTRAL = {'autocast': True, 'groups': 1, **dict.fromkeys((
+_NEUTRAL = {'autocast': True, 'groups': 1, 'data_format': 'channels_last', **dict.fromkeys((
     'ragged', 'time_major', 'keepdims', 'zero_output_for_mask', 'synchronized', 'renorm', 'optional'), False),
     **dict.fromkeys(('renorm_clipping', 'virtual_batch_size', 'quantization_config', 'input_axes', 'output_axes'))}
 
@@ -45,8 +46,11 @@ def as_before(config, custom_objects=None):
     if isinstance(kind, str) and isinstance(inner, dict) and kind not in (custom_objects or {}):
         kind = found['class_name'] = _CLASSES.get(kind, kind)
         inner = found['config'] = {k: v for k, v in inner.items() if not _is_neutral(kind, inner, k, v)}
-        if isinstance(inner.get('dtype'), dict):  # a policy of mixed precision
+        if isinstance(inner.get('dtype'), dict):  # a policy
             inner['dtype'] = inner['dtype'].get('config', {}).get('name', 'float32')
+        if str(inner.get('dtype')).startswith('mixed_'):
+            raise InvalidModelFile(f'The {kind} layer "{inner.get("name")}" asks for the dtype policy '
+                                   f'{inner["dtype"]!r}, which came after Keras 2.2.4 and is not supported.')
         if kind == 'BatchNormalization' and isinstance(inner.get('axis'), list) and len(inner['axis']) == 1:
             inner['axis'] = inner['axis'][0]
     return found

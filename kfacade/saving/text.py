@@ -20,6 +20,10 @@ _MOST_WEIGHTS = 8 << 30  # bytes that the weights of a model from text may take
 _PYTHON = 'tag:yaml.org,2002:python/'
 
 
+class ListForModel(InvalidModelFile, TypeError):
+    """A list where a model's dictionary belongs: a TypeError too, for Keras raises that."""
+
+
 def to_json(model, **kwargs):
     """The architecture of ``model`` as JSON; ``kwargs`` go to ``json.dumps``."""
     return json.dumps(_stamped(model), **{'default': plain, **kwargs})
@@ -37,8 +41,8 @@ def model_from_config(config, custom_objects=None):
     list, ValueError for classes that nobody knows.
     """
     if isinstance(config, list):
-        raise TypeError('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
-                        '`Sequential.from_config(config)`?')
+        raise ListForModel('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
+                           '`Sequential.from_config(config)`?')
     from ..layers import deserialize
     claims = nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
     with refusing('The configuration'), claims:
@@ -78,11 +82,12 @@ def plain(value):
 def parse_json(text, where):
     """The dict that ``text`` holds. Raises InvalidModelFile, which names ``where``, for anything else."""
     try:
-        return _as_dict(json.loads(text), where)
+        found = json.loads(text)
     except RecursionError:
         raise InvalidModelFile(f'{where} is nested too deeply to be a model.') from None
     except ValueError as error:
         raise InvalidModelFile(f'{where} is no JSON: {error}') from error
+    return _as_dict(found, where)
 
 
 def parse_yaml(text, where):

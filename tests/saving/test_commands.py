@@ -1,4 +1,5 @@
 """``python -m kfacade inspect`` and ``convert``."""
+import json
 import pathlib
 import subprocess
 import sys
@@ -85,6 +86,22 @@ def test_inspect_later_argument(run, model):
     assert 'asks for groups=3' in ' '.join(columns(run('inspect', 'model.json'), 'a'))
 
 
+def test_inspect_arguments_that_are_refused(run, monkeypatch):
+    monkeypatch.setattr(L.Dense, 'build', lambda layer, shape: pytest.fail('inspect makes no weights'))
+    inner = {'class_name': 'Sequential', 'config': [
+        {'class_name': 'Dense', 'config': {'name': 'inside', 'units': 2, 'batch_input_shape': [None, 2]}}]}
+    layers = [('Dense', {'name': 'new', 'units': 2, 'activation': 'gelu'}),
+              ('Dense', {'name': 'good', 'output_dim': 2}),
+              ('TimeDistributed', {'name': 'wraps', 'layer': {'class_name': 'Dense', 'config': {'units': 'many'}}}),
+              ('TimeDistributed', {'name': 'deep', 'layer': inner})]
+    pathlib.Path('model.json').write_text(json.dumps({'class_name': 'Sequential', 'config': [
+        {'class_name': kind, 'config': config} for kind, config in layers]}))
+    lines = run('inspect', 'model.json')
+    assert 'REFUSED: `activation` of layer new: Unknown activation function:gelu' in columns(lines, 'new')[2]
+    assert columns(lines, 'wraps')[2].startswith('REFUSED: ') and 'many' in columns(lines, 'wraps')[2]
+    assert columns(lines, 'good') == ['good', 'Dense'] and columns(lines, 'deep') == ['deep', 'TimeDistributed']
+
+
 def test_inspect_weights(run, model):
     model.save_weights('weights.h5')
     with h5py.File('weights.h5', 'a') as f:
@@ -139,7 +156,7 @@ def test_convert_archive(run):
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (('inspect', 'none.h5'), 'FileNotFoundError'),
+    (('inspect', 'none.h5'), 'FileNotFoundError'), (('inspect', 'list.json'), 'expects a dictionary, not a list'),
     (('inspect', 'broken.h5'), 'InvalidModelFile: .* not a readable HDF5 file'),
     (('inspect', 'broken.json'), 'InvalidModelFile: .* is no JSON'),
     (('inspect', 'odd.json'), 'InvalidModelFile: The configuration cannot be made'),
@@ -151,7 +168,8 @@ def test_convert_archive(run):
 def test_what_cannot_be_done(run, model, arguments, message):
     model.save('model.h5')
     model.save_weights('weights.pt')
-    for name, text in [('model.json', model.to_json()), ('broken.h5', 'no'), ('broken.json', 'no'), ('odd.json', '{}')]:
+    for name, text in [('model.json', model.to_json()), ('broken.h5', 'no'), ('broken.json', 'no'), ('odd.json', '{}'),
+                       ('list.json', '[]')]:
         pathlib.Path(name).write_text(text)
     with pytest.raises(SystemExit, match=message):
         run(*arguments)

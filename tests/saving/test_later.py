@@ -34,13 +34,13 @@ def test_later_configs_build_the_same_model():
 
 @pytest.mark.parametrize('key, neutral, other, class_name', [
     ('groups', 1, 2, 'Conv2D'), ('time_major', False, True, 'LSTM'), ('keepdims', False, True, 'GlobalMaxPooling2D'),
-    ('ragged', False, True, 'InputLayer')])
+    ('ragged', False, True, 'InputLayer'), ('data_format', 'channels_last', 'channels_first', 'ZeroPadding1D')])
 def test_arguments_that_make_a_difference_are_refused(key, neutral, other, class_name):
     required = {'Conv2D': {'filters': 2, 'kernel_size': 2}, 'LSTM': {'units': 2}, 'InputLayer': {'input_shape': (2,)}}
     config = {'name': 'it', **required.get(class_name, {})}
     layer = model_from_config({'class_name': class_name, 'config': {**config, key: neutral}})
     assert type(layer).__name__ == class_name
-    with pytest.raises(InvalidModelFile, match=f'The {class_name} layer "it" asks for {key}={other}.* not supported'):
+    with pytest.raises(InvalidModelFile, match=f'The {class_name} layer "it" asks for {key}={other!r}.* not supported'):
         model_from_config({'class_name': class_name, 'config': {**config, key: other}})
 
 
@@ -59,6 +59,17 @@ def test_policies_are_their_dtype():
     policy = {'class_name': 'Policy', 'config': {'name': 'float32'}}
     config = {'class_name': 'Dense', 'config': {'units': 2, 'input_shape': (3,), 'dtype': policy}}
     assert model_from_config(config).dtype == 'float32'
+    policy['config']['name'] = 'mixed_float16'
+    with pytest.raises(InvalidModelFile, match="The Dense layer .* asks for the dtype policy 'mixed_float16'"):
+        model_from_config(config)
+
+
+@pytest.mark.parametrize('name', ['l1', 'l2'])
+def test_regularizers_of_one_norm(name):
+    penalty = {'class_name': name.upper(), 'config': {name: .25}}
+    config = {'class_name': 'Dense', 'config': {'units': 2, 'kernel_regularizer': penalty}}
+    found = model_from_config(config).kernel_regularizer
+    assert found.get_config() == {'l1': 0., 'l2': 0., name: .25}
 
 
 @pytest.mark.parametrize('config, warns', [

@@ -141,6 +141,12 @@ def test_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch, save, error
     assert path.read_bytes() == before and os.listdir(tmp_path) == ['m.h5']
 
 
+@pytest.mark.parametrize('save', ['save', 'save_weights'])
+def test_a_missing_folder_is_named_with_the_file_that_was_asked_for(tmp_path, save):
+    with pytest.raises(FileNotFoundError, match='No such file or directory: .*absent/m.h5'):
+        getattr(network(), save)(tmp_path / 'absent' / 'm.h5')
+
+
 def test_saving_keeps_mode_and_link_of_the_old_file(tmp_path):
     (tmp_path / 'real.h5').write_bytes(b'')
     (tmp_path / 'real.h5').chmod(0o640)
@@ -283,7 +289,7 @@ def test_weights_alone_are_no_model(tmp_path):
 
 
 @pytest.mark.parametrize('config, message', [
-    (b'{', 'is no JSON'), (b'[' * 100000, 'nested too deeply'), (b'3', 'Expected a dictionary'),
+    (b'{', 'is no JSON'), (b'[' * 100000, 'nested too deeply'), (b'3', 'found int'),
     (b'\xff', 'not UTF-8')])
 def test_broken_configurations(path, config, message):
     network().save(path)

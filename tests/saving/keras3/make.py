@@ -52,6 +52,13 @@ def nested():
     return Model([a, b], L.Subtract()([inner(a), L.Dense(3)(inner(b))]))
 
 
+def frames():
+    image = Input((3, 5, 5, 2))
+    x = L.ConvLSTM2D(2, 3, padding='same', recurrent_activation='sigmoid', kernel_regularizer='l2')(image)
+    x = L.ZeroPadding1D(1)(L.Reshape((5, 10))(x))
+    return Model(image, L.Dense(2, kernel_regularizer='l1')(x))
+
+
 def inputs(symbol):
     if symbol.dtype == 'int32':
         return np.random.randint(0, 7, (3, 6))
@@ -62,7 +69,7 @@ def inputs(symbol):
 
 if __name__ == '__main__':
     keras.utils.set_random_seed(3)
-    for make in (dense, images, sequences, masked, nested):
+    for make in (dense, images, sequences, masked, nested, frames):
         model, path = make(), FOLDER / f'{make.__name__}.keras'
         for weight in model.weights:
             weight.assign(np.random.uniform(.1, .9, weight.shape))
