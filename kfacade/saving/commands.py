@@ -125,7 +125,7 @@ def _rows(entry, stored, depth=0):
     for layer in config if isinstance(config, list) else config['layers']:
         kind, inner = layer['class_name'], layer['config']
         name = inner.get('name', '?') if isinstance(inner, dict) else '?'
-        yield ('  ' * depth + str(name), kind, *stored.get(name, ('', '')), _objection(layer))
+        yield ('  ' * depth + str(name), str(kind), *stored.get(name, ('', '')), _objection(layer))
         if kind in _MODELS:
             yield from _rows(layer, {}, depth + 1)
 

@@ -91,7 +91,7 @@ def test_inspect_arguments_that_are_refused(run, monkeypatch):
     inner = {'class_name': 'Sequential', 'config': [
         {'class_name': 'Dense', 'config': {'name': 'inside', 'units': 2, 'batch_input_shape': [None, 2]}}]}
     layers = [('Dense', {'name': 'new', 'units': 2, 'activation': 'gelu'}),
-              ('Dense', {'name': 'good', 'output_dim': 2}),
+              ('Dense', {'name': 'good', 'output_dim': 2}), (None, {'name': 'nameless'}),
               ('TimeDistributed', {'name': 'wraps', 'layer': {'class_name': 'Dense', 'config': {'units': 'many'}}}),
               ('TimeDistributed', {'name': 'deep', 'layer': inner})]
     pathlib.Path('model.json').write_text(json.dumps({'class_name': 'Sequential', 'config': [
@@ -99,6 +99,7 @@ def test_inspect_arguments_that_are_refused(run, monkeypatch):
     lines = run('inspect', 'model.json')
     assert 'REFUSED: `activation` of layer new: Unknown activation function:gelu' in columns(lines, 'new')[2]
     assert columns(lines, 'wraps')[2].startswith('REFUSED: ') and 'many' in columns(lines, 'wraps')[2]
+    assert columns(lines, 'nameless')[2].startswith('REFUSED: ')
     assert columns(lines, 'good') == ['good', 'Dense'] and columns(lines, 'deep') == ['deep', 'TimeDistributed']
 
 
