@@ -253,8 +253,7 @@ def _in_rows(ps):
     strided = [not p.is_contiguous() for p in ps]
     if not any(strided):
         return lambda tensors: tensors
-    return lambda tensors: [t.detach().as_strided((t.numel(),), (1,)) if odd else t.detach()
-                            for t, odd in zip(tensors, strided)]
+    return lambda tensors: [t.as_strided((t.numel(),), (1,)) if odd else t for t, odd in zip(tensors, strided)]
 
 
 def _follow(slot, tensor):

@@ -48,6 +48,11 @@ def from_channels_first(x, data_format='channels_last'):
     return x if data_format == 'channels_first' else x.permute(0, *range(2, x.dim()), 1)
 
 
+def _restored(y, rank, data_format):
+    """The result for data of `rank` spatial dimensions that was brought in torch's order and widened."""
+    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+
+
 def same_padding(size, kernel, stride=1, dilation=1):
     """Zeros (before, after) a dimension of `size` for 'same' padding as TensorFlow has it: the odd one comes after."""
     extent = (kernel - 1) * dilation
@@ -88,7 +93,7 @@ def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_f
     if any(_is_open(pad) or pad[0] != pad[1] for pad in pads):
         x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
     y = _CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups)
-    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+    return _restored(y, rank, data_format)
 
 
 def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='valid', dilation=1,
@@ -114,7 +119,7 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
     for axis, wanted in enumerate(output_size, start=2):  # an odd number of surplus elements: the last one goes here
         if y.shape[axis] != wanted:
             y = y.narrow(axis, 0, wanted)
-    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+    return _restored(y, rank, data_format)
 
 
 def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_last', mode='max'):
@@ -131,8 +136,7 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     x = _widened(to_channels_first(x, data_format))
     pads = _paddings(padding, None, x.shape[2:], pool_size, strides, (1,) * len(strides))
     if any(map(_is_open, pads)):
-        y = _padded_pool(x, pads, _POOL[mode][x.dim()], pool_size, strides, mode)
-        return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+        return _restored(_padded_pool(x, pads, _POOL[mode][x.dim()], pool_size, strides, mode), rank, data_format)
     dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
     before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])
     options = {'count_include_pad': False} if mode == 'avg' else {}
@@ -140,7 +144,7 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     for axis, drop in enumerate(dropped, start=2):
         if drop:
             y = y.narrow(axis, 1, y.shape[axis] - 1)
-    return from_channels_first(y.squeeze(2) if rank == 1 else y, data_format)
+    return _restored(y, rank, data_format)
 
 
 def _padded_pool(x, pads, pool, pool_size, strides, mode):

@@ -7,7 +7,7 @@ from .. import backend as K
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils.generic_utils import to_list
-from ._base import BuiltinLayer
+from ._base import BuiltinLayer, size_along
 
 __all__ = ['ELU', 'InputSpec', 'Layer', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU', 'to_list']
 
@@ -100,8 +100,8 @@ class Softmax(BuiltinLayer):
         super().__init__(locals(), **kwargs)
 
     def build(self, input_shape):
-        if len(input_shape) > 2 and not -len(input_shape) <= self.axis < len(input_shape):  # of two, it takes the last
-            raise ValueError(f'Layer {self.name}: the input of shape {tuple(input_shape)} has no axis {self.axis}.')
+        if len(input_shape) > 2:  # of two axes, Keras takes the last, whatever is asked for
+            size_along(self, self.axis, input_shape)
         super().build(input_shape)
 
     @opaque

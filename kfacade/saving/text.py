@@ -81,12 +81,8 @@ def plain(value):
 
 def parse_json(text, where):
     """The dict that ``text`` holds. Raises InvalidModelFile, which names ``where``, for anything else."""
-    try:
+    with reading(where, 'is no JSON', ValueError):
         found = json.loads(text)
-    except RecursionError:
-        raise InvalidModelFile(f'{where} is nested too deeply to be a model.') from None
-    except ValueError as error:
-        raise InvalidModelFile(f'{where} is no JSON: {error}') from error
     return _as_dict(found, where)
 
 

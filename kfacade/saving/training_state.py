@@ -89,13 +89,13 @@ def set_averaging_steps(model, reader):
 
 def starts_anew(optimizer, numbers):
     """The names of those numbers that the next steps of ``optimizer`` depend on, and that ``numbers`` leaves out."""
+    missing = {name: held for name, held in unlisted(optimizer).items() if name not in numbers}
     carried = getattr(optimizer, 'carried', None)  # built-in optimizers alone say what their steps carry on
     if carried is None:
         changed = {id(update.variable) for update in optimizer.updates if isinstance(update, Update)}
-        needed = [name for name, held in unlisted(optimizer).items() if id(held) in changed]
-    else:  # the step count is for the decay only
-        needed = [*carried, *['iterations'] * (getattr(optimizer, 'initial_decay', 0) > 0)]
-    return [name for name in needed if name in unlisted(optimizer) and name not in numbers]
+        return [name for name, held in missing.items() if id(held) in changed]
+    decays = getattr(optimizer, 'initial_decay', 0) > 0  # all that the step count is for
+    return [name for name in (*carried, *['iterations'] * decays) if name in missing]
 
 
 def compile_from(model, text, where, custom_objects=None):
