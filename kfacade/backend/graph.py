@@ -107,7 +107,9 @@ class CompiledGraph:
     @staticmethod
     def detached(results):
         """Results without history that share no memory with a variable, so that no assignment changes them."""
-        return [_own(r) for r in results]
+        def own(value):
+            return value.detach().clone() if value._is_view() else value.detach()
+        return [own(r) if isinstance(r, torch.Tensor) else r for r in results]
 
     def apply_updates(self, values):
         """Assigns the new values, all of them computed from the old ones."""
@@ -116,12 +118,6 @@ class CompiledGraph:
                 update.variable.assign(value)
         for update in {u.variable: u for u in self.updates}.values():  # a shared layer's steps count once
             update.applied()
-
-
-def _own(value):
-    if not isinstance(value, torch.Tensor):
-        return value
-    return value.detach().clone() if value._is_view() else value.detach()
 
 
 def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False):

@@ -7,7 +7,7 @@ from . import state
 from .dtypes import dtype_name, on_host, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
 from .math import named
-from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, symbols_in, to_feed
+from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, to_feed
 from .symbolic import placeholder as _placeholder
 from .variable import MovingAverageUpdate, Update, Variable
 
@@ -19,9 +19,7 @@ __all__ = ['Function', 'backend', 'batch_get_value', 'batch_set_value', 'clear_s
            'update_add', 'update_sub', 'variable', 'zeros']
 
 
-def backend():
-    """Name of the backend, ``'torch'``."""
-    return config.backend()
+backend = config.backend
 
 
 # ---------------------------------------------------------------- making tensors
@@ -122,9 +120,8 @@ class _ShapeTensor(SymbolicTensor):
         if isinstance(index, int):
             return record(_size, (x, index), {})
         if isinstance(index, slice):
-            chosen = range(len(x.shape))[index]
-            return record(_sizes, (x, list(chosen)), {}, metas=tuple(
-                torch.tensor([m.shape[i] for i in chosen], dtype=torch.int32) for m in x.metas))
+            axes = list(range(len(x.shape)))[index]
+            return record(_sizes, (x, axes), {}, metas=tuple(_sizes(meta, axes) for meta in x.metas))
         return super().__getitem__(index)
 
 
@@ -138,12 +135,10 @@ def _sizes(x, axes):
 
 def shape(x):
     """The shape at run time: an int32 tensor whose elements may size other tensors (``K.shape(x)[0]``)."""
-    if isinstance(x, Face) and not state.is_running():
-        return torch.tensor(tuple(x.shape), dtype=torch.int32)
-    if not isinstance(x, SymbolicTensor):
-        return torch.tensor(tuple(as_tensor(x).shape), dtype=torch.int32)
-    axes = list(range(len(x.shape)))
-    return _ShapeTensor(_sizes, (x, axes), {}, tuple(torch.tensor(tuple(m.shape), dtype=torch.int32) for m in x.metas))
+    if isinstance(x, SymbolicTensor):
+        axes = list(range(len(x.shape)))
+        return _ShapeTensor(_sizes, (x, axes), {}, tuple(_sizes(meta, axes) for meta in x.metas))
+    return torch.tensor(tuple((x if isinstance(x, Face) else as_tensor(x)).shape), dtype=torch.int32)
 
 
 def ndim(x):
@@ -173,9 +168,7 @@ def count_params(x):
     return int(np.prod(int_shape(x), dtype=np.int64))
 
 
-def get_variable_shape(x):
-    """Shape of a Variable, in Keras' layout."""
-    return int_shape(x)
+get_variable_shape = int_shape
 
 
 # ---------------------------------------------------------------- values
@@ -267,16 +260,12 @@ def in_train_phase(x, alt, training=None):
         chosen = x if training else alt
         return chosen() if callable(chosen) else chosen
     x, alt = (branch() if callable(branch) else branch for branch in (x, alt))
-    metas = _branch_metas(x, alt)
+    metas = x.metas if isinstance(x, SymbolicTensor) else None
+    if metas is None and is_tensor(x) and is_symbolic(alt):
+        metas = stand_in(int_shape(x), x.dtype)
     result = record(choose_phase, (training, x, alt), {}, metas=metas)
     result._keras_shape = int_shape(x) if metas else result._keras_shape
     return result
-
-
-def _branch_metas(x, alt):
-    symbols = symbols_in([x, alt])
-    return stand_in(int_shape(x), x.dtype) if not isinstance(x, SymbolicTensor) and symbols and is_tensor(x) else (
-        x.metas if isinstance(x, SymbolicTensor) else None)
 
 
 def in_test_phase(x, alt, training=None):
@@ -373,9 +362,7 @@ def set_session(session):
     return None
 
 
-def clear_session():
-    """Forgets automatic names and a fixed learning phase."""
-    state.clear_session()
+clear_session = state.clear_session
 
 
 def manual_variable_initialization(value):

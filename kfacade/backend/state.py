@@ -49,13 +49,23 @@ def running(phase=None):
 
 
 @contextmanager
-def recording():
-    """Inside, ops record again, though a forward may be running around it."""
-    depth, mode.depth = mode.depth, 0
+def _with_mode(**values):
+    outer = {name: getattr(mode, name) for name in values}
+    vars(mode).update(values)
     try:
         yield
     finally:
-        mode.depth = depth
+        vars(mode).update(outer)
+
+
+def recording():
+    """Inside, ops record again, though a forward may be running around it."""
+    return _with_mode(depth=0)
+
+
+def root_scope():
+    """Inside, no name scope is open."""
+    return _with_mode(scope='')
 
 
 class WeightClaims:
@@ -116,22 +126,9 @@ def unique_scope(name):
 @contextmanager
 def name_scope(name, default_name=None, values=None):
     """Puts ``name/`` (made unique) before the names of the Variables that are made inside."""
-    outer = mode.scope
-    mode.scope = unique_scope(name or default_name)
-    try:
-        yield mode.scope
-    finally:
-        mode.scope = outer
-
-
-@contextmanager
-def root_scope():
-    """Leaves all open name scopes."""
-    outer, mode.scope = mode.scope, ''
-    try:
-        yield
-    finally:
-        mode.scope = outer
+    scope = unique_scope(name or default_name)
+    with _with_mode(scope=scope):
+        yield scope
 
 
 def fixed_learning_phase():

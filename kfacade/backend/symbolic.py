@@ -8,6 +8,8 @@ import functools
 import inspect
 import itertools
 import operator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -181,29 +183,35 @@ def is_symbolic(tree):
     return any(isinstance(x, SymbolicTensor) for x in leaves(tree))
 
 
-class _Captured(state.threading.local):
-    """The values of outer symbols that a callback of the running op closes over (see `op(callbacks=True)`)."""
+class _Callbacks(state.threading.local):
+    """How callbacks of the running op get at the symbols that they close over (see `op(callbacks=True)`)."""
 
-    values = None
-    missing = None
+    find = staticmethod(lambda x: None)  # the live tensor of a symbol or Variable, None where it is not closed over
+    leaf = None  # what makes stand-ins in the meta run that is going on
 
 
-_captured = _Captured()
+_callbacks = _Callbacks()
+
+
+@contextmanager
+def _finding(find):
+    outer, _callbacks.find = _callbacks.find, find
+    try:
+        yield
+    finally:
+        _callbacks.find = outer
 
 
 def _live_leaf(x):
-    if isinstance(x, TensorFace):
-        if _captured.values is not None and x in _captured.values:
-            return _captured.values[x]
-        if _captured.missing is not None:
-            _captured.missing.append(x)
-            _captured.values[x] = _captured.leaf(x)
-            return _captured.values[x]
-        if isinstance(x, Face):
-            return x.value
-        raise TypeError(f'The symbolic tensor {x.name} was used inside a running forward, where there is no value for '
-                        'it. Pass it in as an argument or an input.')
-    return x
+    if not isinstance(x, TensorFace):
+        return x
+    found = _callbacks.find(x)
+    if found is not None:
+        return found
+    if isinstance(x, Face):
+        return x.value
+    raise TypeError(f'The symbolic tensor {x.name} was used inside a running forward, where there is no value for it. '
+                    'Pass it in as an argument or an input.')
 
 
 def _needs_value(x):
@@ -250,10 +258,14 @@ def as_tensor(x, dtype=None):
 
 # ---------------------------------------------------------------- shapes
 
+def _on_meta(shape, dtype, size):
+    """A meta tensor of `shape`, with `size` for each None."""
+    return torch.empty([size if d is None else d for d in shape], dtype=dtype, device='meta')
+
+
 def stand_in(shape, dtype):
     """The two meta tensors that stand for a tensor of `shape`, which may hold None."""
-    return tuple(torch.empty([size if d is None else d for d in shape], dtype=dtype, device='meta')
-                 for size in STAND_INS)
+    return tuple(_on_meta(shape, dtype, size) for size in STAND_INS)
 
 
 def _common_shape(metas):
@@ -269,25 +281,18 @@ def _number_dtype(value):
     return torch.int32 if isinstance(value, int) else torch_dtype()
 
 
-def _meta_leaf(run, fresh=False):
+def _meta_leaf(run, size=None, keep_ints=True):
+    """What makes stand-ins for arguments: those that meta run `run` carried along, or anew with `size` for None."""
     def of(x):
         if isinstance(x, SymbolicTensor):
-            if fresh and isinstance(x.metas[run], torch.Tensor) and x.metas[run].device.type == 'meta':
-                return stand_in(x._keras_shape, x.dtype)[run]
-            return x.metas[run].to('meta') if fresh and isinstance(x.metas[run], torch.Tensor) else x.metas[run]
+            meta = x.metas[run]
+            return meta if size is None or not isinstance(meta, torch.Tensor) else _on_meta(
+                x._keras_shape, x.dtype, size)
         if isinstance(x, Face):
-            return torch.empty(x.shape, dtype=x.dtype, device='meta')
+            return _on_meta(x.shape, x.dtype, None)
         if isinstance(x, torch.Tensor):
-            return x.to('meta') if fresh or x.is_floating_point() else x  # integers may be sizes
+            return x if keep_ints and not x.is_floating_point() else x.to('meta')  # integers may be sizes
         return x
-    return of
-
-
-def _static_leaf(size):
-    def of(x):
-        if isinstance(x, SymbolicTensor) and isinstance(x.metas[0], torch.Tensor):
-            return torch.empty([size if d is None else d for d in x._keras_shape], dtype=x.dtype, device='meta')
-        return _meta_leaf(0)(x)
     return of
 
 
@@ -340,16 +345,17 @@ class _Miniatures(TorchDispatchMode):
 
 def _infer(fn, args, kwargs):
     """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
-    attempts = [(_meta_leaf(0), _meta_leaf(1)), (_meta_leaf(0, fresh=True), _meta_leaf(1, fresh=True))]
+    attempts = [[_meta_leaf(run) for run in (0, 1)],
+                [_meta_leaf(run, size, keep_ints=False) for run, size in enumerate(STAND_INS)]]
     batches = [d for x in leaves((args, kwargs)) if isinstance(x, (TensorFace, torch.Tensor)) for d in x.shape[:1] if d]
-    attempts += [(_static_leaf(size),) * 2 for size in dict.fromkeys((*batches, *_STATIC_SIZES))]
+    attempts += [[_meta_leaf(0, size)] * 2 for size in dict.fromkeys((*batches, *_STATIC_SIZES))]
     first_error, outer = None, state.mode.inferring
     for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:
             with state.running(phase=True), torch.no_grad(), _Miniatures(), torch.device('meta' if i else 'cpu'):
                 state.mode.inferring, results = True, []
                 for leaf in attempt:
-                    _captured.leaf = leaf
+                    _callbacks.leaf = leaf
                     results.append(fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)))
                 return tuple(results)
         except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
@@ -378,35 +384,34 @@ def _constant_leaf(x):
     return x.item() if isinstance(x, np.generic) else x
 
 
-def record(fn, args, kwargs, metas=None):
+def record(fn, args, kwargs, metas=None, rule=None):
     """Records the call ``fn(*args, **kwargs)`` and returns its symbol, or a list or tuple of symbols.
 
-    `metas`: the values of the two meta runs, where the caller knows them; otherwise they are worked out. A bound method
-    of a module is recorded as its function with the module as first argument.
+    `metas`: the values of the two meta runs, where the caller knows them; otherwise they are worked out, from `rule` if
+    that can stand for `fn`. A bound method of a module is recorded as its function with the module as first argument.
     """
     if inspect.ismethod(fn) and isinstance(fn.__self__, torch.nn.Module):
         fn, args = fn.__func__, (fn.__self__, *args)
     args, kwargs = map_leaves(_constant_leaf, tuple(args)), map_leaves(_constant_leaf, dict(kwargs))
-    return wrap(SymbolicNode(fn, args, kwargs), metas or _infer(fn, args, kwargs))
+    return wrap(SymbolicNode(fn, args, kwargs), metas or _infer(rule or fn, args, kwargs))
 
 
-class SymbolicNode:
+class SymbolicNode(NamedTuple):
     """A recorded call whose results have not been wrapped yet."""
 
-    __slots__ = ('fn', 'args', 'kwargs')
-
-    def __init__(self, fn, args, kwargs):
-        self.fn, self.args, self.kwargs = fn, args, kwargs
+    fn: object
+    args: tuple
+    kwargs: dict
 
 
 def wrap(node, metas):
     """Symbols for the results of a recorded call: one, or one per element of a list or tuple."""
     if isinstance(metas[0], (list, tuple)) and not isinstance(metas[0], torch.Size):
-        whole = SymbolicTensor(node.fn, node.args, node.kwargs, (torch.empty(0, device='meta'),) * 2)
+        whole = SymbolicTensor(*node, (torch.empty(0, device='meta'),) * 2)
         parts = [None if m[0] is None else SymbolicTensor(operator.getitem, (whole, i), {}, m)
                  for i, m in enumerate(zip(*metas))]
         return tuple(parts) if isinstance(metas[0], tuple) else parts
-    return SymbolicTensor(node.fn, node.args, node.kwargs, metas)
+    return SymbolicTensor(*node, metas)
 
 
 def placeholder(shape, dtype=None, name=None, sparse=False):
@@ -442,7 +447,6 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
     """
     if fn is None:
         return functools.partial(op, shape=shape, dtype=dtype, callbacks=callbacks)
-
     by_rule = _by_rule(fn, shape, dtype) if shape else None
 
     def call(*args, **kwargs):
@@ -451,15 +455,8 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
                 args, kwargs = live(args), live(kwargs)
             return fn(*args, **kwargs)
         found = leaves((args, kwargs))
-        if any(isinstance(x, TensorFace) for x in found) or not any(
-                isinstance(x, torch.Tensor) for x in found):
-            if callbacks:
-                return _record_with_callbacks(fn, args, kwargs)
-            if shape is None:
-                return record(fn, args, kwargs)
-            args, kwargs = map_leaves(_constant_leaf, args), map_leaves(_constant_leaf, kwargs)
-            metas = _infer(by_rule, args, kwargs)
-            return wrap(SymbolicNode(fn, args, kwargs), metas)
+        if any(isinstance(x, TensorFace) for x in found) or not any(isinstance(x, torch.Tensor) for x in found):
+            return _record_with_callbacks(fn, args, kwargs) if callbacks else record(fn, args, kwargs, rule=by_rule)
         with state.running(state.mode.phase):
             return fn(*args, **kwargs)
 
@@ -468,35 +465,25 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
     return wrapper
 
 
-class _WithCaptured:
-    """A function whose callbacks close over symbols: their values come first among the arguments."""
-
-    def __init__(self, fn, symbols):
-        self.fn, self.symbols, self.__name__ = fn, symbols, fn.__name__
-        self.__module__ = fn.__module__
-
-    def __call__(self, values, *args, **kwargs):
-        outer, _captured.values = _captured.values, {**(_captured.values or {}), **dict(zip(self.symbols, values))}
-        try:
-            return self.fn(*args, **kwargs)
-        finally:
-            _captured.values = outer
-
-
 def _record_with_callbacks(fn, args, kwargs):
-    outer = _captured.values, _captured.missing
-    _captured.values, _captured.missing = {}, []
-    try:
-        args, kwargs = map_leaves(_constant_leaf, tuple(args)), map_leaves(_constant_leaf, dict(kwargs))
+    captured = {}
 
-        @functools.wraps(fn)
-        def fresh(*a, **k):  # values of the other meta run must not be taken for this one's
-            _captured.values.clear()
-            return fn(*a, **k)
-        metas = _infer(fresh, args, kwargs)
-        captured = tuple(dict.fromkeys(_captured.missing))
-    finally:
-        _captured.values, _captured.missing = outer
+    def stand_in_for(x):
+        captured[x] = True
+        return _callbacks.leaf(x)
+    args, kwargs = map_leaves(_constant_leaf, args), map_leaves(_constant_leaf, kwargs)
+    with _finding(stand_in_for):
+        metas = _infer(fn, args, kwargs)
     if not captured:
-        return wrap(SymbolicNode(fn, args, kwargs), metas)
-    return wrap(SymbolicNode(_WithCaptured(fn, captured), (captured, *args), kwargs), metas)
+        return record(fn, args, kwargs, metas)
+    return record(_with_captured(fn, tuple(captured)), (tuple(captured), *args), kwargs, metas)
+
+
+def _with_captured(fn, symbols):
+    """`fn` with the values of the symbols that its callbacks close over as first argument."""
+    @functools.wraps(fn)
+    def call(values, *args, **kwargs):
+        own, outer = dict(zip(symbols, values)), _callbacks.find
+        with _finding(lambda x: own[x] if x in own else outer(x)):
+            return fn(*args, **kwargs)
+    return call

@@ -13,15 +13,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.state import mode
-from ..backend.symbolic import (
-    SymbolicNode,
-    SymbolicTensor,
-    TensorFace,
-    leaves,
-    record,
-    stand_in,
-    wrap,
-)
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves, record, stand_in, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
@@ -447,13 +439,9 @@ class Layer(NodeAccess, torch.nn.Module):
         return super()._apply(fn, recurse)
 
     def __getstate__(self):
-        state_dict = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
-        for key in ('_inbound_nodes', '_outbound_nodes'):
-            state_dict[key] = []
-        for key in ('_per_input_losses', '_per_input_updates'):
-            state_dict[key] = {}
-        state_dict['_losses'], state_dict['_updates'] = [], []
-        return state_dict
+        kept = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
+        return {**kept, '_inbound_nodes': [], '_outbound_nodes': [], '_losses': [], '_updates': [],
+                '_per_input_losses': {}, '_per_input_updates': {}}
 
     def __repr__(self):
         return f'<{type(self).__name__} {getattr(self, "name", "")}>'
