@@ -46,7 +46,8 @@ def install_keras_alias():
     sys.meta_path.insert(0, KerasAlias())
 
 
-def main(arguments):
+def main(arguments=None):
+    arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (['inspect'], ['convert']):
         from kfacade.saving import commands
         return commands.main(*arguments[:1], arguments[1:])
@@ -72,4 +73,4 @@ def main(arguments):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main())
