@@ -52,10 +52,9 @@ def deserialize(name, custom_objects=None):
 
 def get(identifier):
     """The activation function meant by a name or a callable; `linear` for None. Raises ValueError for anything else."""
-    from .engine.base_layer import Layer
     if identifier is None:
         return linear
-    if isinstance(identifier, Layer):
+    if hasattr(identifier, '_inbound_nodes'):
         warnings.warn(f'Do not pass a layer instance (such as {type(identifier).__name__}) as the activation argument '
                       'of another layer. Instead, advanced activation layers should be used just like any other layer '
                       'in a model.', stacklevel=2)

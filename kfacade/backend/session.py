@@ -38,7 +38,8 @@ def placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None):
 
 def variable(value, dtype=None, name=None, constraint=None):
     """A Variable with the given initial value (a number, array, tensor or symbol) and dtype (default ``floatx()``)."""
-    return Variable(value, dtype or _value_dtype(value), name, constraint)
+    initial = evaluate(value) if is_symbolic(value) else value
+    return Variable(initial, dtype or _value_dtype(value), name, constraint)
 
 
 def _value_dtype(value):

@@ -6,7 +6,7 @@ import torch
 
 from . import state
 from .dtypes import on_host, torch_dtype
-from .symbolic import Face, Shape, TensorFace, as_tensor, record
+from .symbolic import Face, Shape, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
 Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor.
@@ -59,9 +59,6 @@ class Variable(_AbstractVariable):
 
     def __init__(self, value, dtype=None, name=None, constraint=None, trainable=True, owner=None, key='value',
                  layout=None):
-        if isinstance(value, TensorFace):
-            from .session import evaluate
-            value = evaluate(value)
         tensor = as_tensor(value, dtype).detach().clone()
         self.owner, self.key, self.layout = owner or OwnHolder(), key, layout
         stored = layout.from_keras(tensor) if layout else tensor

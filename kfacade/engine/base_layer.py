@@ -16,7 +16,7 @@ from ..backend.state import mode
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves, record, stand_in, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
-from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
@@ -80,7 +80,7 @@ class Layer(NodeAccess, torch.nn.Module):
         name = kwargs.get('name')
         if not name:
             prefix = type(self).__name__
-            name = f'{_to_snake_case(prefix)}_{state.get_uid(prefix)}'
+            name = f'{to_snake_case(prefix)}_{state.get_uid(prefix)}'
         self.name = name
         self.trainable = kwargs.get('trainable', True)
         self.input_spec, self.supports_masking, self.stateful = None, False, False  # whatever was set before, as Keras
@@ -478,12 +478,6 @@ def _key(inputs):
 
 def _identity(x):
     return record(K.identity_of, (x,), {}, metas=x.metas if isinstance(x, SymbolicTensor) else None)
-
-
-def _to_snake_case(name):
-    """The stem of automatic names: ``Conv2D`` gives ``conv2d``, ``MaxPooling2D`` gives ``max_pooling2d``."""
-    snake = re.sub(r'([a-z])([A-Z])', r'\1_\2', re.sub(r'(.)([A-Z][a-z0-9]+)', r'\1_\2', name)).lower()
-    return f'private{snake}' if snake.startswith('_') else snake
 
 
 def _collect_previous_mask(input_tensors):

@@ -6,14 +6,15 @@ import warnings
 
 import torch
 
-from .. import saving
+from .. import registry, saving
 from ..backend import session as K
 from ..backend import state
 from ..backend.graph import compile_graph
 from ..backend.state import mode
 from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
-from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, unpack_singleton
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
+from ..utils.layer_utils import print_summary
 from .base_layer import Layer, Node, map_shapes
 from .input_layer import InputLayer
 
@@ -390,10 +391,9 @@ class Network(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A new model of this configuration. Raises ValueError for one that is not consistent."""
-        from ..layers import deserialize
         layers, waiting = {}, []
         for data in config['layers']:
-            layer = layers[data['name']] = deserialize(data, custom_objects=custom_objects)
+            layer = layers[data['name']] = registry.deserialize(data, custom_objects)
             waiting += [(layer, call) for call in data['inbound_nodes']]
         while waiting:
             later = [item for item in waiting if not _try_call(*item, layers)]
@@ -442,16 +442,14 @@ class Network(Layer):
             raise ValueError('This model has not yet been built. Build the model first by calling build() or calling '
                              'fit() with some data. Or specify input_shape or batch_input_shape in the first layer for '
                              'automatic build. ')
-        from ..utils.layer_utils import print_summary
         print_summary(self, line_length=line_length, positions=positions, print_fn=print_fn)
 
 
 def _stem(layer):
     """The stem of a layer's automatic name."""
-    from .base_layer import _to_snake_case
     if isinstance(layer, InputLayer):
         return 'input'
-    return type(layer).__name__.lower() if isinstance(layer, Network) else _to_snake_case(type(layer).__name__)
+    return type(layer).__name__.lower() if isinstance(layer, Network) else to_snake_case(type(layer).__name__)
 
 
 def _tensor_at(layers, name, node_index, tensor_index):

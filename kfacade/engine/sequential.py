@@ -4,6 +4,7 @@ import warnings
 
 import torch
 
+from .. import registry
 from ..backend import session as K
 from ..utils.generic_utils import to_list
 from .base_layer import Layer
@@ -46,8 +47,7 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             if not isinstance(layer, torch.nn.Module):
                 raise TypeError(f'The added layer must be an instance of class Layer. Found: {layer}')
-            from ..layers.torch_module import TorchModule
-            layer = TorchModule(layer)
+            layer = registry.known()['TorchModule'](layer)
         self.built = False
         if not self._layers:
             self._add_first(layer)
@@ -150,11 +150,10 @@ class Sequential(Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A new model of this configuration, as Keras 2 wrote it (a dict) or as Keras before 2.2.3 did (a list)."""
-        from ..layers import deserialize
         config = {'layers': config} if isinstance(config, list) else config
         model = cls(name=config.get('name'))
         for data in config['layers']:
-            model.add(deserialize(data, custom_objects=custom_objects))
+            model.add(registry.deserialize(data, custom_objects))
         if not model.inputs and config.get('build_input_shape'):
             model.build(config['build_input_shape'])
         return model

@@ -436,6 +436,12 @@ class Model(GeneratorMethods, Network):
         """The outputs for one batch."""
         return _numbers(self._on_batch('predict', x))
 
+    def _batch_function(self, kind):
+        """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device."""
+        own = getattr(self, f'{kind}_on_batch')
+        ours = getattr(own, '__func__', None) is getattr(Model, f'{kind}_on_batch')
+        return functools.partial(self._on_batch, kind) if ours else own
+
     def _on_batch(self, kind, x, *targets_and_weights):
         """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
         if kind != 'predict':

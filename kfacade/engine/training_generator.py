@@ -1,5 +1,4 @@
 """Training, evaluating and predicting on batches that a generator or a `Sequence` gives."""
-import functools
 import itertools
 import warnings
 from contextlib import ExitStack, contextmanager
@@ -107,14 +106,9 @@ class GeneratorFeed:
     samples, keeps_logs = None, True  # Keras has one dict of logs for all epochs: what a callback adds stays
 
     def __init__(self, model, kind, batches, steps, *arguments):
-        from .training import Model
         self.steps, self.size, self.validates_when_stopped = steps, None, False
         self._batches, self._kind, self._arguments = batches, kind, arguments
-        own = getattr(model, f'{kind}_on_batch')
-        if getattr(own, '__func__', None) is getattr(Model, f'{kind}_on_batch'):
-            self._on_batch = functools.partial(model._on_batch, kind)  # its results need not have come from the device
-        else:
-            self._on_batch = own
+        self._on_batch = model._batch_function(kind)
 
     def take(self, i):
         try:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from .. import activations, constraints, initializers, regularizers
+from .. import activations, constraints, initializers, registry, regularizers
 from ..backend import is_tensor, normalize_data_format
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode
@@ -199,10 +199,9 @@ class LayerGroup(Layer):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        from . import deserialize
         config = dict(config)
         inner = config.pop(cls.part)
-        made = [deserialize(x, custom_objects=custom_objects) for x in to_list(inner)]
+        made = [registry.deserialize(x, custom_objects) for x in to_list(inner)]
         return cls(made if isinstance(inner, list) else made[0], **config)
 
 

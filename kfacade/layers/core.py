@@ -3,8 +3,6 @@ import base64
 import math
 import re
 import types
-from contextlib import contextmanager
-from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from ..backend.random import keep_mask
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
+from ..saving.trust import bytecode_allowed, unsafe_deserialization
 from ..utils.generic_utils import deserialize_keras_object, func_dump, func_load, get_custom_objects, has_arg
 from ._base import BuiltinLayer, NoiseLayer
 
@@ -248,19 +247,6 @@ class RepeatVector(BuiltinLayer):
 
 # ---------------------------------------------------------------- Lambda
 
-_bytecode_allowed = ContextVar('bytecode_allowed', default=False)
-
-
-@contextmanager
-def unsafe_deserialization():
-    """Inside, `Lambda.from_config` runs the bytecode that a configuration holds. Only for files that you trust."""
-    token = _bytecode_allowed.set(True)
-    try:
-        yield
-    finally:
-        _bytecode_allowed.reset(token)
-
-
 class Lambda(Layer):
     """A function as a layer: called on symbols once per call of the layer, and recorded.
 
@@ -374,7 +360,7 @@ def _load(stored, kind, given, layer_name=None):
     if by_name:
         return _backend_function(str(stored)) or deserialize_keras_object(
             stored, custom_objects=given, printable_module_name='function in Lambda layer')
-    return func_load(stored, globs={**globals(), **given}) if _bytecode_allowed.get() else None
+    return func_load(stored, globs={**globals(), **given}) if bytecode_allowed.get() else None
 
 
 def _name_in_bytecode(stored):

@@ -1,11 +1,10 @@
 """Model files: those of Keras 2, of torch and (read only) of Keras 3, read with distrust and written whole or not."""
+from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT, save_attributes_to_hdf5_group
 from .conversions import preprocess_weights_for_loading
 from .hdf5 import (
-    HDF5_OBJECT_HEADER_LIMIT,
     load_attributes_from_hdf5_group,
     load_weights_from_hdf5_group,
     load_weights_from_hdf5_group_by_name,
-    save_attributes_to_hdf5_group,
     save_weights_to_hdf5_group,
 )
 from .model_file import load_model, load_weights, save_model, save_weights

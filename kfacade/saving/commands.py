@@ -3,6 +3,7 @@ import argparse
 import os
 import warnings
 
+from .. import losses, metrics, optimizers, registry
 from .atomic import may_write, replacing, suffix_of
 from .later import as_before, as_before_objective, as_before_optimizer
 from .model_file import load_model, load_weights, opened_model, save_model, save_weights
@@ -132,7 +133,6 @@ def _rows(entry, stored, depth=0):
 
 def _objection(entry):
     """Why a layer would be refused; empty where it would not."""
-    from .. import layers
     kind, config = entry['class_name'], entry['config']
     if kind == 'Lambda' and config.get('function_type') == 'lambda':
         return 'REFUSED: bytecode; pass the function in custom_objects, or safe_mode=False'
@@ -140,11 +140,11 @@ def _objection(entry):
         return ''
     try:
         known = as_before(entry)
-        if not hasattr(layers, known['class_name']):
+        if known['class_name'] not in registry.known():
             return f'REFUSED: unknown; pass {kind} in custom_objects'
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            layers.deserialize(known)  # there are no weights before it is called
+            registry.deserialize(known)  # there are no weights before it is called
     except Exception as error:  # configurations can be wrong in any way
         return f'REFUSED: {error}'
     return ''
@@ -157,7 +157,6 @@ def _is_model(entry):
 
 def _training(config):
     """Lines about what a model was compiled with, and what of it loading will not find."""
-    from .. import losses, metrics, optimizers
     rooms = {'optimizer_config': optimizers, 'loss': losses, 'metrics': metrics, 'weighted_metrics': metrics}
     for key, value in config.items():
         room = rooms.get(key)
@@ -169,7 +168,6 @@ def _training(config):
 
 def _optimizer_state(config, reader):
     """Lines about the saved state of the optimizer, and what of it loading will warn of."""
-    from .. import optimizers
     if 'optimizer_weights' not in reader:
         yield 'optimizer state: none, it starts anew'
         return

@@ -52,10 +52,14 @@ def preprocess_weights_for_loading(layer, weights, original_keras_version=None, 
     return weights
 
 
+def is_model(layer):
+    """Whether a layer is a network of layers."""
+    return hasattr(layer, '_is_graph_network')
+
+
 def _inner_layers(layer):
     """The layers whose weights make up those of a wrapper or a nested model; ``[]`` for a plain layer."""
-    from ..engine.network import Network
-    if isinstance(layer, Network):
+    if is_model(layer):
         return layer.layers
     kind = type(layer).__name__
     if kind == 'Bidirectional':

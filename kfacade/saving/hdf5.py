@@ -8,35 +8,15 @@ import itertools
 import warnings
 from functools import partial
 
-import numpy as np
-
 from ..backend.dtypes import on_host
-from ..utils.io_utils import HDF5_OBJECT_HEADER_LIMIT
-from .conversions import preprocess_weights_for_loading
+from ..utils.io_utils import save_attributes_to_hdf5_group
+from .conversions import is_model, preprocess_weights_for_loading
 from .report import LoadReport
 from .stored import StoredArray
 from .trust import Reader
 
 KERAS_VERSION = '2.2.4'
 BACKEND = 'tensorflow'  # what files say of us: kernels are correlated, as TensorFlow's are
-
-
-def save_attributes_to_hdf5_group(group, name, data):
-    """Writes a list of names (bytes) as the attribute ``name``: an array of fixed-length strings.
-
-    Where that is more than HDF5's header takes, it is split in equal pieces ``name0``, ``name1``, ... Raises
-    RuntimeError for a single name that is too long by itself.
-    """
-    too_long = [item for item in data if len(item) > HDF5_OBJECT_HEADER_LIMIT]
-    if too_long:
-        raise RuntimeError('The following attributes cannot be saved to HDF5 file because they are larger than '
-                           f'{HDF5_OBJECT_HEADER_LIMIT} bytes: {", ".join(str(item) for item in too_long)}')
-    pieces, count = [np.asarray(data)], 1
-    while any(piece.nbytes > HDF5_OBJECT_HEADER_LIMIT for piece in pieces):
-        count += 1
-        pieces = np.array_split(np.asarray(data), count)
-    for i, piece in enumerate(pieces):
-        group.attrs[name if count == 1 else f'{name}{i}'] = piece
 
 
 def load_attributes_from_hdf5_group(group, name):
@@ -140,8 +120,7 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
 
 def _nested(layers):
     """The layers of the models among ``layers``."""
-    from ..engine.network import Network
-    return [inner for layer in layers if isinstance(layer, Network) for inner in layer.layers]
+    return [inner for layer in layers if is_model(layer) for inner in layer.layers]
 
 
 def _named(name, layers):

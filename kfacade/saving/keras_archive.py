@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import h5py
 
+from ..registry import known
 from .hdf5 import save_attributes_to_hdf5_group, stamp, write_arrays
 from .text import parse_json
 from .trust import InvalidModelFile, Reader, opened, reading, refusing
@@ -191,10 +192,9 @@ class _Translation:
 
 def _check_origin(kind, module, name):
     """Raises InvalidModelFile for an operation, and for a class that is not the one that its name means here."""
-    from .. import layers
     if module.startswith(('keras.src.ops', 'keras.ops')):
         raise InvalidModelFile(f'The operation {kind} "{name}" is no layer of Keras 2.')
-    if not module.startswith('keras') and hasattr(layers, kind):
+    if not module.startswith('keras') and kind in known():
         raise InvalidModelFile(f'The layer "{name}" is a {kind} of {module}, not of Keras.')
 
 

@@ -6,6 +6,9 @@ is dropped; any other value asks for something that these layers do not do, and 
 import inspect
 import warnings
 
+from .. import initializers, metrics, optimizers
+from ..registry import known
+from ..utils.generic_utils import to_snake_case
 from .trust import InvalidModelFile
 
 _CLASSES = {'Functional': 'Model', 'BatchNormalizationV1': 'BatchNormalization',
@@ -58,10 +61,9 @@ def as_before(config, custom_objects=None):
 
 def _is_neutral(kind, config, key, value):
     """Whether the argument is one that 2.2.4 lacks, at a value that changes nothing."""
-    from .. import initializers, layers
     if key == 'dtype' and hasattr(initializers, kind):
         return True
-    cls = getattr(layers, kind, None) or getattr(initializers, kind, None)
+    cls = known().get(kind) or getattr(initializers, kind, None)
     if key not in (*_NEUTRAL, *_TUNING) or cls is None or key in inspect.signature(cls).parameters:
         return False
     if key in _TUNING or value == _NEUTRAL[key]:
@@ -75,30 +77,27 @@ def as_before_optimizer(saved, custom_objects=None):
 
     What is left out at a value that may matter is named in a warning.
     """
-    from .. import optimizers
     kind = saved['class_name'].split('>')[-1]
     cls = getattr(optimizers, kind, None)
     if cls is None or kind in (custom_objects or {}):
         return saved
-    known = {*inspect.signature(cls.__init__).parameters, 'clipnorm', 'clipvalue'}
+    taken = {*inspect.signature(cls.__init__).parameters, 'clipnorm', 'clipvalue'}
     config = {'lr' if key == 'learning_rate' else key: value for key, value in saved['config'].items()}
     if isinstance(config.get('lr'), dict):
         raise InvalidModelFile(f'The optimizer {kind} was saved with the learning rate schedule {config["lr"]}, which '
                                'came after Keras 2.2.4. compile=False loads the model without it.')
-    lost = {key: value for key, value in config.items() if key not in known and value and key not in _UNIMPORTANT}
+    lost = {key: value for key, value in config.items() if key not in taken and value and key not in _UNIMPORTANT}
     if lost:
         warnings.warn(f'The optimizer {kind} was saved with {lost}, which came after Keras 2.2.4 and was left out.',
                       stacklevel=5)
-    return {'class_name': kind, 'config': {key: value for key, value in config.items() if key in known
+    return {'class_name': kind, 'config': {key: value for key, value in config.items() if key in taken
                                            and not (key.startswith('clip') and value is None)}}
 
 
 def as_before_objective(saved):
     """The name of the function that a loss or metric, saved as an object, computes; None where there is none."""
-    from .. import metrics
-    from ..engine.base_layer import _to_snake_case
     kind, config = saved['class_name'].split('>')[-1], saved['config']
-    function = config.get('fn') or _OBJECTIVES.get(kind) or _to_snake_case(kind)
+    function = config.get('fn') or _OBJECTIVES.get(kind) or to_snake_case(kind)
     plain = all(key in _NAMING or value in _PLAIN_OBJECTIVE.get(key, ()) for key, value in config.items())
     if not plain or function in _CHANGED_OBJECTIVES or function not in metrics.public_objects(vars(metrics)):
         return None

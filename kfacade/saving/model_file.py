@@ -29,7 +29,7 @@ from .training_state import (
     set_optimizer_weights,
     training_config,
 )
-from .trust import InvalidModelFile, opened, refusing
+from .trust import InvalidModelFile, opened, refusing, unsafe_deserialization
 
 
 def save_model(model, filepath, overwrite=True, include_optimizer=True):
@@ -152,7 +152,6 @@ def code_allowed(allowed=True):
     """The context in which layers may run code that their configs hold; one that changes nothing if not ``allowed``."""
     if not allowed:
         return contextlib.nullcontext()
-    from ..layers.core import unsafe_deserialization
     return unsafe_deserialization()
 
 

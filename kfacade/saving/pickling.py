@@ -8,6 +8,7 @@ import sys
 import types
 import warnings
 
+from ..registry import known
 from ..utils.generic_utils import func_dump, func_load
 from .model_file import code_allowed
 from .text import model_config, model_from_config, plain
@@ -82,10 +83,9 @@ def _own_objects(model):
 
     The function of a ``Lambda`` layer is under the layer's name. Names that two different objects share are left out.
     """
-    from ..layers import Lambda
     found, used = {}, []
     for module in model.modules():
-        if isinstance(module, Lambda):
+        if isinstance(module, known()['Lambda']):
             found[module.name] = module.function
         else:
             used += [type(module), *vars(module).values()]

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from ..backend.state import WeightClaims, mode
+from ..registry import deserialize
 from .hdf5 import BACKEND, KERAS_VERSION
 from .later import as_before
 from .trust import InvalidModelFile, reading, refusing
@@ -43,10 +44,9 @@ def model_from_config(config, custom_objects=None):
     if isinstance(config, list):
         raise ListForModel('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                            '`Sequential.from_config(config)`?')
-    from ..layers import deserialize
     claims = nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
     with refusing('The configuration'), claims:
-        return deserialize(as_before(config, custom_objects), custom_objects=custom_objects)
+        return deserialize(as_before(config, custom_objects), custom_objects)
 
 
 def model_from_json(json_string, custom_objects=None):

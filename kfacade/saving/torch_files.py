@@ -10,6 +10,7 @@ import zipfile
 import torch
 
 from .atomic import is_zip, replacing, suffix_of
+from .conversions import is_model
 from .report import LoadReport, some
 from .trust import InvalidModelFile, reading
 
@@ -158,10 +159,9 @@ def load_torch_weights(model, state_dict, names=None, channels_first=True):
 
 def _leaves(model):
     """The plain layers of a model and of the models in it, each once."""
-    from ..engine.network import Network
     found = {}
     for layer in model.layers:
-        found.update(dict.fromkeys(_leaves(layer) if isinstance(layer, Network) else [layer]))
+        found.update(dict.fromkeys(_leaves(layer) if is_model(layer) else [layer]))
     return found
 
 

@@ -2,6 +2,7 @@
 import json
 import warnings
 
+from .. import optimizers
 from ..backend.variable import HostVariable, Update, Variable
 from .later import as_before_objective, as_before_optimizer
 from .text import parse_json, plain
@@ -100,7 +101,6 @@ def starts_anew(optimizer, numbers):
 
 def compile_from(model, text, where, custom_objects=None):
     """Compiles ``model`` as the JSON ``text`` says. Raises ValueError for a loss, metric or optimizer nobody knows."""
-    from .. import optimizers
     config = parse_json(text, where)
     missing = {'optimizer_config', 'loss'} - config.keys()
     if missing:

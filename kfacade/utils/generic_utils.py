@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import inspect
 import marshal
+import re
 import types
 
 import numpy as np
@@ -168,6 +169,12 @@ def has_arg(fn, name, accept_all=False):
     if name in parameters:
         return parameters[name].kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return accept_all and any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+def to_snake_case(name):
+    """The stem of automatic names: ``Conv2D`` gives ``conv2d``, ``MaxPooling2D`` gives ``max_pooling2d``."""
+    snake = re.sub(r'([a-z])([A-Z])', r'\1_\2', re.sub(r'(.)([A-Z][a-z0-9]+)', r'\1_\2', name)).lower()
+    return f'private{snake}' if snake.startswith('_') else snake
 
 
 # ---------------------------------------------------------------- lists and shapes

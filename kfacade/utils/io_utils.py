@@ -1,4 +1,5 @@
 """Data in HDF5 files: arrays too large for memory, and a dict face on groups."""
+import itertools
 import pickle
 from collections import defaultdict
 
@@ -6,6 +7,24 @@ import h5py
 import numpy as np
 
 HDF5_OBJECT_HEADER_LIMIT = 64512
+
+
+def save_attributes_to_hdf5_group(group, name, data):
+    """Writes a list of names (bytes) as the attribute ``name``: an array of fixed-length strings.
+
+    Where that is more than HDF5's header takes, it is split in equal pieces ``name0``, ``name1``, ... Raises
+    RuntimeError for a single name that is too long by itself.
+    """
+    too_long = [item for item in data if len(item) > HDF5_OBJECT_HEADER_LIMIT]
+    if too_long:
+        raise RuntimeError('The following attributes cannot be saved to HDF5 file because they are larger than '
+                           f'{HDF5_OBJECT_HEADER_LIMIT} bytes: {", ".join(str(item) for item in too_long)}')
+    pieces, count = [np.asarray(data)], 1
+    while any(piece.nbytes > HDF5_OBJECT_HEADER_LIMIT for piece in pieces):
+        count += 1
+        pieces = np.array_split(np.asarray(data), count)
+    for i, piece in enumerate(pieces):
+        group.attrs[name if count == 1 else f'{name}{i}'] = piece
 
 
 class HDF5Matrix:
@@ -115,7 +134,6 @@ class H5Dict:
         self.read_only = mode == 'r'
 
     def __setitem__(self, attr, val):
-        from ..saving import save_attributes_to_hdf5_group
         if self.read_only:
             raise ValueError('Cannot set item in read only mode.')
         attr = _text(attr)
@@ -152,12 +170,14 @@ class H5Dict:
 
     def _attribute(self, name):
         """An attribute: texts and names as bytes, as they were given, whichever way the file holds them."""
-        from ..saving import load_attributes_from_hdf5_group
         value = self.data.attrs.get(name)
+        if value is None:  # in pieces
+            pieces = itertools.takewhile(self.data.attrs.__contains__, (f'{name}{i}' for i in itertools.count()))
+            value = np.concatenate([self.data.attrs[piece] for piece in pieces])
         if isinstance(value, str):
             return value.encode()
-        if value is None or isinstance(value, np.ndarray) and value.dtype.kind in 'SO':
-            return [item.encode() for item in load_attributes_from_hdf5_group(self.data, name)]
+        if isinstance(value, np.ndarray) and value.dtype.kind in 'SO':
+            return [item.encode() if isinstance(item, str) else item for item in value.ravel().tolist()]
         return value
 
     def __len__(self):
