@@ -3,10 +3,12 @@
 Every function is one torch expression on live tensors; `op` records it where an argument is symbolic. Some names shadow
 Python's own (`sum`, `max`, `slice`, ...), as they do in Keras: here they are always the backend's.
 """
+import builtins
 import functools
 import inspect
 import sys
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -29,6 +31,14 @@ def as_ints(values):
     if isinstance(values, torch.Tensor):
         return values.tolist()
     return [int(v) if isinstance(v, torch.Tensor) else v for v in values]
+
+
+def _axes(axis, x):
+    """Axes of `x` as a tuple without repetitions: of a number, several, or a tensor of such; None means all of them."""
+    if axis is None:
+        return tuple(range(x.dim()))
+    axes = as_ints([axis] if isinstance(axis, int) else axis.reshape(-1) if isinstance(axis, torch.Tensor) else axis)
+    return tuple({range(x.dim())[a]: None for a in axes})
 
 
 def named(recorded):
@@ -61,6 +71,11 @@ def resolved(recorded, **resolvers):
     return call
 
 
+def _whole(sizes):
+    """An array of sizes or axes as ints, when it is given: TensorFlow takes whole floats there."""
+    return sizes.astype(int).tolist() if isinstance(sizes, np.ndarray) else sizes
+
+
 def _function(name, body, doc):
     """The op of a `body` that is known as the function `name` of this module."""
     body.__name__ = body.__qualname__ = name
@@ -77,7 +92,7 @@ def _reduction(name, fn, doc):
     """
     def reduce(x, axis=None, keepdims=False):
         x = as_tensor(x)
-        axes = tuple(range(x.dim())) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        axes = _axes(axis, x)
         return fn(x, axes, keepdims) if axes else fn(x.unsqueeze(0), (0,), False)
     return _function(name, reduce, doc)
 
@@ -86,12 +101,21 @@ def _sum(x, axes, keepdims):
     return torch.sum(x, axes, keepdims, dtype=None if x.dtype == torch.bool else x.dtype)
 
 
+def _mean(x, axes, keepdims):
+    if x.is_floating_point() or x.dtype == torch.bool:
+        return torch.mean(_floating(x), axes, keepdims)
+    total = torch.sum(x, axes, keepdims, dtype=x.dtype)
+    return torch.div(total, x.numel() // builtins.max(total.numel(), 1), rounding_mode='trunc')
+
+
 def _var(x, axes, keepdims):
-    return torch.var(_floating(x), axes, correction=0, keepdim=keepdims)
+    if x.is_floating_point() or x.dtype == torch.bool:
+        return torch.var(_floating(x), axes, correction=0, keepdim=keepdims)
+    return _mean(torch.square(x - _mean(x, axes, True)), axes, keepdims)
 
 
 def _prod(x, axes, keepdims):
-    for axis in sorted((a % x.dim() for a in axes), reverse=True):
+    for axis in sorted(axes, reverse=True):
         x = torch.prod(x, axis, keepdims, dtype=x.dtype)
     return x
 
@@ -102,10 +126,9 @@ def _floating(x):
 
 sum = _reduction('sum', _sum, 'Sum over an axis, a list of axes, or all of them, in the data type of `x`.')
 prod = _reduction('prod', _prod, 'Product over axes, in the data type of `x`.')
-mean = _reduction('mean', lambda x, *over: torch.mean(_floating(x), *over),
-                  'Mean over axes; integers and bools are averaged as ``floatx()``.')
-var = _reduction('var', _var, 'Population variance (divided by N) over axes.')
-std = _reduction('std', lambda x, *over: torch.sqrt(_var(x, *over)),
+mean = _reduction('mean', _mean, 'Mean over axes; bools are averaged as ``floatx()``, that of integers is one.')
+var = _reduction('var', _var, 'Population variance (divided by N) over axes; that of integers is one.')
+std = _reduction('std', lambda x, *over: torch.sqrt(_var(_floating(x), *over)),
                  'Population standard deviation (divided by N) over axes.')
 max = _reduction('max', torch.amax, 'Maximum over axes; elements that tie share the gradient.')
 min = _reduction('min', torch.amin, 'Minimum over axes; elements that tie share the gradient.')
@@ -308,7 +331,7 @@ def batch_dot(x, y, axes=None):
 def transpose(x):
     """`x` with its axes in reverse order."""
     x = as_tensor(x)
-    return x.permute(*range(x.dim() - 1, -1, -1))
+    return x.permute(tuple(range(x.dim() - 1, -1, -1)))
 
 
 @op
@@ -325,16 +348,18 @@ def gather(reference, indices):
 
 # ---------------------------------------------------------------- shapes
 
+@functools.partial(resolved, shape=_whole)
 @op
 def reshape(x, shape):
     """`x` in another shape: ints, of which one may be -1, elements of ``K.shape``, or a tensor of ints."""
     return torch.reshape(as_tensor(x), as_ints(shape))
 
 
+@functools.partial(resolved, pattern=_whole)
 @op
 def permute_dimensions(x, pattern):
     """`x` with its axes in the order that `pattern` lists."""
-    return as_tensor(x).permute(*pattern)
+    return as_tensor(x).permute(as_ints(pattern))
 
 
 @op
@@ -361,6 +386,7 @@ def repeat_elements(x, rep, axis):
     return torch.repeat_interleave(as_tensor(x), rep, axis)
 
 
+@functools.partial(resolved, n=_whole)
 @op
 def tile(x, n):
     """`x` repeated as a whole, ``n[i]`` times along axis i."""
@@ -381,7 +407,7 @@ def flatten(x):
 def batch_flatten(x):
     """(batch, ...) as (batch, features)."""
     x = as_tensor(x)
-    return torch.flatten(x, 1) if x.dim() > 1 else x.unsqueeze(1)
+    return torch.flatten(x, 1) if x.dim() > 1 else x.reshape(-1, 1)
 
 
 @op
@@ -399,6 +425,7 @@ def squeeze(x, axis):
     return x.select(axis, 0)
 
 
+@functools.partial(resolved, start=_whole, size=_whole)
 @op
 def slice(x, start, size):
     """The part of `x` that begins at `start` and has `size` (-1: all that is left), one int an axis each."""

@@ -1,4 +1,6 @@
 """Functions of the graph and the session: placeholders, variables, values, updates, gradients, `K.function`."""
+import math
+
 import numpy as np
 import torch
 
@@ -49,10 +51,19 @@ def _value_dtype(value):
 @named
 @op
 def constant(value, dtype=None, shape=None, name=None):
-    """A tensor that holds `value`, repeated to `shape` where one is given."""
+    """A tensor that holds `value`; in a given `shape`, whose last elements repeat the last value.
+
+    Raises ValueError where the shape has fewer elements than `value`.
+    """
     tensor = as_tensor(value, dtype or torch_dtype())
-    return tensor if shape is None else tensor.expand(tuple(shape)).clone() if tensor.numel() == 1 else (
-        tensor.reshape(tuple(shape)))
+    if shape is None:
+        return tensor
+    flat, count = tensor.reshape(-1), math.prod(shape)
+    if flat.numel() > count:
+        raise ValueError(f'Too many elements provided. Needed at most {count} for the shape {tuple(shape)}, but '
+                         f'received {flat.numel()}')
+    last = flat[-1:] if flat.numel() else flat.new_zeros(1)
+    return torch.cat([flat, last.expand(count - flat.numel())]).reshape(tuple(shape))
 
 
 def _filled(make, shape, dtype, name):

@@ -45,8 +45,41 @@ class Shape(tuple):
 def _operator(name, reflected=False):
     fn = getattr(operator, name)
     if reflected:
-        return lambda self, other: dispatch(fn, (other, self), {})
-    return lambda self, *other: dispatch(fn, (self, *other), {})
+        return lambda self, other: dispatch(fn, (_operand(other, self), self), {})
+    return lambda self, *other: dispatch(fn, (self, *[_operand(x, self) for x in other]), {})
+
+
+def _operand(x, beside):
+    """What stands beside the symbol or variable `beside`: a list, tuple or array as a tensor of the same data type.
+
+    Raises TypeError for fractions in a list beside integers.
+    """
+    if not isinstance(x, (list, tuple)) and (isinstance(x, (TensorFace, torch.Tensor, np.generic))
+                                             or not hasattr(x, '__array__')):
+        return x
+    if _needs_value(x):
+        return _packed(x, beside.dtype)
+    if isinstance(x, (list, tuple)) and np.asarray(x).dtype.kind == 'f' and not beside.dtype.is_floating_point:
+        raise TypeError(f'The numbers {x} are no {dtype_name(beside.dtype)}, as the tensor {beside.name} is. Use '
+                        '`K.cast` first.')
+    return as_tensor(x, beside.dtype).clone()
+
+
+def _index(x, index):
+    """``x[index]``; slices may have negative steps, as numpy's may and torch's may not."""
+    index, axis, place, turned = index if isinstance(index, tuple) else (index,), 0, 0, []
+    implied = x.dim() - sum(i is not None and i is not Ellipsis for i in index)
+    parts = []
+    for i in index:
+        if isinstance(i, slice) and i.step is not None and i.step < 0:
+            chosen = range(x.shape[axis])[i]
+            i = slice(chosen[-1], chosen[0] + 1, -chosen.step) if chosen else slice(0, 0)
+            turned.append(place)
+        parts.append(i)
+        axis += implied if i is Ellipsis else i is not None
+        place += implied if i is Ellipsis else i is None or isinstance(i, slice)
+    found = x[tuple(parts)]
+    return found if x.is_meta else found.flip(turned)  # on the meta device `flip` imports for a third of a second
 
 
 def _method(name):
@@ -89,7 +122,9 @@ class TensorFace:
         return Shape(self._keras_shape)
 
     def __getitem__(self, index):
-        return dispatch(operator.getitem, (self, index), {})
+        turns = any(isinstance(i, slice) and i.step is not None and not isinstance(i.step, TensorFace) and i.step < 0
+                    for i in (index if isinstance(index, tuple) else (index,)))
+        return dispatch(_index if turns else operator.getitem, (self, index), {})
 
     def __repr__(self):
         return f'<{type(self).__name__} {self.name} shape={tuple(self._keras_shape)} dtype={dtype_name(self.dtype)}>'
@@ -487,3 +522,9 @@ def _with_captured(fn, symbols):
         with _finding(lambda x: own[x] if x in own else outer(x)):
             return fn(*args, **kwargs)
     return call
+
+
+@op
+def _packed(values, dtype):
+    """One tensor of a list or tuple that holds tensors."""
+    return as_tensor(values, dtype)

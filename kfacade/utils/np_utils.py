@@ -16,6 +16,9 @@ def to_categorical(y, num_classes=None, dtype='float32'):
 
 
 def normalize(x, axis=-1, order=2):
-    """`x` divided by its norm of the given order along `axis`; where the norm is zero, `x` stays as it is."""
-    norm = np.linalg.norm(x, order, axis, keepdims=True)
-    return x / np.where(norm == 0, 1, norm)
+    """`x` divided by its norm of the given order along `axis`; where the norm is zero, `x` stays as it is.
+
+    An array of one axis, n numbers, gives (1, n), as in Keras.
+    """
+    norm = np.atleast_1d(np.linalg.norm(x, order, axis))
+    return x / np.expand_dims(np.where(norm == 0, 1, norm), axis)

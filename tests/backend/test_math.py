@@ -54,7 +54,9 @@ def l2(x, axis):
 CASES = [
     # data types of reductions
     ('mean of bools', lambda x: K.mean(x), [TRUTH], TRUTH.mean()),
-    ('mean of integers', lambda x: K.mean(x, 0), [INTS], INTS.mean(0)),
+    ('mean of integers', lambda x: K.mean(x, 0), [INTS], np.array([2, 3, 5], 'int32')),
+    ('mean of negative integers', K.mean, [-INTS[0, :2]], np.array(-1, 'int32')),
+    ('variance of integers', lambda x: K.var(x, 1), [INTS], np.array([0, 1], 'int32')),
     ('sum of integers', lambda x: K.sum(x, 1), [INTS], INTS.sum(1).astype('int32')),
     ('prod of integers', lambda x: K.prod(x), [INTS], INTS.prod().astype('int32')),
     ('argmax', lambda x: K.argmax(x), [X], X.argmax(-1)),

@@ -28,4 +28,5 @@ def test_normalize():
     np.testing.assert_allclose(normalize(x), [[0.6, 0.8], [0, 0]])
     np.testing.assert_allclose(normalize(x, axis=0), [[1, 1], [0, 0]])
     np.testing.assert_allclose(normalize(x, order=1), [[3 / 7, 4 / 7], [0, 0]])
-    np.testing.assert_allclose(normalize(np.array([3., 4.])), [0.6, 0.8])
+    np.testing.assert_allclose(normalize(np.array([3., 4.])), [[0.6, 0.8]])
+    np.testing.assert_allclose(normalize([3., 4.], axis=0, order=1), [[3 / 7, 4 / 7]])
