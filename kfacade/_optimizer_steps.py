@@ -130,9 +130,10 @@ def _by_rule(rule, ps, slots, options):
 # ---------------------------------------------------------------- the step
 
 class Step(torch.optim.Optimizer):
-    """Updates `params` (Variables) from their gradients as a built-in Keras optimizer does; call it once a batch.
+    """Updates `params` (Variables) as a built-in Keras optimizer does; call it once a batch, with their gradients.
 
-    Raises ValueError where a parameter has no gradient, before anything changes. Clipping changes gradients in place.
+    Without an argument it takes those in ``param.grad``. Raises ValueError where a parameter has no gradient, before
+    anything changes. Clipping changes gradients in place.
     It is a torch optimizer with one param group per device and dtype: torch's schedulers find the learning rate in
     `param_groups`, and `state` holds the tensors that the Keras optimizer's `weights` show. Calling it leaves out the
     hooks and the profiler's mark that ``step()`` comes with.
@@ -207,7 +208,7 @@ class Step(torch.optim.Optimizer):
         self()
         return loss
 
-    def __call__(self):
+    def __call__(self, gradients=None):
         rates, done = [rate.host for rate in self._rates], self._iterations.host
         if self._decay is not None:
             rates[0] *= 1. / (1. + self._decay.host * done)
@@ -215,8 +216,7 @@ class Step(torch.optim.Optimizer):
         with self._no_grad:
             if self._buckets is None:
                 self._lay_out()
-            gradients = self._gradients()
-            for gs, (_, _, update) in zip(gradients, self._buckets):
+            for gs, (_, _, update) in zip(self._by_bucket(gradients), self._buckets):
                 update(gs, *coefficients)
             if self._constrain:
                 self._constrain()
@@ -224,10 +224,13 @@ class Step(torch.optim.Optimizer):
             variable.host = value
         self._iterations.host = done + 1
 
-    def _gradients(self):
+    def _by_bucket(self, gradients):
         """The gradients of each bucket, clipped in place. Raises ValueError where one is missing."""
+        if gradients is None:
+            gradients = [p.param.grad for p in self._params]
         try:
-            gradients = [_aligned([p.grad for p in ps], ps, strides) for ps, strides, _ in self._buckets]
+            gradients = [_aligned([gradients[i] for i in group], ps, strides)
+                         for group, (ps, strides, _) in zip(self._groups, self._buckets)]
         except AttributeError:
             raise ValueError(NO_GRADIENT) from None
         if self._clipnorm:

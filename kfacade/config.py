@@ -1,7 +1,8 @@
 """Session-wide settings: the float type, the fuzz factor, the image layout and the name of the backend.
 
 They start from ``keras.json`` in ``$KERAS_HOME``, else in ``~/.keras`` (or ``/tmp/.keras`` where the home directory is
-not writable). The file is written with the defaults when there is none; an existing one is only ever read.
+not writable). Where there is none, Keras' own default file is written, since other Kerases read it, too; an existing
+one is only ever read. The backend's name does not come from it.
 """
 import json
 import os
@@ -112,7 +113,8 @@ def _load(folder):
 
 
 def _write_defaults(path):
-    settings = {'floatx': _floatx, 'epsilon': _epsilon, 'backend': _backend, 'image_data_format': _image_data_format}
+    settings = {'floatx': _floatx, 'epsilon': _epsilon, 'backend': 'tensorflow',
+                'image_data_format': _image_data_format}
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'x') as f:

@@ -104,7 +104,7 @@ class Optimizer:
         return tuple(max(getattr(self, name, None) or 0, 0) for name in ('clipnorm', 'clipvalue'))
 
     def make_step(self, params):
-        """A function without arguments that does, in place and on the gradients in ``param.grad``, a training step.
+        """A function that does a training step in place, on a list of gradients (default: those in ``param.grad``).
 
         It equals what `get_updates` gives; None where there is no such shortcut, as for optimizers of your own.
         `torch_optimizer` becomes what steps. Slots are made, and named in the open name scope, as by `get_updates`.
@@ -438,10 +438,14 @@ class TorchOptimizer(Optimizer):
         trained = {id(p) for p in tensors}
         frozen = [p for group in optimizer.param_groups for p in group['params'] if id(p) not in trained]
 
-        def step():
+        def step(gradients=None):
             for p in frozen:
                 p.grad = None
+            for p, gradient in zip(tensors, gradients or ()):
+                p.grad = gradient
             optimizer.step()
+            for p in tensors if gradients else ():  # the next pass needs the memory
+                p.grad = None
             if constrain:
                 with torch.no_grad():
                     constrain()

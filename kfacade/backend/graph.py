@@ -1,7 +1,10 @@
 """The compiler: recorded symbols in, one flat `torch.fx.GraphModule` a learning phase out."""
+import functools
 import keyword
 import operator
 import re
+import threading
+import weakref
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -76,6 +79,34 @@ def walk(outputs, inputs=(), phase=None):
     return order
 
 
+_locks, _dealing = weakref.WeakKeyDictionary(), threading.Lock()  # of layers and weight holders
+
+
+class _Locks(list):
+    """Several locks, held as one."""
+
+    def __enter__(self):
+        for lock in self:
+            lock.acquire()
+
+    def __exit__(self, *_):
+        for lock in self:
+            lock.release()
+
+
+def _lock_of(module):
+    """What to hold while the parts of a graph's module are trained.
+
+    Parts that are first met in one graph share a lock. So a graph has one, or several where parts that were trained
+    apart are joined; these in one order for all graphs.
+    """
+    parts = [part for part in module.modules() if part is not module]
+    with _dealing:
+        own = next((_locks[part] for part in parts if part in _locks), None) or threading.RLock()
+        locks = {_locks.setdefault(part, own) for part in parts} or {own}
+    return locks.pop() if len(locks) == 1 else _Locks(sorted(locks, key=id))
+
+
 class CompiledGraph:
     """A graph ready to run in one learning phase: ``graph(*inputs)`` gives the outputs, then the updates' new values.
 
@@ -97,8 +128,22 @@ class CompiledGraph:
             mode.depth -= 1
             mode.phase = outer
 
+    @functools.cached_property
+    def lock(self):
+        """A context for taking gradients and making updates: one thread at a time for graphs that share a layer.
+
+        Autograd refuses weights that another thread changes between the two passes.
+        """
+        return _lock_of(self.module)
+
     def run(self, *inputs):
         """Runs without keeping a graph for autograd, applies the updates, and returns the outputs, detached."""
+        if self.updates or self.differentiates:
+            with self.lock:
+                return self._run(*inputs)
+        return self._run(*inputs)
+
+    def _run(self, *inputs):
         with torch.set_grad_enabled(self.differentiates):
             results = self.detached(self(*inputs))
         self.apply_updates(results[self.n_outputs:])

@@ -52,7 +52,8 @@ class StepFunction(Function):
 class TrainFunction(StepFunction):
     """One training step: forward, backward, the optimizer's own fast step, updates.
 
-    `optimizer_step` reads the gradients of `variables` and does what the optimizer's symbolic `get_updates` says.
+    `optimizer_step` is given the gradients of `variables`, and does what the optimizer's symbolic `get_updates` says.
+    They are this step's own: ``param.grad``, where other threads and loops of the user's add theirs, is left alone.
     """
 
     trains = True
@@ -69,14 +70,16 @@ class TrainFunction(StepFunction):
 
     def step(self, tensors, weighted=True, phase=None):
         graph = self.tensor_graph(weighted, phase)
-        for param in self._params:  # before the forward pass, which needs the memory
-            param.grad = None
-        with torch.enable_grad():
-            results = graph(*tensors)
-        if self._params:
-            if results[0].requires_grad:
-                results[0].backward(inputs=self._params)
-            self._optimizer_step()
-        results = graph.detached(results)
-        graph.apply_updates(results[graph.n_outputs:])
+        with graph.lock:
+            with torch.enable_grad():
+                results = graph(*tensors)
+            if self._params:
+                self._optimizer_step(self._gradients(results[0]))
+            results = graph.detached(results)
+            graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
+
+    def _gradients(self, loss):
+        if not loss.requires_grad:
+            return [None] * len(self._params)
+        return torch.autograd.grad(loss, self._params, allow_unused=True)

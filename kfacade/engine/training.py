@@ -1,6 +1,7 @@
 """`Model`: a network with `compile`, `fit`, `evaluate` and `predict`."""
 import functools
 import operator
+import threading
 import warnings
 
 import numpy as np
@@ -21,6 +22,16 @@ from .input_layer import Input
 from .network import Network
 from .training_generator import GeneratorMethods
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
+
+_making = threading.RLock()  # held while a model's functions are made, which threads that use it first ask for at once
+
+
+def _one_thread_at_a_time(method):
+    @functools.wraps(method)
+    def wrapper(*args, **kwargs):
+        with _making:
+            return method(*args, **kwargs)
+    return wrapper
 
 
 class Model(GeneratorMethods, Network):
@@ -163,7 +174,7 @@ class Model(GeneratorMethods, Network):
         collected = getattr(self, '_collected_trainable_weights', None)
         if collected is not None and len(self.trainable_weights) != len(collected):
             warnings.warn('Discrepancy between trainable weights and collected trainable weights, did you set '
-                          '`model.trainable` without calling `model.compile` after ?', stacklevel=3)
+                          '`model.trainable` without calling `model.compile` after ?', stacklevel=5)
 
     # ------------------------------------------------------------ functions
 
@@ -193,6 +204,7 @@ class Model(GeneratorMethods, Network):
             raise RuntimeError('You must compile a model before training/testing. Use `model.compile(optimizer, '
                                'loss)`.')
 
+    @_one_thread_at_a_time
     def _make_train_function(self):
         """Makes `train_function`, from `total_loss`, `metrics_tensors`, and the updates as they are now."""
         self._require_compiled()
@@ -214,6 +226,7 @@ class Model(GeneratorMethods, Network):
         self.train_function = StepFunction(inputs, outputs, updates, 'train_function', True,
                                            self._feed_sample_weights)
 
+    @_one_thread_at_a_time
     def _make_test_function(self):
         """Makes `test_function`, from `total_loss` and `metrics_tensors` as they are now."""
         self._require_compiled()
@@ -223,6 +236,7 @@ class Model(GeneratorMethods, Network):
                                               self.state_updates + self.metrics_updates, 'test_function', False,
                                               self._feed_sample_weights, self._plain_outputs(outputs))
 
+    @_one_thread_at_a_time
     def _make_predict_function(self):
         """Makes `predict_function`."""
         if self.predict_function is None:
