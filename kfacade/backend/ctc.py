@@ -1,4 +1,5 @@
 """Connectionist temporal classification (Graves et al. 2006). The last category is the blank."""
+import itertools
 import math
 from collections import defaultdict
 
@@ -46,7 +47,8 @@ def ctc_decode(y_pred, input_length, greedy=True, beam_width=100, top_paths=1):
         y_pred: (samples, time, categories).
         input_length: (samples,), time steps of each sample.
         greedy: whether to take the best category at each step; otherwise a prefix beam search over `beam_width`
-            prefixes gives the `top_paths` best sequences (repeated labels are kept, where TensorFlow 1 merged them).
+            prefixes gives the `top_paths` best sequences, in which labels that follow themselves are written once, as
+            TensorFlow 1 did (two that a blank parts as well; the probability is that of the sequence with both).
     Returns a list of `top_paths` (one, if greedy) int64 tensors (samples, longest sequence), filled up with -1, and the
         log probabilities (samples, top_paths): the negative one of the best path if greedy.
     """
@@ -61,7 +63,7 @@ def _decode(y_pred, input_length, paths, beam_width):
         unknown = torch.empty(y_pred.shape[0], y_pred.shape[0], dtype=torch.int64, device='meta')
         return [unknown] * paths + [y_pred.new_empty(y_pred.shape[0], paths)]
     samples = torch.log(y_pred + epsilon())
-    lengths = as_tensor(input_length).reshape(-1).tolist()
+    lengths = as_tensor(input_length).reshape(-1).long().tolist()
     search = _best_path if beam_width is None else _beam_search
     found = [search(sample[:length], paths, beam_width) for sample, length in zip(samples, lengths)]
     decoded = []
@@ -77,7 +79,7 @@ def _best_path(scores, paths, beam_width):
     best, categories = scores.max(-1)
     blank = scores.shape[-1] - 1
     labels = tuple(c for c in torch.unique_consecutive(categories).tolist() if c != blank)
-    return [(labels, -best.sum().item())]
+    return [(labels, 0. - best.sum().item())]
 
 
 def _add(a, b):
@@ -108,7 +110,7 @@ def _beam_search(scores, paths, beam_width):
                 grown[longer] = in_blank, _add(in_label, source + score)
         best = sorted(grown.items(), key=lambda item: _add(*item[1]), reverse=True)
         beam = dict(best[:beam_width])
-    best = [(prefix, _add(*ends)) for prefix, ends in beam.items()]
+    best = [(tuple(label for label, _ in itertools.groupby(prefix)), _add(*ends)) for prefix, ends in beam.items()]
     if len(best) < paths:
         raise ValueError(f'The beam search found {len(best)} sequences, fewer than top_paths={paths}.')
     return best[:paths]

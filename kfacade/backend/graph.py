@@ -347,7 +347,8 @@ def _invoke(fn, *args, **kwargs):
 
 # Recorded functions through which no gradient flows, as in TensorFlow.
 _GRADIENT_ENDS = {'argmax', 'argmin', 'round', 'stop_gradient', 'detach', 'equal', 'not_equal', 'greater', 'less',
-                  'greater_equal', 'less_equal', 'in_top_k', 'one_hot', 'lt', 'le', 'gt', 'ge', 'shape', 'size'}
+                  'greater_equal', 'less_equal', 'in_top_k', 'one_hot', 'lt', 'le', 'gt', 'ge', 'shape', 'size',
+                  'zeros_like', 'ones_like', 'floordiv'}
 
 
 def has_gradient(loss, targets):
@@ -365,5 +366,6 @@ def has_gradient(loss, targets):
         reached.add(x)
         if function_name(x.fn) in _GRADIENT_ENDS or not x.dtype.is_floating_point:
             continue
-        stack.extend((x.fn, *leaves((x.args, x.kwargs))))
+        reach = getattr(x.fn, 'gradients_reach', lambda *args, **kwargs: (args, kwargs))  # what a function may tell
+        stack.extend((x.fn, *leaves(reach(*x.args, **x.kwargs))))
     return [t in (reached if isinstance(t, SymbolicTensor) else variables) for t in targets]

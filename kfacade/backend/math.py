@@ -199,7 +199,8 @@ hard_sigmoid = _elementwise('hard_sigmoid', lambda x: torch.clamp(0.2 * x + 0.5,
                             '``0.2 * x + 0.5``, kept within 0 and 1.')
 softplus = _elementwise('softplus', F.softplus, '``log(exp(x) + 1)``.')
 softsign = _elementwise('softsign', F.softsign, '``x / (abs(x) + 1)``.')
-round = _elementwise('round', torch.round, 'Nearest integer, the even one where two are as near.')
+round = _elementwise('round', lambda x: torch.round(x.detach()),
+                     'Nearest integer, the even one where two are as near; without a gradient.')
 sign = _elementwise('sign', torch.sign, '-1, 0 or 1.')
 
 

@@ -80,12 +80,13 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against target probabilities of the same shape.
 
     The output is scaled to sum to 1 along `axis` and clipped by ``epsilon()``; with `from_logits` the last axis holds
-    logits. Returns the shape without that axis. Raises ValueError for an axis that is none.
+    logits, and there is no gradient for the target. Returns the shape without that axis.
+    Raises ValueError for an axis that is none.
     """
     target, output = as_tensor(target), as_tensor(output)
     _check_axis(axis, output.dim())
     if from_logits:
-        return -torch.sum(target * torch.log_softmax(output, -1), -1)
+        return -torch.sum(target.detach() * torch.log_softmax(output, -1), -1)
     output = output / torch.sum(output, axis, True)
     return -torch.sum(target * torch.log(_clip_probability(output)), axis)
 
@@ -106,6 +107,11 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
         return torch.logsumexp(output, -1) - torch.gather(output, -1, classes).squeeze(-1)
     output = _clip_probability(output)  # what Keras writes as a softmax of the logarithms, without them
     return torch.log(torch.sum(output, -1) / torch.gather(output, -1, classes).squeeze(-1))
+
+
+categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: (
+    output if from_logits else (target, output))
+sparse_categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: output
 
 
 @_loss(shape=lambda target, output, from_logits=False: output.shape)

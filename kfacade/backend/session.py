@@ -186,7 +186,9 @@ get_variable_shape = int_shape
 # ---------------------------------------------------------------- values
 
 def evaluate(x, phase=False):
-    """The live value of a symbol that needs no feeding, or of a Variable."""
+    """The live value of a symbol that is not fed, or of a Variable; of an update, which it applies, the new one."""
+    if isinstance(x, Update):
+        return compile_graph([], [x.new_value], [x], phase).run()[0]
     if isinstance(x, SymbolicTensor):
         return compile_graph([], [x], phase=phase).run()[0]
     return as_tensor(x).detach()
@@ -314,30 +316,30 @@ class Function:
             raise TypeError('`outputs` of a backend function should be a list or tuple.')
         if not isinstance(updates, (list, tuple, type(None))):
             raise TypeError('`updates` in a backend function should be a list or tuple.')
-        self.inputs, self.outputs, self.name = list(inputs), list(outputs), name
+        self.inputs, self.name = list(inputs), name
+        self.outputs = [x.new_value if isinstance(x, Update) else x for x in outputs]
         self.updates = [u if isinstance(u, Update) else Update(*u) for u in updates or ()]
+        self.updates += [u for u in outputs if isinstance(u, Update) and u not in self.updates]
         self._graphs = {}
 
-    def graph(self, phase):
-        """The compiled graph of a learning phase."""
-        if phase not in self._graphs:
-            fed = [x for x in self.inputs if x is not PHASE]
-            self._graphs[phase] = compile_graph(fed, self.outputs, self.updates, phase)
-        return self._graphs[phase]
+    def graph(self, phase, count=None):
+        """The compiled graph of a learning phase, with the first `count` inputs fed (default: all)."""
+        if (phase, count) not in self._graphs:
+            fed = [x for x in self.inputs[:count] if x is not PHASE]
+            self._graphs[phase, count] = compile_graph(fed, self.outputs, self.updates, phase)
+        return self._graphs[phase, count]
 
     def __call__(self, inputs):
         if not isinstance(inputs, (list, tuple)):
             raise TypeError(f'`inputs` should be a list or tuple. Found: {inputs!r}')
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f'The function expects {len(self.inputs)} input(s), '
-                             f'{[getattr(x, "name", x) for x in self.inputs]}, but got {len(inputs)}.')
         phase, values = bool(state.fixed_learning_phase()), []
-        for symbol, value in zip(self.inputs, inputs):
+        for symbol, value in zip(self.inputs, inputs):  # as Keras: more are ignored, and fewer are enough for some
             if symbol is PHASE:
                 phase = bool(value)
             elif isinstance(symbol, SymbolicTensor):
                 values.append(to_feed(symbol, value))
-        return [to_numpy(value) for value in self.graph(phase).run(*values)]
+        graph = self.graph(phase, len(inputs) if len(inputs) < len(self.inputs) else None)
+        return [to_numpy(value) for value in graph.run(*values)]
 
 
 def function(inputs, outputs, updates=None, **kwargs):
@@ -345,7 +347,7 @@ def function(inputs, outputs, updates=None, **kwargs):
 
     Arguments:
         inputs: list of placeholders, or of any symbols whose value shall be fed; may hold ``K.learning_phase()``.
-        outputs: list of tensors.
+        outputs: list of tensors; an update among them is applied and gives the new value.
         updates: list of updates (or of ``(variable, new value)`` pairs) that each call applies.
     """
     return Function(inputs, outputs, updates=updates, **kwargs)

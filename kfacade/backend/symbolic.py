@@ -42,8 +42,14 @@ class Shape(tuple):
         return None not in self
 
 
+def floordiv(x, y):
+    """``x // y``, through which no gradient flows; torch's own refuses to have one."""
+    x, y = (value.detach() if isinstance(value, torch.Tensor) else value for value in (x, y))
+    return x // y
+
+
 def _operator(name, reflected=False):
-    fn = getattr(operator, name)
+    fn = floordiv if name == 'floordiv' else getattr(operator, name)
     if reflected:
         return lambda self, other: dispatch(fn, (_operand(other, self), self), {})
     return lambda self, *other: dispatch(fn, (self, *[_operand(x, self) for x in other]), {})
@@ -280,6 +286,11 @@ def as_tensor(x, dtype=None):
         index = np.stack([matrix.row, matrix.col])
         return torch.sparse_coo_tensor(index, values, matrix.shape, check_invariants=True).coalesce()
     array = np.asarray(x)
+    if is_odd(array):
+        if any(isinstance(value, TensorFace) for value in array.flat):
+            raise TypeError('What holds symbolic tensors has no value while a graph is built. Use `K.get_value`, '
+                            '`K.eval` or `K.function`.')
+        array = array.astype(np.dtype(dtype_name(dtype)))
     if dtype is None and array.dtype == np.float64:
         dtype = torch_dtype()
     elif dtype is None and array.dtype == np.int64 and not isinstance(x, np.ndarray):
@@ -457,12 +468,32 @@ def placeholder(shape, dtype=None, name=None, sparse=False):
     return symbol
 
 
+def is_odd(array):
+    """Whether an array holds objects, text, times or long doubles, for which torch has no type."""
+    return array.dtype.kind in 'OSUMm' or array.dtype.char in 'gG'
+
+
+def fed_tensor(symbol, value, dtype=None):
+    """The live tensor of an array that is fed for a placeholder; in its data type where torch has not the array's.
+
+    Raises TypeError or ValueError, with the name of the placeholder, where it holds what is no number.
+    """
+    if value is None:
+        raise ValueError(f'You must feed a value for the placeholder {symbol.name}. Got: None')
+    try:
+        array = value if hasattr(value, 'tocoo') else np.asarray(value)
+        return as_tensor(array, dtype or (symbol.dtype if is_odd(array) else None))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'What is fed for {symbol.name} must be numbers that make {dtype_name(symbol.dtype)}: '
+                          f'{error}') from None
+
+
 def to_feed(symbol, value, device=None, float_dtype=None):
     """The live tensor to feed for a placeholder: of its dtype, and sparse only where the placeholder is.
 
     `float_dtype` takes the place of a floating dtype: that of a model that was converted (``model.double()``).
     """
-    value = as_tensor(value) if not isinstance(value, torch.Tensor) else value
+    value = fed_tensor(symbol, value) if not isinstance(value, torch.Tensor) else value
     if value.is_sparse and not symbol._sparse:
         value = value.to_dense()
     dtype = value.dtype if symbol._keeps_dtype else symbol.dtype

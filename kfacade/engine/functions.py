@@ -41,9 +41,11 @@ class StepFunction(Function):
         return self.tensor_graph(weighted, phase).run(*tensors)
 
     def __call__(self, inputs):
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}.')
         fed = dict(zip(self.inputs, inputs))
+        missing = [x.name for x in self.inputs[len(inputs):] if x is not PHASE]
+        if missing:
+            raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}: there is none '
+                             f'for {missing}.')
         phase = bool(fed.pop(PHASE)) if PHASE in fed else None
         tensors = [to_feed(symbol, value) for symbol, value in fed.items()]
         return [K.to_numpy(value) for value in self.step(tensors, phase=phase)]

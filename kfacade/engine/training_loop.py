@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..backend.session import to_numpy
-from ..backend.symbolic import as_tensor, to_feed
+from ..backend.symbolic import as_tensor, fed_tensor, to_feed
 from ..callbacks.logs import Logs
 from ..utils.generic_utils import to_list
 from ..utils.progbar import Progbar
@@ -63,9 +63,8 @@ class Feed:
             return array.detach()
         if not isinstance(array, np.ndarray):
             return array  # sliced batch by batch: HDF5Matrix, sparse matrices
-        if array.dtype == np.float64 and not symbol._keeps_dtype:
-            return as_tensor(array, self.float_dtype or symbol.dtype)
-        return as_tensor(array)
+        rounded = array.dtype == np.float64 and not symbol._keeps_dtype
+        return fed_tensor(symbol, array, (self.float_dtype or symbol.dtype) if rounded else None)
 
     def _cut(self, rows):
         return [to_feed(symbol, rows(source), self.device, self.float_dtype)

@@ -212,3 +212,67 @@ def test_stand_ins_for_what_torch_has_no_use_for():
     K.manual_variable_initialization(False)
     with pytest.raises(ValueError, match='initialized when they are made'):
         K.manual_variable_initialization(True)
+
+
+# ---------------------------------------------------------------- what Keras 2.2.4 takes and gives
+
+def test_eval_of_an_update_applies_it():
+    v = K.variable([1., 2.])
+    np.testing.assert_array_equal(K.eval(K.update_add(v, [1., 1.])), [2, 3])
+    np.testing.assert_array_equal(K.eval(K.update(v, v * 2)), [4, 6])
+    np.testing.assert_array_equal(K.eval(v), [4, 6])
+    x = K.placeholder((None, 2))
+    np.testing.assert_array_equal(K.function([x], [K.update_add(v, x[0])])([np.ones((1, 2))]), [[5, 7]])
+    np.testing.assert_array_equal(K.eval(v), [5, 7])
+    np.testing.assert_array_equal(K.eval(K.moving_average_update(v, K.constant([0., 0.]), .9)), [0, 0])
+
+
+def test_functions_take_fewer_and_more_values_than_inputs():
+    x, y = K.placeholder((None, 2)), K.placeholder((None, 2))
+    ones = np.ones((1, 2))
+    doubled_in_training = K.in_train_phase(x * 2, x)
+    np.testing.assert_array_equal(K.function([x, K.learning_phase()], [doubled_in_training])([ones]), [ones])
+    np.testing.assert_array_equal(K.function([x], [doubled_in_training])([ones, 1]), [ones])
+    np.testing.assert_array_equal(K.function([x, y], [x * 2])([ones]), [2 * ones])
+    with pytest.raises(ValueError, match='must feed a value for the placeholder'):
+        K.function([x, y], [x * y])([ones])
+    with pytest.raises(ValueError, match='must feed a value for the placeholder.*None'):
+        K.function([x], [x])([None])
+
+
+@pytest.mark.parametrize('value', [np.array([['1', '2.5']]), np.array([[1, '2.5']], object),
+                                   np.array([[1, 2.5]], np.longdouble), [[1, 2.5]]],
+                         ids=['text', 'object', 'long', 'list'])
+def test_values_are_fed_as_numpy_converts_them(value):
+    x = K.placeholder((None, 2), name='fed')
+    result, = K.function([x], [x * 2])([value])
+    assert result.dtype == 'float32' and result.tolist() == [[2, 5]]
+
+
+def test_what_is_no_number_is_named():
+    x = K.placeholder((None, 2), name='fed')
+    with pytest.raises(ValueError, match="fed.* must be numbers that make float32: could not convert string.*'a'"):
+        K.function([x], [x])([np.array([['a', '2']])])
+
+
+W = [1.5, 2.5]
+
+
+@pytest.mark.parametrize('expression', [
+    K.round, lambda w: K.round(w) * 2, K.zeros_like, lambda w: K.ones_like(w) * 3, lambda w: w // 1.,
+    lambda w: K.categorical_crossentropy(w, K.constant([.3, .7]), from_logits=True),
+    lambda w: K.sparse_categorical_crossentropy(w, K.constant([[.3, .7, 1.]] * 2)),
+    lambda w: K.cast(K.argmax(w), 'float32')])
+def test_gradients_that_are_none(expression):
+    w = K.variable(W)
+    assert K.gradients(K.sum(expression(w)), [w]) == [None]
+
+
+def test_gradients_beside_those_that_are_none():
+    w = K.variable(W)
+    for expression, expected in ((w // 1. + 3 * w, [3, 3]), (K.round(w) * w, [2, 2]), (K.sign(w), [0, 0]),
+                                 (K.categorical_crossentropy(w, K.constant([.3, .7])), [1.204, .3567])):
+        np.testing.assert_allclose(K.eval(K.gradients(K.sum(expression), [w])[0]), expected, rtol=1e-3)
+    target, output = K.placeholder((None, 3)), K.placeholder((None, 3))
+    loss = K.categorical_crossentropy(target, output, from_logits=True)
+    assert [g is None for g in K.gradients(K.sum(loss), [target, output])] == [True, False]

@@ -384,3 +384,50 @@ def test_nb_epoch_is_renamed():
 
 def test_losses_module_functions_are_what_names_mean():
     assert linear().loss_functions[0] is losses.mean_squared_error
+
+
+# ---------------------------------------------------------------- data of any type, gradients that are none
+
+def _one_unit():
+    model = Sequential([layers.Dense(1, kernel_initializer='ones', input_shape=(3,))])
+    model.compile(optimizers.SGD(.01), 'mse')
+    return model
+
+
+OBJECTS = np.array([[1, 2.5, True], [4, '5', False]], dtype=object)
+
+
+@pytest.mark.parametrize('x, expected', [
+    (OBJECTS, [4.5, 9]), (np.array([['1', '2', '3.5']] * 2), [6.5, 6.5]), (np.ones((2, 3), np.longdouble), [3, 3]),
+    (np.ones((2, 3), 'm8[s]'), [3, 3]), (np.array([[1, None, 2]] * 2, object), [np.nan, np.nan])],
+    ids=['objects', 'text', 'long', 'times', 'missing'])
+def test_data_of_other_types(x, expected):
+    model = _one_unit()
+    np.testing.assert_array_equal(model.predict(x), np.transpose([expected]))
+    np.testing.assert_array_equal(model.predict_on_batch(x), np.transpose([expected]))
+
+
+def test_mixed_frames():
+    pandas = pytest.importorskip('pandas')
+    x = pandas.DataFrame({'a': [1, 4], 'b': [2.5, 5], 'c': [True, False]})
+    assert x.values.dtype == object
+    np.testing.assert_array_equal(_one_unit().predict(x), [[4.5], [9]])
+    integers = pandas.DataFrame({name: pandas.array([1, 2], dtype='Int64') for name in 'abc'})
+    np.testing.assert_array_equal(_one_unit().predict(integers), [[3], [6]])
+    losses = _one_unit().fit(x, pandas.Series([1, '2'], dtype=object), epochs=2, verbose=0).history['loss']
+    assert losses == pytest.approx([30.625, 7.8463], rel=1e-4)  # Keras 2.2.4's
+
+
+def test_data_that_are_no_numbers_are_named():
+    with pytest.raises(ValueError, match="dense.*_input.* must be numbers that make float32.*'x'"):
+        _one_unit().predict(np.array([[1, 2, 'x']], object))
+    with pytest.raises(ValueError, match="dense.*_target.* must be numbers that make float32.*'a'"):
+        _one_unit().fit(OBJECTS, np.array(['a', 'b']), verbose=0)
+
+
+@pytest.mark.parametrize('loss', [lambda t, p: K.mean(K.round(p)), lambda t, p: K.mean(t * K.zeros_like(p))])
+def test_training_without_a_gradient_says_so(loss):
+    model = Sequential([layers.Dense(2, input_shape=(2,))])
+    model.compile('adam', loss)
+    with pytest.raises(ValueError, match='`None` for gradient(?s:.*)K.argmax, K.round'):
+        model.train_on_batch(np.ones((1, 2)), np.ones((1, 2)))
