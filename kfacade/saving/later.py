@@ -64,7 +64,7 @@ def _is_neutral(kind, config, key, value):
     if key == 'dtype' and hasattr(initializers, kind):
         return True
     cls = known().get(kind) or getattr(initializers, kind, None)
-    if key not in (*_NEUTRAL, *_TUNING) or cls is None or key in inspect.signature(cls).parameters:
+    if key not in (*_NEUTRAL, *_TUNING) or cls is None or key in inspect.signature(cls.__init__).parameters:
         return False
     if key in _TUNING or value == _NEUTRAL[key]:
         return True
