@@ -460,6 +460,8 @@ def checked_shape(shape, argument):
 def checked_batch_shape(input_shape=None, batch_input_shape=None, batch_size=None, **_):
     """The shape with the batch that these arguments of a layer say. Raises ValueError, which names the wrong one."""
     if batch_input_shape is not None:
+        if len(batch_input_shape) == 2 and isinstance(batch_input_shape[1], (list, tuple)):
+            batch_input_shape = (batch_input_shape[0], *batch_input_shape[1])  # as Keras' Embedding has several lengths
         return checked_shape(batch_input_shape, 'batch_input_shape')
     return checked_shape((batch_size, *checked_shape(input_shape, 'input_shape')), '(batch_size, *input_shape)')
 

@@ -3,6 +3,7 @@ import copy
 import json
 import re
 import warnings
+from collections import Counter, deque
 
 import torch
 
@@ -355,7 +356,7 @@ class Network(Layer):
                                       'cannot be put into a configuration. Save its weights with `save_weights`.')
         index = self._saved_node_indices()
         layers = []
-        for layer in self.layers:
+        for layer in self._saved_layers():
             calls = [self._call_config(layer, node, index) for i, node in enumerate(layer._inbound_nodes)
                      if self._node_key(layer, i) in self._network_nodes and node.inbound_layers]
             layers.append({'name': layer.name, 'class_name': type(layer).__name__, 'config': layer.get_config(),
@@ -364,14 +365,18 @@ class Network(Layer):
                 for coordinates in (self._input_coordinates, self._output_coordinates)]
         return copy.deepcopy({'name': self.name, 'layers': layers, 'input_layers': ends[0], 'output_layers': ends[1]})
 
+    def _saved_layers(self):
+        """`layers`, and behind them the inputs that no output needs, which Keras loses."""
+        return list(dict.fromkeys((*self.layers, *self._input_layers)))
+
     def _saved_node_indices(self):
         """Numbers of the nodes as a file counts them: only this model's, and from 1 for a nested model."""
-        index = {}
-        for layer in self.layers:
+        index, saved = {}, self._network_nodes | {self._node_key(layer, n) for layer, n, _ in self._input_coordinates}
+        for layer in self._saved_layers():
             count = 1 if isinstance(layer, Network) else 0
             for i in range(len(layer._inbound_nodes)):
                 key = self._node_key(layer, i)
-                if key in self._network_nodes:
+                if key in saved:
                     index[key] = count
                     count += 1
         return index
@@ -391,16 +396,22 @@ class Network(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """A new model of this configuration. Raises ValueError for one that is not consistent."""
-        layers, waiting = {}, []
-        for data in config['layers']:
-            layer = layers[data['name']] = registry.deserialize(data, custom_objects)
-            waiting += [(layer, call) for call in data['inbound_nodes']]
-        while waiting:
-            later = [item for item in waiting if not _try_call(*item, layers)]
-            if len(later) == len(waiting):
-                raise ValueError(f'Improper config format: the inputs of {sorted({x.name for x, _ in later})} are not '
-                                 'in the model.')
-            waiting = later
+        layers = {data['name']: registry.deserialize(data, custom_objects) for data in config['layers']}
+        running = deque((name, _replay(name, data['inbound_nodes'], layers))
+                        for data in config['layers'] for name in (data['name'],))
+        waiting = {}  # (layer, node) -> those whose next call needs that node
+        while running:
+            name, replay = running.popleft()
+            nodes = layers[name]._inbound_nodes
+            before, needed = len(nodes), next(replay, None)
+            if needed:
+                waiting.setdefault(needed, []).append((name, replay))
+            for number in range(before, len(nodes)):
+                running += waiting.pop((name, number), ())
+        if waiting:
+            raise ValueError('Improper config format: the inputs of '
+                             f'{sorted({name for found in waiting.values() for name, _ in found})} are not in the '
+                             'model.')
         ends = [[_tensor_at(layers, *entry[:3]) for entry in config[key]] for key in ('input_layers', 'output_layers')]
         return cls(inputs=ends[0], outputs=ends[1], name=config.get('name'))
 
@@ -459,19 +470,19 @@ def _tensor_at(layers, name, node_index, tensor_index):
     return layer._inbound_nodes[node_index].output_tensors[tensor_index]
 
 
-def _try_call(layer, call, layers):
-    """Makes one recorded call of a layer, if the tensors that it needs are there by now."""
-    tensors, kwargs = [], {}
-    for name, node_index, tensor_index, *rest in call:
-        if name not in layers:
-            raise ValueError(f'Improper config format: layer "{layer.name}" is fed by "{name}", which is not in the '
-                             'model.')
-        if node_index >= len(layers[name]._inbound_nodes):
-            return False
-        tensors.append(_tensor_at(layers, name, node_index, tensor_index))
-        kwargs = rest[0] if rest else {}
-    layer(unpack_singleton(tensors), **kwargs)
-    return True
+def _replay(name, calls, layers):
+    """Makes the recorded calls of a layer, in their order; yields (layer, node) of each input that is not there yet."""
+    for call in calls:
+        tensors, kwargs = [], {}
+        for source, node_index, tensor_index, *rest in call:
+            if source not in layers:
+                raise ValueError(f'Improper config format: layer "{name}" is fed by "{source}", which is not in the '
+                                 'model.')
+            while node_index >= len(layers[source]._inbound_nodes):
+                yield source, node_index
+            tensors.append(_tensor_at(layers, source, node_index, tensor_index))
+            kwargs = rest[0] if rest else {}
+        layers[name](unpack_singleton(tensors), **kwargs)
 
 
 def _map_graph_network(inputs, outputs):
@@ -500,11 +511,9 @@ def _map_graph_network(inputs, outputs):
         layers_by_depth[depth].sort(key=met.__getitem__)
         layers += layers_by_depth[depth]
     _check_connected(inputs, nodes_by_depth)
-    names = [layer.name for layer in layers]
-    for name in names:
-        if names.count(name) != 1:
-            raise ValueError(f'The name "{name}" is used {names.count(name)} times in the model. All layer names '
-                             'should be unique.')
+    for name, count in Counter(layer.name for layer in layers).items():
+        if count != 1:
+            raise ValueError(f'The name "{name}" is used {count} times in the model. All layer names should be unique.')
     keys = {Network._node_key(node.outbound_layer, node.outbound_layer._inbound_nodes.index(node)) for node in finished}
     return keys, nodes_by_depth, layers, layers_by_depth
 

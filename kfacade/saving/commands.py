@@ -42,8 +42,8 @@ def convert(file, out, model=None):
         raise ValueError(f'{file!r} holds no weights to write to {out!r}.')
     if target in _TEXTS:
         if may_write(out, overwrite=False):
-            with replacing(out) as temporary, open(temporary, 'w', encoding='utf-8') as f:
-                f.write(_TEXTS[target][2](built))
+            with replacing(out) as f:
+                f.write(_TEXTS[target][2](built).encode())
     elif is_torch_file(out):
         save_weights(built, out, overwrite=False)
     elif target in ('.h5', '.hdf5'):

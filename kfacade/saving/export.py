@@ -55,12 +55,8 @@ def export(model, path, format=None, overwrite=True, input_shapes=None):
         program = _traced(model, module, shapes)
         if format == 'onnx':
             program = _converted(model, program, shapes)
-    with replacing(path) as temporary, _quiet():
-        if format == 'onnx':
-            program.save(temporary)
-        else:
-            with open(temporary, 'wb') as file:
-                torch.export.save(program, file)
+    with replacing(path) as file, _quiet():
+        program.save(file.name) if format == 'onnx' else torch.export.save(program, file)
 
 
 def _require_onnx():

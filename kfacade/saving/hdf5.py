@@ -13,7 +13,7 @@ from ..utils.io_utils import save_attributes_to_hdf5_group
 from .conversions import is_model, preprocess_weights_for_loading
 from .report import LoadReport
 from .stored import StoredArray
-from .trust import Reader
+from .trust import Reader, shortened
 
 KERAS_VERSION = '2.2.4'
 BACKEND = 'tensorflow'  # what files say of us: kernels are correlated, as TensorFlow's are
@@ -22,6 +22,24 @@ BACKEND = 'tensorflow'  # what files say of us: kernels are correlated, as Tenso
 def load_attributes_from_hdf5_group(group, name):
     """The list of names that :func:`save_attributes_to_hdf5_group` wrote, in one piece or several."""
     return _reader(group).names(name)
+
+
+def check_names(layers):
+    """Raises ValueError, which names the layer, where HDF5 has no place of its own for the weights of one."""
+    places = {}
+    for layer in layers:
+        name, other = layer.name, places.setdefault(_place(layer.name), layer)
+        wrong = ('it begins with "/"' if name.startswith('/') else
+                 'it holds a zero' if '\0' in name else
+                 'UTF-8 has no form for it' if name.encode('utf-8', 'ignore').decode() != name else
+                 f'it says the same as that of the layer {other.name!r}' if other is not layer else None)
+        if wrong:
+            raise ValueError(f'HDF5 cannot hold a layer of the name {shortened(ascii(name))}: {wrong}.')
+
+
+def _place(name):
+    """The path that HDF5 takes ``name`` for, relative to where it is used."""
+    return '/'.join(part for part in name.split('/') if part not in ('', '.')) or '.'
 
 
 def write_arrays(group, names, arrays):
@@ -33,7 +51,8 @@ def write_arrays(group, names, arrays):
 
 def write_variables(group, variables):
     """Writes the values of ``variables`` as :func:`write_arrays` does, under their names."""
-    names = unique_names(str(variable.name or f'param_{i}') for i, variable in enumerate(variables))
+    names = (str(variable.name or f'param_{i}') for i, variable in enumerate(variables))
+    names = unique_names(_place(name).encode('utf-8', 'replace').decode().replace('\0', '?') for name in names)
     # written from where they lie, wherever that is in Keras' order: `Variable.numpy` would copy them
     write_arrays(group, names, (on_host(variable.value).contiguous().numpy() for variable in variables))
 
@@ -44,11 +63,12 @@ def read_arrays(reader, later=False):
 
 
 def save_weights_to_hdf5_group(f, layers):
-    """Writes the weights of ``layers`` to the ``h5py.Group`` ``f``."""
+    """Writes the weights of ``layers`` to the ``h5py.Group`` ``f``. Raises ValueError where `check_names` does."""
+    check_names(layers)
     save_attributes_to_hdf5_group(f, 'layer_names', [layer.name.encode('utf-8') for layer in layers])
     stamp(f)
     for layer in layers:
-        write_variables(f.require_group(layer.name), layer.weights)
+        write_variables(f.require_group(_place(layer.name)), layer.weights)
 
 
 def stamp(group):

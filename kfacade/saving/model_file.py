@@ -6,8 +6,9 @@ import warnings
 import h5py
 
 from ..backend import state
-from .atomic import PatientFile, is_zip, may_write, replacing
+from .atomic import is_zip, may_write, replacing
 from .hdf5 import (
+    check_names,
     load_weights_from_hdf5_group,
     load_weights_from_hdf5_group_by_name,
     read_arrays,
@@ -41,6 +42,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """
     if not may_write(filepath, overwrite):
         return
+    check_names(model.layers)
     config = json.dumps(model_config(model), default=plain)
     training = training_config(model) if include_optimizer and model.optimizer else None
     with _written_whole(filepath) as f:
@@ -97,6 +99,7 @@ def save_weights(model, filepath, overwrite=True):
     if is_torch_file(filepath):
         save_state(model, filepath)
     else:
+        check_names(model.layers)
         with _written_whole(filepath) as f:
             save_weights_to_hdf5_group(f, model.layers)
 
@@ -162,10 +165,8 @@ def _written_whole(filepath):
         yield filepath
         filepath.file.flush()
         return
-    with replacing(filepath) as temporary, PatientFile(temporary) as file:
-        with h5py.File(file, 'w') as f:
-            yield f
-        file.check()
+    with replacing(filepath) as file, h5py.File(file, 'w') as f:
+        yield f
 
 
 def opened_model(filepath):

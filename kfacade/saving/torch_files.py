@@ -30,9 +30,9 @@ def save_state(model, filepath):
     # clones, because safetensors takes no tensors that share memory or are not contiguous
     tensors = {key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, tensor in model.state_dict().items()}
-    write = _safetensors().save_file if suffix_of(filepath) == '.safetensors' else torch.save
-    with replacing(filepath) as temporary:
-        write(tensors, temporary)
+    is_pickle = suffix_of(filepath) != '.safetensors'
+    with replacing(filepath) as file:
+        torch.save(tensors, file) if is_pickle else file.write(_safetensors().save(tensors))
 
 
 def read_state(filepath):

@@ -83,7 +83,7 @@ class Reader:
     def where(self, name=None):
         """Words for messages that say where in the file something is."""
         place = self.group.name if name is None else f'{self.group.name.rstrip("/")}/{name}'
-        return f'"{_shorten(place)}" of {self.group.file.filename!r}'
+        return f'"{shortened(place)}" of {self.group.file.filename!r}'
 
     def __contains__(self, name):
         """Whether the group holds the object ``name`` (refused links count: they are reported when followed)."""
@@ -174,7 +174,7 @@ class Reader:
         """The object at the path ``name``, reached through hard links only; None if there is none."""
         found = self.group
         with self._reading(name):
-            for part in filter(None, name.split('/')):
+            for part in (part for part in name.split('/') if part not in ('', '.')):
                 if not isinstance(found, h5py.Group) or '\0' in part or not found.id.links.exists(part.encode()):
                     return None
                 if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
@@ -259,5 +259,5 @@ def opened(filepath):
         yield Reader(file)
 
 
-def _shorten(text, limit=200):
+def shortened(text, limit=200):
     return text if len(text) <= limit else f'{text[:limit // 2]}...{text[-limit // 2:]}'

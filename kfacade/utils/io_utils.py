@@ -169,16 +169,15 @@ class H5Dict:
         return H5Dict(self.data.setdefault(attr, {}) if isinstance(self.data, dict) else self.data.create_group(attr))
 
     def _attribute(self, name):
-        """An attribute: texts and names as bytes, as they were given, whichever way the file holds them."""
+        """An attribute as it was given: text as ``str``, bytes and lists of names as ``bytes``."""
         value = self.data.attrs.get(name)
         if value is None:  # in pieces
             pieces = itertools.takewhile(self.data.attrs.__contains__, (f'{name}{i}' for i in itertools.count()))
             value = np.concatenate([self.data.attrs[piece] for piece in pieces])
-        if isinstance(value, str):
-            return value.encode()
-        if isinstance(value, np.ndarray) and value.dtype.kind in 'SO':
-            return [item.encode() if isinstance(item, str) else item for item in value.ravel().tolist()]
-        return value
+        if isinstance(value, str):  # as h5py reads both: bytes were written as ASCII
+            is_text = h5py.check_string_dtype(self.data.attrs.get_id(name).dtype).encoding == 'utf-8'
+            return value if is_text else value.encode('utf-8', 'surrogateescape')
+        return value.tolist() if isinstance(value, (np.bytes_, np.ndarray)) and value.dtype.kind == 'S' else value
 
     def __len__(self):
         return len(self.data)

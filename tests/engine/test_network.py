@@ -218,6 +218,62 @@ def test_config_round_trip_keeps_sharing_and_order():
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.mark.parametrize('copied', [lambda m: Model.from_config(m.get_config()), lambda m: model_from_json(m.to_json()),
+                                    lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy])
+def test_an_input_that_no_output_needs_is_kept(copied):
+    a, b = Input((3,), name='a'), Input((2,), name='b')
+    inner = Model([b, a], layers.Dense(2, name='d')(a), name='inner')
+    p, q = Input((2,), name='p'), Input((3,), name='q')
+    model = Model([p, q], inner([p, q]))
+    x = [np.ones((4, 2), 'float32'), np.arange(12, dtype='float32').reshape(4, 3)]
+    for made in (inner, model):
+        again = copied(made)
+        again.set_weights(made.get_weights())
+        assert again.input_names == made.input_names
+        assert [layer.name for layer in again.layers] == [layer.name for layer in made.layers]
+        np.testing.assert_array_equal(again.predict(x), made.predict(x))
+
+
+class Counted(list):
+    """A list that counts how often it is gone through."""
+
+    count = 0
+
+    def __iter__(self):
+        Counted.count += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize('order', [list, reversed, lambda entries: [*entries[1::2], *entries[::2]]])
+def test_a_configuration_lists_layers_in_any_order(order):
+    a, shared = Input((3,)), layers.Dense(3, name='shared', activation='tanh')
+    x = a
+    for i in range(40):
+        x = layers.Activation('tanh')(shared(x) if i % 4 else x)
+    outputs = [shared(x), layers.Concatenate()([x, a, shared(a)])]
+    model = Model(a, outputs)
+    config = model.get_config()
+    config['layers'] = list(order(config['layers']))
+    for entry in config['layers']:
+        entry['inbound_nodes'] = [Counted(call) for call in entry['inbound_nodes']]
+    Counted.count = 0
+    again = Model.from_config(config)
+    assert Counted.count == sum(len(entry['inbound_nodes']) for entry in config['layers'])  # none is tried in vain
+    again.set_weights(model.get_weights())
+    for got, wanted in zip(again.predict(np.eye(3)), model.predict(np.eye(3))):
+        np.testing.assert_array_equal(got, wanted)
+    config['layers'].pop(0 if order is list else -1)
+    with pytest.raises(ValueError, match='Improper config format'):
+        Model.from_config(config)
+
+
+def test_calls_that_wait_for_each_other_are_refused():
+    config = Model(*(lambda a: (a, layers.ReLU(name='r')(a)))(Input((3,), name='a'))).get_config()
+    config['layers'][1]['inbound_nodes'] = [[['r', 0, 0, {}]]]
+    with pytest.raises(ValueError, match=r"the inputs of \['r'\] are not in the model"):
+        Model.from_config(config)
+
+
 def test_keras_1_spelling_of_a_model():
     x = Input((2,))
     with pytest.warns(UserWarning, match='Update your `Model` call to the Keras 2 API'):

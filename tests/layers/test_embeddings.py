@@ -55,3 +55,10 @@ def test_integer_dtype_is_that_of_the_inputs():
     y = layer(symbol)
     assert layer.embeddings.dtype == y.dtype == torch.float32
     assert Model(symbol, y).predict(np.zeros((1, 2), 'int32')).dtype == np.float32
+
+
+def test_the_shape_that_keras_writes_for_several_lengths():
+    config = {**Embedding(4, 5, name='e').get_config(), 'input_length': [3, None], 'batch_input_shape': [2, [3, None]]}
+    assert Sequential([Embedding.from_config(config)]).output_shape == (2, 3, None, 5)
+    with pytest.raises(ValueError, match='must be a tuple of sizes'):
+        Embedding(4, 5, batch_input_shape=(2, [3, [4]]))

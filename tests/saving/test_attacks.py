@@ -289,7 +289,7 @@ try:
         commands.convert({str(source)!r}, {str(target)!r})
     else:
         getattr(model, {kind!r} if {kind!r} == 'save' else 'save_weights')({str(target)!r})
-except Exception as error:
+except OSError:
     sys.exit(4)
 '''
     target.write_bytes(b'old')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kfacade import layers as L
-from kfacade.models import Model, Sequential
+from kfacade.models import Model, Sequential, load_model
 from kfacade.saving import (
     InvalidModelFile,
     load_attributes_from_hdf5_group,
@@ -55,6 +55,44 @@ def test_attributes_have_the_types_of_keras(f):
     assert (f.attrs['keras_version'], f.attrs['backend']) == ('2.2.4', 'tensorflow')
     empty = f[[name for name in f if name.startswith('flatten')][0]].attrs.get_id('weight_names')
     assert (empty.dtype, empty.shape) == (np.float64, (0,))
+
+
+@pytest.mark.parametrize('name', ['.', './a', 'a/.', 'a//b', 'a/', '..', 'a/../b', ' ', '\u00e9'])
+def test_odd_names_of_layers_come_back(tmp_path, name):
+    model = Sequential([L.Dense(3, input_shape=(2,), name=name), L.Dense(2, name='other')])
+    model.save(tmp_path / 'm.h5')
+    again = load_model(tmp_path / 'm.h5', compile=False)
+    assert same(again, model.get_weights()) and again.layers[0].name == name
+    again.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    assert again.load_weights(tmp_path / 'm.h5', by_name=True).loaded == [name, 'other']
+    assert same(again, model.get_weights())
+
+
+@pytest.mark.parametrize('names, message', [
+    (('/abs', 'b'), "'/abs': it begins with"), (('/', 'b'), 'begins'), (('\udc80', 'b'), 'UTF-8 has no form'),
+    (('a\0', 'b'), 'holds a zero'), (('a', './a'), "the layer 'a'"), (('a/b', 'a//b/'), "the layer 'a/b'")])
+def test_names_that_hdf5_cannot_hold_are_refused_before_anything_is_written(tmp_path, f, names, message):
+    model, path = network(names=names), tmp_path / 'm.h5'
+    path.write_bytes(b'old')
+    for target in (path, f):
+        for save in (model.save, model.save_weights):
+            with pytest.raises(ValueError, match=message):
+                save(target)
+    with pytest.raises(ValueError, match=message):
+        save_weights_to_hdf5_group(f, model.layers)
+    assert path.read_bytes() == b'old' and not len(f) and not len(f.attrs)
+    model.save_weights(str(tmp_path / 'm.pt'))  # which names nothing after layers
+
+
+@pytest.mark.parametrize('name', ['/abs', '\udc80', 'a\0', './a', '//'])
+def test_odd_names_of_inner_layers_come_back(tmp_path, name):
+    inner = Sequential([L.Dense(3, input_shape=(2,), name=name)], name='inner')
+    model = Sequential([inner, L.Dense(2)])
+    model.save(tmp_path / 'm.h5')
+    again = load_model(tmp_path / 'm.h5', compile=False)
+    assert same(again, model.get_weights()) and again.layers[0].layers[0].name == name
+    with h5py.File(tmp_path / 'm.h5') as file:
+        assert sorted(file) == ['model_weights']
 
 
 def test_long_lists_of_names_are_split(f):

@@ -88,6 +88,24 @@ def test_h5dict_keeps_arrays_names_texts_and_groups(tmp_path, kind):
     f.close()
 
 
+def test_h5dict_gives_text_as_text(tmp_path):
+    given = {'text': 'words', 'greek': 'λόγος', 'empty': '', 'bytes': b'words', 'fixed': np.bytes_('words'), 'pi': 3.1,
+             'names': ['a', 'bc'], 'none': [], 'yes': True}
+    back = {**given, 'names': [b'a', b'bc']}  # as Keras has them
+    f = H5Dict(str(tmp_path / 'text.h5'), mode='w')
+    for name, value in given.items():
+        f[name] = value
+    f.data.attrs['text array'] = np.array(['a', 'b'], dtype=h5py.string_dtype())
+    f.close()
+    f = H5Dict(str(tmp_path / 'text.h5'), mode='r')
+    for name, value in back.items():
+        if name not in ('none', 'fixed'):
+            assert f[name] == value and isinstance(f[name], type(value) if name != 'yes' else np.bool_), name
+    assert np.asarray(f['none']).shape == (0,) and f['fixed'] == np.bytes_('words')
+    assert isinstance(f['text array'], np.ndarray) and f['text array'].tolist() == ['a', 'b']
+    f.close()
+
+
 def test_h5dict_splits_long_lists_of_names(tmp_path):
     names = [b'n%03d' % i + b'x' * 2000 for i in range(41)]
     f = H5Dict(str(tmp_path / 'long.h5'), mode='w')
