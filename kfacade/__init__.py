@@ -2,7 +2,7 @@
 # isort: off
 from . import config, backend  # all else stands on them
 from . import activations, callbacks, constraints, engine, initializers, layers, legacy, losses, metrics, models
-from . import objectives, optimizers, regularizers, saving, utils, wrappers
+from . import objectives, optimizers, preprocessing, regularizers, saving, utils, wrappers
 from .engine import Input
 from .models import Model, Sequential
 from .saving.export import export
@@ -11,4 +11,4 @@ __version__ = '2.2.4'  # of the API: scripts compare it
 
 __all__ = ['Input', 'Model', 'Sequential', 'activations', 'backend', 'callbacks', 'config', 'constraints', 'engine',
            'export', 'initializers', 'layers', 'legacy', 'losses', 'metrics', 'models', 'objectives', 'optimizers',
-           'regularizers', 'saving', 'utils', 'wrappers']
+           'preprocessing', 'regularizers', 'saving', 'utils', 'wrappers']

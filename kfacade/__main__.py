@@ -14,13 +14,13 @@ from types import ModuleType
 
 
 class KerasAlias(MetaPathFinder, Loader):
-    """Finds ``keras`` and ``keras.x.y``: the first is a module of that name, the others are kfacade's own modules."""
+    """Finds `_PACKAGES` and what is below them: ``keras`` is a module of that name, all others are kfacade's own."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname == 'keras':
             return ModuleSpec(fullname, self, is_package=True)
-        if fullname.startswith('keras.'):
-            module = importlib.import_module('kfacade' + fullname[len('keras'):])
+        if fullname.partition('.')[0] in _PACKAGES:
+            module = importlib.import_module(_own_name(fullname))
             return ModuleSpec(fullname, self, is_package=hasattr(module, '__path__'))
         return None
 
@@ -33,15 +33,21 @@ class KerasAlias(MetaPathFinder, Loader):
                 if path.startswith('kfacade.') and isinstance(loaded, ModuleType):
                     sys.modules.setdefault('keras' + path[len('kfacade'):], loaded)
         else:
-            sys.modules[name] = sys.modules['kfacade' + name[len('keras'):]]
+            sys.modules[name] = sys.modules[_own_name(name)]
 
 
+_PACKAGES = {'keras': 'kfacade', 'keras_preprocessing': 'kfacade.preprocessing'}
 _OWN = {'__name__', '__spec__', '__loader__', '__package__', '__path__', '__file__', '__cached__', '__builtins__'}
 
 
+def _own_name(name):
+    package, *below = name.split('.', 1)
+    return '.'.join([_PACKAGES[package], *below])
+
+
 def install_keras_alias():
-    """Lets ``import keras`` mean kfacade, in this process."""
-    for name in [n for n in sys.modules if n == 'keras' or n.startswith('keras.')]:
+    """Lets ``import keras`` mean kfacade, in this process, and ``import keras_preprocessing`` its preprocessing."""
+    for name in [n for n in sys.modules if n.partition('.')[0] in _PACKAGES]:
         del sys.modules[name]
     sys.meta_path.insert(0, KerasAlias())
 

@@ -51,6 +51,25 @@ def test_keras_is_kfacade_under_every_name(run):
         """}, 'script.py')) == 'fine\n'
 
 
+def test_keras_preprocessing_is_a_package_of_its_own_name(run):
+    assert output(run({'script.py': """
+        import keras_preprocessing.text
+        from keras_preprocessing import image
+        from keras_preprocessing.image.utils import load_img
+        from keras_preprocessing.sequence import pad_sequences
+        import keras
+        assert image is keras.preprocessing.image and load_img is image.load_img
+        assert keras_preprocessing.text.Tokenizer is keras.preprocessing.text.Tokenizer
+        assert pad_sequences is keras.preprocessing.sequence.pad_sequences
+        keras_preprocessing.set_keras_submodules(backend=keras.backend, utils=keras.utils)
+        assert keras_preprocessing.get_keras_submodule('backend') is keras.backend
+        try:
+            import keras_preprocessing.no_such_module
+        except ImportError:
+            print(keras_preprocessing.__version__)
+        """}, 'script.py')) == '1.1.0\n'
+
+
 def test_script_runs_as_python_would_run_it(run):
     assert output(run({'scripts/helper.py': 'VALUE = 7', 'scripts/train.py': """
         import os, sys

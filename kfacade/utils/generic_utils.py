@@ -14,8 +14,8 @@ from .progbar import Progbar
 
 __all__ = ['CustomObjectScope', 'Progbar', 'check_for_unexpected_keys', 'custom_object_scope',
            'deserialize_keras_object', 'func_dump', 'func_load', 'get_custom_objects', 'has_arg', 'interpret',
-           'is_all_none', 'object_list_uid', 'public_objects', 'serialize_keras_object', 'slice_arrays', 'to_list',
-           'transpose_shape', 'unpack_singleton']
+           'is_all_none', 'keep_arguments', 'object_list_uid', 'public_objects', 'serialize_keras_object',
+           'slice_arrays', 'to_list', 'transpose_shape', 'unpack_singleton']
 
 _GLOBAL_CUSTOM_OBJECTS = {}
 
@@ -190,6 +190,11 @@ def check_number_fields(instance):
     for field in dataclasses.fields(instance):
         if field.type is float:
             check_number(field.name, getattr(instance, field.name), type(instance).__name__)
+
+
+def keep_arguments(instance, arguments, *but):
+    """Sets the arguments of a constructor, its `locals()`, as attributes of the same names; `but` those."""
+    vars(instance).update({k: v for k, v in arguments.items() if k not in ('self', '__class__', 'kwargs', *but)})
 
 
 def to_list(x, allow_tuple=False):
