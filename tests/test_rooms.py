@@ -15,13 +15,14 @@ ROOMS = (
     'registry',
     'backend',
     'activations constraints initializers losses metrics objectives regularizers utils.layer_utils utils.__init__',
-    'optimizers _optimizer_steps',
+    'optimizers _optimizer_steps preprocessing',
+    'datasets',
     'saving',
     'engine.training_utils',  # what is fed: callbacks feed, too
     'callbacks',
     'engine',
     'layers legacy.layers',
-    'models',
+    'models wrappers',
     'examples __init__ __main__',
 )
 LEVELS = {name: level for level, row in enumerate(ROOMS) for name in row.split()}
