@@ -15,6 +15,7 @@ from ..backend.random import keep_mask
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
+from ..saving import own_functions
 from ..saving.trust import bytecode_allowed, unsafe_deserialization
 from ..utils.generic_utils import deserialize_keras_object, func_dump, func_load, get_custom_objects, has_arg
 from ._base import BuiltinLayer, NoiseLayer
@@ -309,7 +310,8 @@ class Lambda(Layer):
         """A new layer of this configuration.
 
         Raises ValueError where the function is stored as bytecode, unless `custom_objects` holds it under the layer's
-        or the function's name, or the call is inside ``unsafe_deserialization()``.
+        or the function's name, this process made the configuration (see `saving.own_functions`), or the call is inside
+        ``unsafe_deserialization()``.
         """
         config = dict(config)
         given = {**get_custom_objects(), **(custom_objects or {})}
@@ -345,18 +347,21 @@ def _dump(function):
     """What a file holds of a function: its name where it is the backend's or no Python function, else its bytecode."""
     name = getattr(function, '__name__', type(function).__name__)
     if isinstance(function, types.FunctionType) and _backend_function(name) is not function:
-        return func_dump(function), 'lambda'
-    return name, 'function'
+        return own_functions.dumped(function), 'lambda'
+    return own_functions.named(name, function), 'function'
 
 
 def _load(stored, kind, given, layer_name=None):
-    """The function that a file describes; None where that is bytecode which may not be run."""
+    """The function that a configuration describes; None where that is bytecode which may not be run."""
     if kind not in ('function', 'lambda'):
         raise TypeError(f'Unknown function type: {kind}. Expected "function" or "lambda".')
     by_name = kind == 'function'
     for name in (layer_name, str(stored) if by_name else _name_in_bytecode(stored)):
         if callable(given.get(name)):
             return given[name]
+    own = own_functions.found(stored)
+    if own is not None:
+        return own
     if by_name:
         return _backend_function(str(stored)) or deserialize_keras_object(
             stored, custom_objects=given, printable_module_name='function in Lambda layer')

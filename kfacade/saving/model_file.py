@@ -17,7 +17,7 @@ from .hdf5 import (
     write_variables,
 )
 from .keras_archive import translated
-from .text import model_config, model_from_config, parse_json, plain
+from .text import model_config, model_from_stored_config, parse_json, plain
 from .torch_files import is_torch_file, load_state, save_state
 from .training_state import (
     NUMBERS,
@@ -81,7 +81,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
         with state.WeightClaims(64 * reader.file_size, 'the size of its file', blank=True):
-            model = model_from_config(config, custom_objects=custom_objects)
+            model = model_from_stored_config(config, custom_objects=custom_objects)
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:

@@ -15,6 +15,7 @@ from ..backend.state import WeightClaims, mode
 from ..registry import deserialize
 from .hdf5 import BACKEND, KERAS_VERSION
 from .later import as_before
+from .own_functions import text_of_this_process
 from .trust import InvalidModelFile, reading, refusing
 
 _MOST_WEIGHTS = 8 << 30  # bytes that the weights of a model from text may take
@@ -38,9 +39,16 @@ def to_yaml(model, **kwargs):
 def model_from_config(config, custom_objects=None):
     """A new, uncompiled model from the dict ``{'class_name': ..., 'config': ...}``.
 
-    ``custom_objects`` is a dict from names in it to the classes and functions they stand for. Raises TypeError for a
-    list, ValueError for classes that nobody knows.
+    ``custom_objects`` is a dict from names in it to the classes and functions they stand for; functions of ``Lambda``
+    layers that this process wrote there are found without. Raises TypeError for a list, ValueError for classes that
+    nobody knows.
     """
+    with text_of_this_process():
+        return model_from_stored_config(config, custom_objects)
+
+
+def model_from_stored_config(config, custom_objects=None):
+    """As :func:`model_from_config`, for what a file holds: it finds no functions of this process."""
     if isinstance(config, list):
         raise ListForModel('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                            '`Sequential.from_config(config)`?')
@@ -157,5 +165,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(tuple, lambda dumper, value: dumper.represent_sequence(_PYTHON + 'tuple', value))
+_Dumper.add_multi_representer(tuple, _Dumper.yaml_representers[tuple])
+_Dumper.add_multi_representer(str, yaml.SafeDumper.represent_str)
 _Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)
 _Dumper.add_multi_representer(object, lambda dumper, value: dumper.represent_data(plain(value)))
