@@ -14,12 +14,13 @@ import zipfile
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
 from urllib.request import urlretrieve
 
 import numpy as np
 import torch
 
+from ..config import keras_dir
 from .generic_utils import to_list
 from .progbar import Progbar
 
@@ -35,36 +36,32 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
         origin: address to download it from.
         untar: the file is ``<fname>.tar.gz``, holding `fname`, which is unpacked and returned.
         file_hash: md5 or sha256 hash (`hash_algorithm`; 'auto': its length tells); `md5_hash` is its old form.
-        cache_subdir: folder below `cache_dir` (``~/.keras``, or ``/tmp/.keras`` where that cannot be written to).
+        cache_subdir: folder below `cache_dir`, which is that of keras.json (``~/.keras``) where it is None, and
+            ``/tmp/.keras``, with a warning, where that cannot be written to.
         extract: unpack the file next to itself.
         archive_format: 'tar', 'zip', a list of them to try, 'auto' for both, or None for none.
 
-    Raises an Exception that names the address when the download fails, ValueError for an archive with paths that
-    lead out of the folder. Neither leaves a partial file behind.
+    Raises an Exception that names the address, the place in the cache and the hash when the download fails, ValueError
+    for a download with another hash, and for an archive with paths that lead out of the folder. None leaves a partial
+    file behind.
     """
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, 'md5'
-    base = os.path.expanduser(cache_dir or os.path.join('~', '.keras'))
-    if not os.access(base, os.W_OK):
-        base = os.path.join('/tmp', '.keras')
-    folder = os.path.join(base, cache_subdir)
+    folder = os.path.join(_writable(os.path.expanduser(cache_dir or keras_dir())), cache_subdir)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, fname)
     archive = path + '.tar.gz' if untar else path
 
-    def is_valid():
-        return file_hash is None or validate_file(archive, file_hash, hash_algorithm)
+    def is_valid(file):
+        return file_hash is None or validate_file(file, file_hash, hash_algorithm)
 
     found = os.path.exists(archive)
-    outdated = found and not is_valid()
-    if outdated:
+    if found and not is_valid(archive):
         print(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
               f'hash does not match the original value of {file_hash} so we will re-download the data.')
-    if outdated or not found:
-        _download(origin, archive)
-        if not is_valid():
-            warnings.warn(f'The file downloaded from {origin} does not have the expected hash {file_hash}.',
-                          stacklevel=2)
+        found = False
+    if not found:
+        _download(origin, archive, file_hash, is_valid)
     if untar and not os.path.exists(path):
         try:
             _extract_archive(archive, folder, 'tar')
@@ -76,7 +73,20 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
     return path
 
 
-def _download(origin, path):
+def _writable(folder):
+    """The folder, or, with a warning, another one where it cannot be written to."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass  # a file is in the way, or a folder above it cannot be written to
+    other = os.path.join('/tmp', '.keras')
+    warnings.warn(f'The cache folder {folder} cannot be written to. {other} is used instead.', stacklevel=3)
+    return other
+
+
+def _download(origin, path, file_hash, is_valid):
     print('Downloading data from', origin)
     partial = f'{path}.{os.getpid()}.part'
     bar = None
@@ -88,11 +98,14 @@ def _download(origin, path):
             bar.update(count * block_size)
     try:
         urlretrieve(origin, partial, show)
+        if not is_valid(partial):
+            raise ValueError(f'What {origin} gave does not have the expected hash {file_hash}. It was not kept.')
         os.replace(partial, path)
-    except HTTPError as error:
-        raise Exception(f'URL fetch failure on {origin}: {error.code} -- {error.msg}') from error
-    except URLError as error:
-        raise Exception(f'URL fetch failure on {origin}: {error.errno} -- {error.reason}') from error
+    except (OSError, HTTPException) as error:
+        code, reason = getattr(error, 'code', None), getattr(error, 'reason', error)
+        known = f' (hash: {file_hash})' if file_hash else ''
+        raise Exception(f'URL fetch failure on {origin}: {code} -- {reason}; without a network, put the file '
+                        f'{os.path.basename(path)}{known} at {path}.') from error
     finally:
         if os.path.exists(partial):
             os.remove(partial)

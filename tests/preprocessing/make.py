@@ -3,8 +3,8 @@ import json
 import os
 import tempfile
 
-import cases
 import numpy as np
+import preprocessing_cases as cases
 from keras import preprocessing
 
 folder = os.path.dirname(os.path.abspath(__file__))

@@ -4,8 +4,8 @@ import pathlib
 import warnings
 
 import numpy as np
+import preprocessing_cases as cases
 import pytest
-from preprocessing import cases
 
 from kfacade import preprocessing
 

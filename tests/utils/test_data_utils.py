@@ -63,15 +63,38 @@ def test_get_file_replaces_what_has_another_hash(origin, cache, capsys):
             f'match the original value of {SHA256} so we will re-download the data.\n') in capsys.readouterr().out
 
 
-def test_get_file_warns_of_a_download_with_another_hash(origin, cache):
-    with pytest.warns(UserWarning, match='does not have the expected hash 123'):
+def test_get_file_refuses_a_download_with_another_hash(origin, cache):
+    folder = os.path.join(cache, 'datasets')
+    with pytest.raises(ValueError, match='does not have the expected hash 123'):
         get_file('name', origin, cache_dir=cache, md5_hash='123')
+    assert os.listdir(folder) == []
+    with open(os.path.join(folder, 'name'), 'wb') as file:
+        file.write(b'old')
+    with pytest.raises(ValueError, match='does not have the expected hash 123'):
+        get_file('name', origin, cache_dir=cache, md5_hash='123')
+    assert content(os.path.join(folder, 'name')) == b'old'
 
 
-def test_get_file_tells_what_failed(origin, cache):
-    with pytest.raises(Exception, match='^URL fetch failure on file:.*-gone: None -- .*No such file'):
-        get_file('name', origin + '-gone', cache_dir=cache)
-    assert os.listdir(os.path.join(cache, 'datasets')) == []
+def test_get_file_tells_what_failed_and_what_to_do(origin, cache):
+    with pytest.raises(Exception, match='^URL fetch failure on file:.*-gone: None -- .*No such file') as error:
+        get_file('name', origin + '-gone', cache_dir=cache, file_hash=MD5)
+    path = os.path.join(cache, 'datasets', 'name')
+    assert str(error.value).endswith(f'; without a network, put the file name (hash: {MD5}) at {path}.')
+    assert os.listdir(os.path.dirname(path)) == []
+
+
+def test_get_file_caches_in_the_folder_of_keras(origin, tmp_path, monkeypatch):
+    monkeypatch.setenv('KERAS_HOME', str(tmp_path / 'keras'))
+    assert get_file('name', origin) == str(tmp_path / 'keras' / 'datasets' / 'name')
+
+
+def test_get_file_says_where_it_goes_when_a_cache_cannot_be_written_to(origin, tmp_path):
+    (tmp_path / 'file').write_text('')
+    name = f'kfacade-test-{os.getpid()}'
+    with pytest.warns(UserWarning, match='The cache folder .*file cannot be written to. /tmp/.keras is used instead.'):
+        path = get_file(name, origin, cache_dir=str(tmp_path / 'file'))
+    assert path == f'/tmp/.keras/datasets/{name}' and content(path) == TEXT
+    os.remove(path)
 
 
 def test_validate_file(tmp_path):
