@@ -4,7 +4,9 @@ A random op owns a stream of random numbers that starts from its seed when the o
 as TensorFlow's do. An op without a seed draws one from numpy's global generator: ``np.random.seed`` makes a script
 reproducible. What is drawn lies on torch's default device; `dropout` draws on the device of its input.
 """
+import itertools
 import math
+import weakref
 
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ __all__ = ['random_binomial', 'random_normal', 'random_normal_variable', 'random
            'truncated_normal']
 
 
+_streams = weakref.WeakValueDictionary()  # all there are, numbered in the order in which a script makes them
+_numbers = itertools.count()
+
+
 class SeedStream:
     """A stream of random numbers that starts from `seed`, on each device that asks for it.
 
@@ -29,6 +35,7 @@ class SeedStream:
     def __init__(self, seed=None):
         self.seed = int(np.random.randint(10 ** 7) if seed is None else seed)
         self._generators = {}
+        _streams[next(_numbers)] = self
 
     def generator(self, device='cpu'):
         """The `torch.Generator` of a device; None on the meta device, where nothing is drawn, and in an export."""
@@ -40,13 +47,29 @@ class SeedStream:
         return self._generators[device]
 
     def __getstate__(self):
-        return self.seed, {device: g.get_state() for device, g in self._generators.items()}
+        return self.seed, {str(device): g.get_state() for device, g in self._generators.items()}
 
     def __setstate__(self, state):
-        self.seed, states = state
-        self._generators = {}
+        seed, states = state
+        self.__init__(seed)
+        self.go_on_from(states)
+
+    def go_on_from(self, states):
+        """Takes the states of generators, by the names of their devices."""
         for device, generator_state in states.items():
             self.generator(device).set_state(generator_state)
+
+
+def stream_states():
+    """Where all streams of random numbers stand, for `set_stream_states` in a process that runs the same script."""
+    return {number: stream.__getstate__() for number, stream in _streams.items()}
+
+
+def set_stream_states(states):
+    """Lets streams go on from where those with the same numbers stood."""
+    for number, (_, generator_states) in states.items():
+        if number in _streams:
+            _streams[number].go_on_from(generator_states)
 
 
 def keep_mask(shape, keep, stream, like):

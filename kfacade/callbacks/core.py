@@ -148,5 +148,12 @@ class CallbackList:
         if self._batch_end.hooks:
             self._batch_seconds += self._batch_end(batch, logs or {}, self._batch_seconds)
 
+    def epochs_left(self, batches, epochs):
+        """The epochs to do: all, or what a callback leaves of them that brings back an earlier run."""
+        for callback in self.callbacks:
+            if hasattr(callback, '_epochs_left'):
+                epochs = callback._epochs_left(self, batches, epochs)
+        return epochs
+
     def __iter__(self):
         return iter(self.callbacks)

@@ -103,7 +103,8 @@ class GeneratorFeed:
     of samples in the batch taken last. `arguments` go with each batch.
     """
 
-    samples, keeps_logs = None, True  # Keras has one dict of logs for all epochs: what a callback adds stays
+    samples = index = None
+    keeps_logs = True  # Keras has one dict of logs for all epochs: what a callback adds stays
 
     def __init__(self, model, kind, batches, steps, *arguments):
         self.steps, self.size, self.validates_when_stopped = steps, None, False

@@ -8,6 +8,7 @@ A source of batches is an object with
     run(batch): what the model's function gives for it, a list of numbers or of tensors still on their way.
     validates_when_stopped: whether an epoch that was stopped after the batch taken last is validated all the same.
     keeps_logs: whether what is in the logs of an epoch stays for the next one.
+    index: the order of the samples, which the next epoch's starts from; None where there is none.
 """
 import functools
 
@@ -115,7 +116,7 @@ def fit_loop(model, batches, callbacks, epochs, validate):
     seen = getattr(model, 'callback_model', None) or model
     seen.stop_training = model.stop_training = False
     epoch_logs = {}
-    for epoch in epochs:
+    for epoch in callbacks.epochs_left(batches, epochs):
         for metric in model.stateful_metric_functions:
             metric.reset_states()
         epoch_logs = epoch_logs if batches.keeps_logs else {}
