@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / 'kfacade'
 ROOMS = (
     'config legacy legacy.interfaces',
     'utils',
-    'registry',
+    'registry utils.vis_utils',
     'backend',
     'activations constraints initializers losses metrics objectives regularizers utils.layer_utils utils.__init__',
     'optimizers _optimizer_steps preprocessing',
@@ -22,7 +22,7 @@ ROOMS = (
     'callbacks',
     'engine',
     'layers legacy.layers',
-    'models wrappers',
+    'models wrappers utils.test_utils',
     'examples __init__ __main__',
 )
 LEVELS = {name: level for level, row in enumerate(ROOMS) for name in row.split()}

@@ -3,6 +3,8 @@ import os
 import re
 import shutil
 
+from ..registry import known
+
 _NEEDED = ('Drawing a model needs the package `pydot` (`pip install kfacade[plot]`) and the program `dot` of Graphviz '
            '(https://graphviz.org, `apt-get install graphviz`), but {} was not found. `model.summary()` and '
            '`model.code` show the model without them.')
@@ -68,9 +70,8 @@ def model_to_dot(model, show_shapes=False, show_layer_names=True, rankdir='TB', 
 
 def _label(layer, show_shapes, show_layer_names):
     """What is written into the box of a layer; the inner layer of a wrapper comes in brackets."""
-    from ..layers.wrappers import Wrapper
     name, kind = layer.name, type(layer).__name__
-    if isinstance(layer, Wrapper):
+    if isinstance(layer, known()['Wrapper']):
         name, kind = f'{name}({layer.layer.name})', f'{kind}({type(layer.layer).__name__})'
     label = re.sub(r'([{}|<>])', r'\\\1', f'{name}: {kind}' if show_layer_names else kind)
     if show_shapes:  # a layer that was called on several shapes, or never, has none
