@@ -103,6 +103,38 @@ class History(Callback):
         for key, value in (logs or {}).items():
             self.history.setdefault(key, []).append(value)
 
+    def plot(self):
+        """Draws loss and metrics over the epochs, each with that of the validation; returns the matplotlib figure.
+
+        A notebook shows it; ``history.plot().savefig('training.png')`` keeps it. Raises ImportError where matplotlib is
+        missing, ValueError where there are no numbers yet.
+        """
+        try:
+            from matplotlib import pyplot
+        except ImportError as error:
+            raise ImportError('History.plot needs matplotlib. Install it with `pip install kfacade[plot]`.') from error
+        names = [name for name, values in self.history.items() if not np.ndim(values[0])
+                 and not (name.startswith('val_') and name[4:] in self.history)]
+        if not names:
+            raise ValueError('There is nothing to draw: the history has no epochs. Call `fit` first.')
+        columns = min(len(names), 3)
+        rows = -(-len(names) // columns)
+        figure, axes = pyplot.subplots(rows, columns, figsize=(4.5 * columns, 3.2 * rows), squeeze=False,
+                                       layout='constrained')
+        pyplot.close(figure)  # or a notebook would show it twice
+        for axis, name in zip(axes.flat, names):
+            for key, label in ((name, 'training'), (f'val_{name}', 'validation')):
+                if key in self.history:
+                    values = self.history[key]
+                    axis.plot([epoch + 1 for epoch in self.epoch[-len(values):]], values, '.-', label=label)
+            axis.set(title=name, xlabel='epoch')
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            if len(axis.lines) > 1:
+                axis.legend()
+        for axis in axes.flat[len(names):]:
+            axis.remove()
+        return figure
+
 
 class CSVLogger(Callback):
     """Writes one row an epoch to a CSV file: the epoch, then the logs in alphabetical order of the first epoch's names.
@@ -158,8 +190,8 @@ class RemoteMonitor(Callback):
         try:
             import requests
         except ImportError as error:
-            message = 'RemoteMonitor requires the `requests` library. Install it with `pip install requests`.'
-            raise ImportError(message) from error
+            raise ImportError('RemoteMonitor requires the `requests` library. Install it with '
+                              '`pip install kfacade[remote]`.') from error
         event = {key: value.item() if isinstance(value, (np.ndarray, np.generic)) else value
                  for key, value in {'epoch': epoch, **(logs or {})}.items()}
         body = {'json': event} if self.send_as_json else {'data': {self.field: json.dumps(event)}}

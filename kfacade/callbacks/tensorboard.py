@@ -8,6 +8,23 @@ from ..engine.training_utils import make_batches, standardize_input_data
 from .core import Callback
 
 
+def writer_class():
+    """torch's ``SummaryWriter`` with TensorFlow's `add_summary`. Raises ImportError where `tensorboard` is missing."""
+    try:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError('TensorBoard needs the `tensorboard` package. Install it with '
+                          f'`pip install kfacade[tensorboard]` ({error}).') from error
+
+    class FileWriter(SummaryWriter):
+        def add_summary(self, summary, global_step=None):
+            """Writes a summary: a protocol buffer of TensorFlow's or tensorboard's, or its bytes."""
+            data = summary if isinstance(summary, bytes) else summary.SerializeToString()
+            self._get_file_writer().add_summary(Summary.FromString(data), global_step)
+    return FileWriter
+
+
 class TensorBoard(Callback):
     """Writes losses and metrics for TensorBoard, and on request histograms, weight images, embeddings and the graph.
 
@@ -22,6 +39,9 @@ class TensorBoard(Callback):
         embeddings_metadata: file (in `log_dir`) with a label for each sample, or dict of such by layer name.
         update_freq: 'epoch', 'batch', or the number of samples between two records of the batch logs.
 
+    During `fit` its `writer` takes scalars of subclasses, by torch's `add_scalar` or TensorFlow's
+    ``add_summary(summary, step)``.
+
     Raises ImportError where the `tensorboard` package is missing.
     """
 
@@ -30,12 +50,7 @@ class TensorBoard(Callback):
                  embeddings_data=None, update_freq='epoch'):
         super().__init__()
         self._keep_arguments(locals())
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError('TensorBoard needs the `tensorboard` package. Install it with '
-                              f'`pip install kfacade[tensorboard]` ({error}).') from error
-        self._make_writer = SummaryWriter
+        self._make_writer = writer_class()
         self.update_freq = 1 if update_freq == 'batch' else update_freq
         self.samples_seen = self.samples_seen_at_last_write = 0
 

@@ -1,11 +1,14 @@
 """Callbacks one by one, on a stand-in for a model. Values and messages are those of Keras 2.2.4."""
 import copy
+import http.server
 import io
 import json
 import pickle
 import sys
+import threading
 import time
 import types
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ import torch
 import kfacade.backend as K
 from kfacade import callbacks as cbks
 from kfacade.callbacks import Logs
+from kfacade.layers import Dense
+from kfacade.models import Sequential
 
 SERIES = [1., .9, .95, .89, .93, .99, .8]
 
@@ -485,6 +490,67 @@ def test_remote_monitor(monkeypatch):
     event = {'epoch': 1, 'loss': .5, 'acc': .25}
     assert server.posted == [('http://a/b', {'headers': None, 'data': {'field': json.dumps(event)}}),
                              ('http://a/b', {'headers': {'x': 'y'}, 'json': event})]
+
+
+def test_history_is_drawn(tmp_path):
+    pytest.importorskip('matplotlib').use('agg')
+    history = cbks.History()
+    history.epoch = [2, 3, 4]
+    history.history = {'val_loss': [.5, .4, .3], 'val_acc': [.7, .8], 'loss': [3., 2., 1.], 'acc': [.4, .5, .6],
+                       'lr': [.1, .1, .01], 'val_f1': [.2, .3, .4], 'confusion': [np.eye(2)] * 3}
+    figure = history.plot()
+    drawn = {axis.get_title(): [(line.get_label(), *line.get_data()) for line in axis.lines] for axis in figure.axes}
+    np.testing.assert_equal(drawn, {
+        'loss': [('training', [3, 4, 5], [3., 2., 1.]), ('validation', [3, 4, 5], [.5, .4, .3])],
+        'acc': [('training', [3, 4, 5], [.4, .5, .6]), ('validation', [4, 5], [.7, .8])],
+        'lr': [('training', [3, 4, 5], [.1, .1, .01])], 'val_f1': [('training', [3, 4, 5], [.2, .3, .4])]})
+    assert [axis.get_legend() is not None for axis in figure.axes] == [True, True, False, False]
+    figure.savefig(tmp_path / 'training.png')
+    assert (tmp_path / 'training.png').stat().st_size > 10000
+
+
+def test_history_that_cannot_be_drawn(monkeypatch):
+    history = cbks.History()
+    history.on_train_begin()
+    pytest.importorskip('matplotlib')
+    with pytest.raises(ValueError, match='no epochs. Call `fit` first'):
+        history.plot()
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    with pytest.raises(ImportError, match=r'kfacade\[plot\]'):
+        history.plot()
+
+
+@pytest.mark.parametrize('as_json', [False, True])
+def test_remote_monitor_reaches_a_server(as_json):
+    pytest.importorskip('requests')
+    received = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers['Content-Length'])).decode()
+            received.append((self.path, self.headers['x-key'], self.headers['Content-Type'], body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(('127.0.0.1', 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monitor = cbks.RemoteMonitor(f'http://127.0.0.1:{server.server_port}', headers={'x-key': 'k'},
+                                     send_as_json=as_json)
+        model = Sequential([Dense(1, input_shape=(2,), kernel_initializer='zeros')])
+        model.compile('sgd', 'mse')
+        losses = model.fit(np.ones((4, 2)), np.ones(4), epochs=2, verbose=0, callbacks=[monitor]).history['loss']
+        server.shutdown()
+        thread.join()
+    for epoch, (path, key, kind, body) in enumerate(received):
+        text = body if as_json else urllib.parse.parse_qs(body)['data'][0]
+        assert (path, key) == ('/publish/epoch/end/', 'k')
+        assert kind == ('application/json' if as_json else 'application/x-www-form-urlencoded')
+        assert json.loads(text) == {'epoch': epoch, 'loss': losses[epoch]}
+    assert len(received) == 2
 
 
 def test_remote_monitor_without_server_or_package(monkeypatch):

@@ -51,6 +51,26 @@ def test_scalars_and_graph(tmp_path, events):
                      'dense_1': ('Dense', ['flatten_1'])}
 
 
+def test_summaries_of_a_subclass(tmp_path, events):
+    Summary = pytest.importorskip('tensorboard.compat.proto.summary_pb2').Summary
+
+    class Mine(TensorBoard):
+        def on_epoch_end(self, epoch, logs=None):
+            summary = Summary()
+            value = summary.value.add()
+            value.simple_value, value.tag = 2. * epoch, 'twice'
+            self.writer.add_summary(summary, epoch)
+            self.writer.add_summary(Summary(value=[Summary.Value(tag='half', simple_value=epoch / 2)])
+                                    .SerializeToString(), np.int64(epoch))
+            super().on_epoch_end(epoch, logs)
+
+    model().fit(X, Y, epochs=3, verbose=0, callbacks=[Mine(str(tmp_path))])
+    read = events()
+    assert set(read.Tags()['scalars']) == {'loss', 'acc', 'twice', 'half'}
+    assert [(event.step, event.value) for event in read.Scalars('twice')] == [(0, 0.), (1, 2.), (2, 4.)]
+    assert [(event.step, event.value) for event in read.Scalars('half')] == [(0, 0.), (1, .5), (2, 1.)]
+
+
 @pytest.mark.parametrize('update_freq, steps', [('batch', [4, 8, 10, 14, 18, 20]), (8, [8, 18])])
 def test_batches(tmp_path, events, update_freq, steps):
     model().fit(X, Y, batch_size=4, epochs=2, verbose=0,
