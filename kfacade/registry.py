@@ -18,9 +18,9 @@ def register(namespace):
 
 
 def known():
-    """Name -> class, for all layers and models."""
+    """Name -> class (or what else has a ``from_config``), for all layers and models."""
     return {name: value for namespace in _NAMESPACES for name, value in namespace.items()
-            if isinstance(value, type) and hasattr(value, 'from_config')}
+            if hasattr(value, 'from_config')}
 
 
 def deserialize(config, custom_objects=None):

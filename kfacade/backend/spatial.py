@@ -199,15 +199,19 @@ def pad_nd(x, padding, data_format='channels_last'):
     return F.pad(x, flat if data_format == 'channels_first' else [0, 0, *flat])
 
 
-def upsample_nd(x, factors, data_format='channels_last', interpolation='nearest'):
+def upsample_nd(x, factors, data_format='channels_last', interpolation='nearest', half_pixel=False):
     """`x` with its spatial dimensions enlarged by integer factors.
 
     'bilinear' is TensorFlow 1's: output i lies at i / factor between the inputs, and past the last one it stays level.
+    With `half_pixel` it is TensorFlow 2's: output i lies at (i + 1/2) / factor - 1/2, level past both ends.
     """
     if interpolation == 'nearest':
         x = to_channels_first(x, data_format)
         size = [n * factor for n, factor in zip(x.shape[2:], factors)]
         return from_channels_first(F.interpolate(x, size=size, mode='nearest'), data_format)
+    if half_pixel and interpolation == 'bilinear':
+        x = to_channels_first(x, data_format)
+        return from_channels_first(F.interpolate(x, scale_factor=factors, mode='bilinear'), data_format)
     if interpolation != 'bilinear':
         raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Got: {interpolation!r}')
     for axis, factor in enumerate(factors, start=2 if data_format == 'channels_first' else 1):

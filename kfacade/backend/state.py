@@ -17,6 +17,7 @@ class _Mode(threading.local):
     depth = 0
     inferring = False
     claims = None  # the `WeightClaims` under which a model is being built
+    as_tf_keras = False  # whether a model is being built that tf.keras or Keras 3 saved
     phase = False
     scope = ''
 
@@ -61,6 +62,11 @@ def _with_mode(**values):
 def recording():
     """Inside, ops record again, though a forward may be running around it."""
     return _with_mode(depth=0)
+
+
+def building(as_tf_keras):
+    """Inside, models are built from a file, of tf.keras or Keras 3 if `as_tf_keras`."""
+    return _with_mode(as_tf_keras=as_tf_keras)
 
 
 def root_scope():

@@ -21,7 +21,8 @@ from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
 
-_KWARGS = {'input_shape', 'batch_input_shape', 'batch_size', 'dtype', 'name', 'trainable', 'weights', 'input_dtype'}
+_KWARGS = {'input_shape', 'batch_input_shape', 'batch_size', 'dtype', 'name', 'trainable', 'weights', 'input_dtype',
+           'as_tf_keras'}
 
 
 def opaque(call):
@@ -57,8 +58,12 @@ class Layer(NodeAccess, torch.nn.Module):
     `call(inputs)` and `compute_output_shape(input_shape)`, and make weights with `add_weight`.
 
     Arguments: `name`; `trainable` (default True); `dtype` of the input; `input_shape` (without the batch),
-    `batch_input_shape` or `batch_size`, for the first layer of a `Sequential`; `weights`, arrays to start from.
+    `batch_input_shape` or `batch_size`, for the first layer of a `Sequential`; `weights`, arrays to start from;
+    `as_tf_keras`, whether to compute as tf.keras and Keras 3 do where Keras 2.2.4 does otherwise: masks end at layers
+    without masking, masked steps of recurrent layers, bilinear `UpSampling2D`, `Flatten` of what is flat.
     """
+
+    as_tf_keras = False
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
@@ -88,6 +93,8 @@ class Layer(NodeAccess, torch.nn.Module):
             self.batch_input_shape = checked_batch_shape(**kwargs)
             self.dtype = kwargs.get('dtype') or kwargs.get('input_dtype') or K.config.floatx()
         self._initial_weights = kwargs.get('weights')
+        if kwargs.get('as_tf_keras'):
+            self.as_tf_keras = True
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -238,11 +245,17 @@ class Layer(NodeAccess, torch.nn.Module):
         """The output's shape with None for the batch; the base gives the input's."""
         return input_shape
 
+    def is_as_tf_keras(self):
+        """Asked where it makes a difference: a layer from a file of tf.keras or Keras 3 notes that it computes so."""
+        if mode.as_tf_keras:
+            self.as_tf_keras = True
+        return self.as_tf_keras
+
     def compute_mask(self, inputs, mask=None):
         """The output's mask. Raises TypeError for a mask when the layer does not set `supports_masking`."""
         if self.supports_masking:
             return mask
-        if mask is not None and not (isinstance(mask, list) and is_all_none(mask)):
+        if mask is not None and not (isinstance(mask, list) and is_all_none(mask)) and not self.is_as_tf_keras():
             raise TypeError(f'Layer {self.name} does not support masking, but was passed an input_mask: {mask}')
         return None
 
@@ -253,6 +266,8 @@ class Layer(NodeAccess, torch.nn.Module):
             config['batch_input_shape'] = self.batch_input_shape
         if hasattr(self, 'dtype'):
             config['dtype'] = self.dtype
+        if self.as_tf_keras:
+            config['as_tf_keras'] = True
         return config
 
     @classmethod

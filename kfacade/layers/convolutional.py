@@ -438,7 +438,7 @@ class _UpSampling(_Resizing):
 
     @opaque
     def call(self, inputs):
-        return upsample_nd(inputs, self.size, self.data_format, self.interpolation)
+        return upsample_nd(inputs, self.size, self.data_format, self.interpolation, self.as_tf_keras)
 
     def _resized(self, size, entry):
         return size * entry
@@ -454,7 +454,10 @@ class UpSampling1D(_UpSampling):
 
 
 class UpSampling2D(_UpSampling):
-    """Enlarges images `size` = (rows, columns) times, by repetition ('nearest') or by 'bilinear' interpolation."""
+    """Enlarges images `size` = (rows, columns) times, by repetition ('nearest') or by 'bilinear' interpolation.
+
+    With `as_tf_keras`, 'bilinear' is that between the centres of pixels.
+    """
 
     settings = ('size', 'data_format', 'interpolation')
 
@@ -464,6 +467,8 @@ class UpSampling2D(_UpSampling):
         if interpolation not in ('nearest', 'bilinear'):
             raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Received: {interpolation}')
         self.interpolation = interpolation
+        if interpolation == 'bilinear':
+            self.is_as_tf_keras()
 
 
 class UpSampling3D(_UpSampling):
@@ -492,6 +497,9 @@ def AtrousConvolution2D(*args, **kwargs):
     """A `Conv2D` whose dilation rate is given as `atrous_rate`, as in Keras 1."""
     return _atrous(Conv2D, args, kwargs)
 
+
+for _layer in (AtrousConvolution1D, AtrousConvolution2D):  # files name them as classes
+    _layer.from_config = lambda config, _layer=_layer: _layer(**config)
 
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D

@@ -209,7 +209,8 @@ class Permute(BuiltinLayer):
 class Flatten(BuiltinLayer):
     """Flattens each sample to a vector, in channels-last order whatever `data_format` the input has.
 
-    Raises ValueError while the graph is built where a dimension of the samples is unknown.
+    Raises ValueError while the graph is built where a dimension of the samples is unknown. With `as_tf_keras` it may
+    be, and samples may be vectors or single numbers.
     """
 
     def __init__(self, data_format=None, **kwargs):
@@ -219,11 +220,17 @@ class Flatten(BuiltinLayer):
 
     @opaque
     def call(self, inputs):
-        if self.data_format == 'channels_first':
+        if self.data_format == 'channels_first' and inputs.dim() > 2:
             inputs = inputs.movedim(1, -1)
-        return inputs.flatten(1)
+        return inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
+
+    def assert_input_compatibility(self, inputs):
+        if not (K.is_tensor(inputs) and K.ndim(inputs) in (1, 2) and self.is_as_tf_keras()):
+            super().assert_input_compatibility(inputs)
 
     def compute_output_shape(self, input_shape):
+        if None in input_shape[1:] and self.is_as_tf_keras():
+            return (input_shape[0], None)
         if None in input_shape[1:]:
             raise ValueError('The shape of the input to "Flatten" is not fully defined (got '
                              f'{tuple(input_shape[1:])}). Make sure to pass a complete "input_shape" or '

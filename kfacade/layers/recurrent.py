@@ -35,6 +35,7 @@ class RNN(LayerGroup, BuiltinLayer):
             to zero with `reset_states`.
         unroll: as in Keras, masked steps before the first one that counts then give zeros instead of the initial state;
             the speed is the same. Needs a known number of steps.
+        zero_output_for_mask: masked steps give zeros, as in tf.keras (default False).
 
     Called with `initial_state` (a tensor or a list) and `constants` (a tensor or a list, handed to each step), which
     may also follow the input in a list.
@@ -46,6 +47,7 @@ class RNN(LayerGroup, BuiltinLayer):
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
     part = 'cell'
     _feature_axis = -1  # of the states
+    zero_output_for_mask = False
 
     def __init__(self, cell, return_sequences=False, return_state=False, go_backwards=False, stateful=False,
                  unroll=False, **kwargs):
@@ -53,6 +55,7 @@ class RNN(LayerGroup, BuiltinLayer):
             cell = StackedRNNCells(cell)
         _recurrent_cells.check_cell(cell, 'The RNN cell', cell)
         self._num_constants = kwargs.pop('num_constants', None)  # from a configuration
+        self.zero_output_for_mask = kwargs.pop('zero_output_for_mask', False)
         super().__init__(**kwargs)
         self.cell = cell
         self.configure(return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,
@@ -148,7 +151,9 @@ class RNN(LayerGroup, BuiltinLayer):
                              f'of time steps of the input of {self.name}: by `input_shape` or `batch_input_shape` of '
                              'the first layer of a Sequential model (or `input_length` of an Embedding), or by `shape` '
                              'or `batch_shape` of the Input.')
-        if mask is not None and not self.unroll and state_sizes(self.cell)[0] != output_size_of(self.cell):
+        if mask is not None and (initial_state is not None or self.stateful or not isinstance(self.cell, Cell)):
+            self.is_as_tf_keras()  # where tf.keras repeats the last output, Keras 2.2.4 gives the first state
+        if mask is not None and not self._repeats_output and state_sizes(self.cell)[0] != output_size_of(self.cell):
             raise ValueError(f'Layer {self.name} cannot take a mask: where a step is masked, the first state stands '
                              f'for the output, but their sizes are {state_sizes(self.cell)[0]} and '
                              f'{output_size_of(self.cell)}.')
@@ -165,6 +170,11 @@ class RNN(LayerGroup, BuiltinLayer):
         if self.stateful:
             self._keep_states(last, whole)
         return [output, *last] if self.return_state else output
+
+    @property
+    def _repeats_output(self):
+        """Whether a masked step gives the last output, and zeros before the first, rather than the first state."""
+        return self.unroll or self.as_tf_keras or self.zero_output_for_mask
 
     def _phase(self, training):
         if training is None:
@@ -226,6 +236,9 @@ class RNN(LayerGroup, BuiltinLayer):
         # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
         run = self._run_plain if plain and (mask is None or isinstance(self.cell, Cell)) else self._run_steps
         outputs, states = run(inputs, states, constants, mask, training)
+        if self.zero_output_for_mask and mask is not None:
+            keep = mask.reshape(*mask.shape[:2], *[1] * (outputs.dim() - 2)).bool()
+            outputs = torch.where(keep.flip(1) if self.go_backwards else keep, outputs, 0.)
         output = outputs if self.return_sequences else outputs[:, -1]
         return [output, *states] if self._gives_states() else output
 
@@ -238,7 +251,7 @@ class RNN(LayerGroup, BuiltinLayer):
         nested = stacked.split_states(states) if stacked else [states]
         for i, cell in enumerate(stacked.cells if stacked else [self.cell]):
             x, nested[i] = cell.over_sequence(x, nested[i], training, keep, self._gives_states())
-        if self.unroll and keep is not None:
+        if self._repeats_output and keep is not None:
             x = torch.where(keep.cumsum(0)[:, :, None] > 0, x, 0.)
         return x.transpose(0, 1), stacked.join_states(nested) if stacked else nested[0]
 
@@ -248,7 +261,7 @@ class RNN(LayerGroup, BuiltinLayer):
             kwargs['constants'] = constants
         with _recurrent_cells.one_sequence([self.cell, *self._cells]):
             _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
-                                       mask, unroll=self.unroll)
+                                       mask, unroll=self._repeats_output)
         return outputs, list(states)
 
     # ------------------------------------------------------------ kept states
@@ -304,6 +317,8 @@ class RNN(LayerGroup, BuiltinLayer):
         config = super().get_config()
         if self._num_constants is not None:
             config.update(num_constants=self._num_constants, cell=config.pop('cell'))
+        if self.zero_output_for_mask:
+            config['zero_output_for_mask'] = True
         return config
 
 

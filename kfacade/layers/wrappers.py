@@ -141,6 +141,7 @@ class Bidirectional(Wrapper):
     Output: shape and masks of the layer's, with the features doubled for 'concat'; with `return_state` the states of
     both follow, the forward ones first. `initial_state` is a list in that order. As in Keras 2.2.4, a model does not
     count it as stateful: only training carries states from batch to batch, and ``reset_states`` is to be called on it.
+    With `as_tf_keras`, masked steps of a sequence give zeros.
     Raises ValueError for another `merge_mode` and for an odd number of initial states.
     """
 
@@ -218,6 +219,9 @@ class Bidirectional(Wrapper):
         if isinstance(inputs, (list, tuple)):
             inputs, initial_state, constants = recurrent.standardize_args(list(inputs), None, None, self._num_constants)
         given = {'training': training, 'mask': mask, 'constants': constants}
+        if mask is not None and (self.return_sequences or initial_state is not None) and self.is_as_tf_keras():
+            for layer in self._inner_layers():
+                layer.as_tf_keras, layer.zero_output_for_mask = True, self.return_sequences
         results = []
         for layer, states in zip(self._inner_layers(), _halves(initial_state)):
             kwargs = {name: value for name, value in given.items() if has_arg(layer.call, name)}

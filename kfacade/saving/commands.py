@@ -78,7 +78,7 @@ def described(file):
             config = _TEXTS[suffix_of(file)][0](f.read(), repr(file))
         yield (f'{file}: architecture without weights, {size}, by Keras {config.get("keras_version")} on '
                f'{config.get("backend")}')
-        yield from _table(_rows(config, {}))
+        yield from _table(_rows(config, {}, config.get('keras_version')))
     else:
         with opened_model(file) as reader:
             yield from _described_hdf5(file, size, reader)
@@ -97,7 +97,7 @@ def _described_hdf5(file, size, reader):
         yield 'Loading flips the kernels of Theano.'
     stored = {name: _stored(weights.child(name)) for name in weights.names('layer_names')}
     if config:
-        yield from _table(_rows(parse_json(config, f'model_config of {reader.where()}'), stored))
+        yield from _table(_rows(parse_json(config, f'model_config of {reader.where()}'), stored, version))
     else:
         yield from _table([(name, '', *entry, '') for name, entry in stored.items()])
     training = reader.text('training_config')
@@ -120,26 +120,26 @@ def _stored(group):
     return ', '.join(shapes), f'{count:,} bytes' if shapes else ''
 
 
-def _rows(entry, stored, depth=0):
+def _rows(entry, stored, version, depth=0):
     """(name, class, shapes, bytes, objection) of each layer in a model's config."""
     config = entry.get('config')
     for layer in config if isinstance(config, list) else config['layers']:
         kind, inner = layer['class_name'], layer['config']
         name = inner.get('name', '?') if isinstance(inner, dict) else '?'
-        yield ('  ' * depth + str(name), str(kind), *stored.get(name, ('', '')), _objection(layer))
+        yield ('  ' * depth + str(name), str(kind), *stored.get(name, ('', '')), _objection(layer, version))
         if kind in _MODELS:
-            yield from _rows(layer, {}, depth + 1)
+            yield from _rows(layer, {}, version, depth + 1)
 
 
-def _objection(entry):
-    """Why a layer would be refused; empty where it would not."""
+def _objection(entry, version):
+    """Why a layer in a file of ``version`` would be refused; empty where it would not."""
     kind, config = entry['class_name'], entry['config']
     if kind == 'Lambda' and config.get('function_type') == 'lambda':
         return 'REFUSED: bytecode; pass the function in custom_objects, or safe_mode=False'
     if _is_model(entry):
         return ''
     try:
-        known = as_before(entry)
+        known = as_before(entry, version=version)
         if known['class_name'] not in registry.known():
             return f'REFUSED: unknown; pass {kind} in custom_objects'
         with warnings.catch_warnings():
@@ -175,7 +175,7 @@ def _optimizer_state(config, reader):
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter('always')
         saved = as_before_optimizer(config['optimizer_config'])
-    if hasattr(optimizers, saved['class_name']):
+    if isinstance(saved, dict) and hasattr(optimizers, saved['class_name']):
         optimizer = optimizers.deserialize(saved)
         optimizer.make_step([])  # which tells its `weights` from what is kept outside of them
         anew = starts_anew(optimizer, saved_numbers(group))

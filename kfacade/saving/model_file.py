@@ -16,7 +16,7 @@ from .hdf5 import (
     stamp,
     write_variables,
 )
-from .keras_archive import translated
+from .keras_archive import by_paths, holds_paths, translated
 from .text import model_config, model_from_stored_config, parse_json, plain
 from .torch_files import is_torch_file, load_state, save_state
 from .training_state import (
@@ -81,7 +81,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
         with state.WeightClaims(64 * reader.file_size, 'the size of its file', blank=True):
-            model = model_from_stored_config(config, custom_objects=custom_objects)
+            version = reader.text('keras_version')
+            model = model_from_stored_config(config, custom_objects, version)
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:
@@ -122,14 +123,19 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
             raise ValueError('`reshape` is for Keras files: torch tensors keep their shapes.')
         return load_state(model, filepath, by_name, skip_mismatch)
     with opened_model(filepath) as reader:
+        holding = contextlib.nullcontext(reader)
         if not _holds_weights(reader):
-            if 'model_weights' not in reader:
+            if 'model_weights' in reader:
+                holding = contextlib.nullcontext(reader.child('model_weights'))
+            elif holds_paths(reader):
+                holding = by_paths(model, reader)
+            else:
                 raise InvalidModelFile(f'{reader.where()} holds no Keras weights: it has neither an attribute '
-                                       'layer_names nor a group model_weights.')
-            reader = reader.child('model_weights')
-        if by_name:
-            return load_weights_from_hdf5_group_by_name(reader, model.layers, skip_mismatch, reshape)
-        return load_weights_from_hdf5_group(reader, model.layers, reshape)
+                                       'layer_names nor a group model_weights (of Keras 2) or layers (of Keras 3).')
+        with holding as weights:
+            if by_name:
+                return load_weights_from_hdf5_group_by_name(weights, model.layers, skip_mismatch, reshape)
+            return load_weights_from_hdf5_group(weights, model.layers, reshape)
 
 
 def _restore_training(model, reader, custom_objects):

@@ -11,10 +11,10 @@ from contextlib import nullcontext
 import numpy as np
 import yaml
 
-from ..backend.state import WeightClaims, mode
+from ..backend.state import WeightClaims, building, mode
 from ..registry import deserialize
 from .hdf5 import BACKEND, KERAS_VERSION
-from .later import as_before
+from .later import as_before, origin
 from .own_functions import text_of_this_process
 from .trust import InvalidModelFile, reading, refusing
 
@@ -36,35 +36,37 @@ def to_yaml(model, **kwargs):
     return yaml.dump(_stamped(model), **{'Dumper': _Dumper, 'default_flow_style': None, **kwargs})
 
 
-def model_from_config(config, custom_objects=None):
+def model_from_config(config, custom_objects=None, version=None):
     """A new, uncompiled model from the dict ``{'class_name': ..., 'config': ...}``.
 
     ``custom_objects`` is a dict from names in it to the classes and functions they stand for; functions of ``Lambda``
-    layers that this process wrote there are found without. Raises TypeError for a list, ValueError for classes that
-    nobody knows.
+    layers that this process wrote there are found without. ``version`` is that of the Keras that wrote it. Raises
+    TypeError for a list, ValueError for classes that nobody knows.
     """
     with text_of_this_process():
-        return model_from_stored_config(config, custom_objects)
+        return model_from_stored_config(config, custom_objects, version)
 
 
-def model_from_stored_config(config, custom_objects=None):
+def model_from_stored_config(config, custom_objects=None, version=None):
     """As :func:`model_from_config`, for what a file holds: it finds no functions of this process."""
     if isinstance(config, list):
         raise ListForModel('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                            '`Sequential.from_config(config)`?')
     claims = nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
-    with refusing('The configuration'), claims:
-        return deserialize(as_before(config, custom_objects), custom_objects)
+    with refusing('The configuration'), claims, building(origin(version, config) != 'Keras'):
+        return deserialize(as_before(config, custom_objects, version), custom_objects)
 
 
 def model_from_json(json_string, custom_objects=None):
     """A new, uncompiled model from what ``to_json`` wrote. See :func:`model_from_config`."""
-    return model_from_config(parse_json(json_string, 'the JSON text'), custom_objects)
+    config = parse_json(json_string, 'the JSON text')
+    return model_from_config(config, custom_objects, config.get('keras_version'))
 
 
 def model_from_yaml(yaml_string, custom_objects=None):
     """A new, uncompiled model from what ``to_yaml`` wrote. See :func:`model_from_config`."""
-    return model_from_config(parse_yaml(yaml_string, 'the YAML text'), custom_objects)
+    config = parse_yaml(yaml_string, 'the YAML text')
+    return model_from_config(config, custom_objects, config.get('keras_version'))
 
 
 def model_config(model):

@@ -4,7 +4,8 @@ import warnings
 
 from .. import optimizers
 from ..backend.variable import HostVariable, Update, Variable
-from .later import as_before_objective, as_before_optimizer
+from ..utils.generic_utils import deserialize_keras_object
+from .later import as_before_objective, as_before_optimizer, registered
 from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
 
@@ -105,25 +106,36 @@ def compile_from(model, text, where, custom_objects=None):
     missing = {'optimizer_config', 'loss'} - config.keys()
     if missing:
         raise InvalidModelFile(f'{where} does not say {sorted(missing)}. compile=False loads the model without it.')
-    custom_objects = custom_objects or {}
-    saved = as_before_optimizer(config['optimizer_config'], custom_objects)
-    model.compile(optimizer=optimizers.deserialize(saved, custom_objects=custom_objects),
-                  loss=_resolve(config['loss'], custom_objects, where),
-                  metrics=_metrics(model, config.get('metrics'), custom_objects),
+    own = registered(custom_objects)
+    saved = as_before_optimizer(config['optimizer_config'], own)
+    if isinstance(saved, str):
+        optimizer = saved
+    elif saved['class_name'] in own:
+        optimizer = deserialize_keras_object(saved, custom_objects=own)
+    else:
+        optimizer = optimizers.deserialize(saved)
+    model.compile(optimizer=optimizer,
+                  loss=_resolve(config['loss'], own, where),
+                  metrics=_metrics(model, config.get('metrics'), own),
                   loss_weights=config.get('loss_weights'),
                   sample_weight_mode=config.get('sample_weight_mode'),
-                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), custom_objects))
+                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), own))
 
 
-def _resolve(value, custom_objects, where=None):
-    """``value`` with the caller's own objects in place of their names, in lists and dicts too.
+def _resolve(value, own, where=None):
+    """``value`` with the caller's ``own`` objects in place of their names and configurations, in lists and dicts too.
 
     Losses and metrics that later versions saved as objects become names; of the others, losses (of the file ``where``)
     are refused and metrics left out with a warning.
     """
     if isinstance(value, list):
-        return [item for item in (_resolve(item, custom_objects, where) for item in value) if item is not None]
-    if isinstance(value, dict) and isinstance(value.get('config'), dict) and isinstance(value.get('class_name'), str):
+        return [item for item in (_resolve(item, own, where) for item in value) if item is not None]
+    if isinstance(value, dict) and isinstance(value.get('class_name'), str) and 'config' in value:
+        kind = value['class_name'] if value['class_name'] in own else value['class_name'].rpartition('>')[2]
+        if kind == 'function':
+            return _resolve(value['config'], own, where)
+        if kind in own:
+            return deserialize_keras_object({**value, 'class_name': kind}, custom_objects=own)
         name = as_before_objective(value)
         if name is None and where is not None:
             raise InvalidModelFile(f'{where} asks for the loss {value}, which Keras 2.2.4 does not have. compile=False '
@@ -132,13 +144,13 @@ def _resolve(value, custom_objects, where=None):
             warnings.warn(f'The metric {value} is none of Keras 2.2.4 and was left out.', stacklevel=6)
         return name
     if isinstance(value, dict):
-        return {key: _resolve(item, custom_objects, where) for key, item in value.items()}
-    return custom_objects.get(value, value) if isinstance(value, str) else value
+        return {key: _resolve(item, own, where) for key, item in value.items()}
+    return own.get(value, value) if isinstance(value, str) else value
 
 
-def _metrics(model, saved, custom_objects):
+def _metrics(model, saved, own):
     """``compile``'s metrics; later versions save a list for each output, which we take as a dict only."""
-    found = _resolve(saved, custom_objects)
+    found = _resolve(saved, own)
     if isinstance(found, list) and any(isinstance(item, list) for item in found):
         found = {name: item for name, item in zip(model.output_names, found) if item}
     return found

@@ -123,18 +123,12 @@ def later_arguments(kind, index, value):
     return change
 
 
-def zeros_for_masked_steps(config):
-    for key in ('layer', 'backward_layer'):
-        changed('Bidirectional', 'config', key, 'config', zero_output_for_mask=True)(config)
-
-
 @pytest.mark.parametrize('name, change, message', [
     ('sequences', changed('GRU', 'config', recurrent_activation='hard_sigmoid'),
      'GRU layer "gru" has recurrent_activation=\'hard_sigmoid\''),
     ('images', changed('Add', module='keras.src.ops.numpy'), 'The operation Add "add.*" is no layer'),
     ('dense', changed('Dropout', module='my.layers'), '"dropout" is a Dropout of my.layers, not of Keras'),
     ('masked', later_arguments('NotEqual', 1, 3), 'The operation NotEqual "not_equal.*" is no layer'),
-    ('masked', zeros_for_masked_steps, 'zero_output_for_mask=True'),
     ('sequences', changed('Bidirectional', 'config', 'backward_layer', 'config', activation='relu'),
      'has a backward layer of its own'),
     ('images', later_arguments('Dense', 1, 2), 'The layer "dense.*" is called with arguments .* no form for'),
