@@ -20,6 +20,7 @@ from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
 from .input_layer import Input
 from .network import Network
+from .torch_data import as_batches, check_alone, is_torch_data
 from .training_generator import GeneratorMethods
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
 
@@ -302,7 +303,8 @@ class Model(GeneratorMethods, Network):
                                                   exception_prefix='target')
         for i, loss_fn in enumerate(self._feed_loss_fns):
             if isinstance(loss_fn, objectives.TorchLoss) and as_given is not None and np.ndim(as_given[i]) == 1:
-                y[i] = np.asarray(as_given[i])  # torch's losses mean a vector where they are given one
+                given = as_given[i]  # torch's losses mean a vector where they are given one
+                y[i] = given if isinstance(given, torch.Tensor) else np.asarray(given)
         sample_weights = training_utils.standardize_sample_weights(sample_weight, names)
         class_weights = training_utils.standardize_class_weights(class_weight, names)
         weights = [training_utils.standardize_weights(target, sw, cw, mode) for target, sw, cw, mode in zip(
@@ -339,11 +341,12 @@ class Model(GeneratorMethods, Network):
         """Trains on arrays for a number of epochs.
 
         Arguments:
-            x, y: an array, or a list or dict (by input, output name) of arrays; samples along the first axis.
+            x, y: an array or tensor, or a list or dict (by input, output name) of them; samples along the first axis.
+                Or x alone: a data set or data loader of torch, that gives both (see `fit_generator`).
             batch_size: samples in a step (default 32). epochs: index of the last epoch, from 1.
             verbose: 0 silent, 1 a bar, 2 a line an epoch. callbacks: list of callbacks.
             validation_split: share of the samples, the last ones, to validate on. validation_data: ``(x, y)`` or
-                ``(x, y, sample_weight)`` to validate on instead.
+                ``(x, y, sample_weight)``, or a data set or loader, to validate on instead.
             shuffle: True, False, or 'batch' to shuffle whole batches (for HDF5 data).
             class_weight: dict from class to weight. sample_weight: array, or list or dict of arrays.
             initial_epoch: epoch to start at. steps_per_epoch: number of steps, each on the whole arrays.
@@ -355,6 +358,13 @@ class Model(GeneratorMethods, Network):
             epochs = kwargs.pop('nb_epoch')
         if kwargs:
             raise TypeError(f'Unrecognized keyword arguments: {kwargs}')
+        if is_torch_data(x):
+            check_alone(x, y=y, batch_size=batch_size, validation_split=validation_split or None,
+                        sample_weight=sample_weight)
+            return self.fit_generator(
+                as_batches(x, batch_size, shuffle), steps_per_epoch, epochs, verbose=verbose, callbacks=callbacks,
+                validation_data=as_batches(validation_data, batch_size), validation_steps=validation_steps,
+                class_weight=class_weight, initial_epoch=initial_epoch)
         self._require_compiled()
         batch_size = _batch_size('fitting', (x, y), batch_size, steps_per_epoch, 'steps_per_epoch')
         x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
@@ -363,14 +373,17 @@ class Model(GeneratorMethods, Network):
         n = training_utils.check_num_samples(x + y, batch_size, steps_per_epoch, 'steps_per_epoch')
         if n == 0:
             raise ValueError(f'Cannot train model "{self.name}" on empty arrays: there are no samples in x.')
-        if validation_steps is not None and steps_per_epoch is None:
+        if validation_steps is not None and steps_per_epoch is None and not is_torch_data(validation_data):
             raise ValueError('Can only use `validation_steps` when doing step-wise training, i.e. `steps_per_epoch` '
                              'must be set.')
         if held_out is not None and steps_per_epoch is not None and validation_steps is None:
             raise ValueError('Must specify `validation_steps` to perform validation when doing step-wise training.')
         self._make_train_function()
         validate = None
-        if held_out is not None:
+        if is_torch_data(validation_data):
+            validate = functools.partial(self.evaluate_generator, as_batches(validation_data, batch_size),
+                                         validation_steps)
+        elif held_out is not None:
             self._make_test_function()
             val_n = training_utils.check_num_samples(held_out[0] + held_out[1], batch_size, validation_steps,
                                                      'validation_steps')
@@ -394,6 +407,8 @@ class Model(GeneratorMethods, Network):
 
     def _hold_out(self, x, y, weights, validation_split, validation_data, batch_size, validation_steps):
         """The training arrays, and (x, y, weights) to validate on, or None."""
+        if is_torch_data(validation_data):
+            return (x, y, weights), None  # these batches are not arrays
         if validation_data:
             if len(validation_data) not in (2, 3):
                 raise ValueError('When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, '
@@ -412,7 +427,13 @@ class Model(GeneratorMethods, Network):
         return (x, y, weights), None
 
     def evaluate(self, x=None, y=None, batch_size=None, verbose=1, sample_weight=None, steps=None):
-        """The loss and metrics on arrays: a number, or a list of numbers in the order of `metrics_names`."""
+        """The loss and metrics on arrays, or on a data set or loader of torch.
+
+        A number, or a list of numbers in the order of `metrics_names`.
+        """
+        if is_torch_data(x):
+            check_alone(x, y=y, batch_size=batch_size, sample_weight=sample_weight)
+            return self.evaluate_generator(as_batches(x, batch_size), steps, verbose=verbose)
         batch_size = _batch_size('evaluating', (x, y), batch_size, steps)
         self._require_compiled()
         x, y, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
@@ -424,7 +445,11 @@ class Model(GeneratorMethods, Network):
         return unpack_singleton(test_loop(self, batches, verbose))
 
     def predict(self, x, batch_size=None, verbose=0, steps=None):
-        """The outputs for arrays: one array, or a list with one for each output."""
+        """The outputs for arrays, or a data set or loader of torch: an array, or a list with one for each output."""
+        if is_torch_data(x):
+            check_alone(x, batch_size=batch_size)
+            return self.predict_generator(as_batches(x, batch_size, n_inputs=len(self.inputs or ())), steps,
+                                          verbose=verbose)
         batch_size = _batch_size('predicting', (x,), batch_size, steps)
         x, _, _ = self._standardize_user_data(x)
         if x and batch_size and x[0].shape[0] > batch_size:

@@ -9,6 +9,7 @@ from ..callbacks.run import configure
 from ..legacy import interfaces
 from ..utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence
 from ..utils.generic_utils import to_list, unpack_singleton
+from .torch_data import TorchBatches, as_batches
 from .training_loop import fit_loop, predict_loop, test_loop
 from .training_utils import iter_sequence_infinite
 
@@ -23,8 +24,8 @@ class GeneratorMethods:
         """Trains on batches that are made while the model trains.
 
         Arguments:
-            generator: an iterator, or a `keras.utils.Sequence`, of batches ``(x, y)`` or ``(x, y, sample_weight)``,
-                each as `train_on_batch` takes it. An iterator must not end.
+            generator: an iterator, a `keras.utils.Sequence`, or a data set or data loader of torch, of batches
+                ``(x, y)`` or ``(x, y, sample_weight)``, each as `train_on_batch` takes it. An iterator must not end.
             steps_per_epoch: batches in an epoch; None takes all of a `Sequence`.
             validation_data: a generator or `Sequence`, too, or arrays ``(x, y)`` or ``(x, y, sample_weight)``.
             validation_steps: batches to validate on; None takes all of a `Sequence`.
@@ -37,6 +38,7 @@ class GeneratorMethods:
         """
         self._require_compiled()
         queue = max_queue_size, workers, use_multiprocessing
+        generator, validation_data = as_batches(generator, shuffle=shuffle), as_batches(validation_data)
         _warn_of_duplicates(generator, *queue)
         steps_per_epoch = _count(generator, steps_per_epoch, 'steps_per_epoch')
         validates = bool(validation_data)
@@ -77,6 +79,7 @@ class GeneratorMethods:
         """
         self._require_compiled()
         queue = max_queue_size, workers, use_multiprocessing
+        generator = as_batches(generator)
         _warn_of_duplicates(generator, *queue)
         steps = _count(generator, steps, 'steps')
         with _batches(generator, *queue) as batches:
@@ -90,6 +93,7 @@ class GeneratorMethods:
         Arguments as for `fit_generator`. One array, or a list with one for each output.
         """
         queue = max_queue_size, workers, use_multiprocessing
+        generator = as_batches(generator, n_inputs=len(self.inputs or ()))
         _warn_of_duplicates(generator, *queue)
         steps = _count(generator, steps, 'steps', least=0)
         with _batches(generator, *queue) as batches:
@@ -133,7 +137,7 @@ class GeneratorFeed:
 def _batches(source, max_queue_size, workers, use_multiprocessing, shuffle=False):
     """An endless iterator over batches, made ahead by `workers` threads or processes (0: by this thread)."""
     is_sequence = isinstance(source, Sequence)
-    if workers <= 0:
+    if workers <= 0 or isinstance(source, TorchBatches):
         yield iter_sequence_infinite(source) if is_sequence else source
         return
     if is_sequence:

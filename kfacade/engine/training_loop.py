@@ -95,7 +95,7 @@ class Feed:
         if index is None:
             return lambda source: source[start:stop]
         rows = torch.from_numpy(index)
-        return lambda source: source.index_select(0, rows) if isinstance(source, torch.Tensor) else (
+        return lambda source: source.index_select(0, rows.to(source.device)) if isinstance(source, torch.Tensor) else (
             _picked(source, index))
 
     def run(self, batch):
