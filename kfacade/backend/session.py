@@ -69,6 +69,7 @@ def constant(value, dtype=None, shape=None, name=None):
 def _filled(make, shape, dtype, name):
     if is_symbolic(shape):
         return record(make, (shape,), {'dtype': torch_dtype(dtype)})
+    state.claim(shape if isinstance(shape, (list, tuple)) else [shape], torch_dtype(dtype), 'A tensor')
     value = make(tuple(shape) if isinstance(shape, (list, tuple)) else shape, dtype=torch_dtype(dtype))
     return value if state.is_running() else Variable(value, name=name)
 

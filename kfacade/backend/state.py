@@ -1,4 +1,5 @@
 """What a session remembers: the mode of each thread, unique names, and the fixed learning phase."""
+import math
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ def root_scope():
 
 
 class WeightClaims:
-    """A context in which the weights that layers add may not claim more than `limit` bytes together.
+    """A context in which the weights and states of layers may not claim more than `limit` bytes together.
 
     Arguments:
         limit: bytes. source: words for who allows that much, as in "than ... allows".
@@ -96,6 +97,12 @@ class WeightClaims:
         self.left -= size
         if self.left < 0:
             raise ValueError(f'{what}: with those before it, far more than {self.source} allows.')
+
+
+def claim(shape, dtype, what):
+    """Counts a tensor that is about to be made, where a configuration asks for it; `what` names it in the error."""
+    if mode.claims is not None:
+        mode.claims.take(math.prod(shape) * dtype.itemsize, f'{what} of shape {tuple(shape)}')
 
 
 def is_running():

@@ -2,7 +2,6 @@
 import contextlib
 import functools
 import inspect
-import math
 import re
 
 import numpy as np
@@ -293,9 +292,7 @@ class Layer(NodeAccess, torch.nn.Module):
             layout: a `Layout` where torch stores it otherwise than Keras.
         """
         dtype = dtype or K.config.floatx()
-        if mode.claims is not None:
-            mode.claims.take(4 * math.prod(shape),
-                             f'Layer {self.name} claims a weight "{name}" of shape {tuple(shape)}')
+        state.claim(shape, torch_dtype(dtype), f'Layer {self.name} claims a weight "{name}"')
         initializer = initializers.get('glorot_uniform' if initializer is None else initializer)
         if mode.claims is not None and mode.claims.blank:
             value = torch.zeros(tuple(shape), dtype=torch_dtype(dtype))

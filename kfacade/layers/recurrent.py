@@ -6,6 +6,7 @@ import torch
 
 from .. import backend as K
 from ..backend import state
+from ..backend.dtypes import torch_dtype
 from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, live, op, record
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
@@ -289,6 +290,8 @@ class RNN(LayerGroup, BuiltinLayer):
                              f'that of the input of {self.name}: by `batch_input_shape` of the first layer of a '
                              'Sequential model, or by `batch_shape` of the Input.')
         if self.states[0] is None:
+            for shape in shapes:
+                state.claim(shape, torch_dtype(), f'Layer {self.name} claims a state')
             self.states = [Variable(np.zeros(shape), name=f'state_{i}', trainable=False, owner=self._params,
                                     key=f'state_{i}') for i, shape in enumerate(shapes)]
             for kept in self.states:  # a state goes along to other devices, but is not learned: not in the state_dict

@@ -3,9 +3,13 @@
 Weights lie in layers as torch has them, so tensors are copied as they are; only the order in which an image is
 flattened differs.
 """
+import io
 import os
+import pickle
 import pickletools
+import tarfile
 import zipfile
+from collections import OrderedDict
 
 import torch
 
@@ -18,6 +22,17 @@ from .trust import InvalidModelFile, reading
 _IN_PLACE = ('Activation', 'ActivityRegularization', 'Add', 'AlphaDropout', 'Average', 'BatchNormalization', 'Dropout',
              'ELU', 'GaussianDropout', 'GaussianNoise', 'LeakyReLU', 'Maximum', 'Multiply', 'PReLU', 'ReLU', 'Softmax',
              'Subtract', 'ThresholdedReLU')
+
+# class of storages -> bytes of an item
+_ITEM_SIZES = {'DoubleStorage': 8, 'FloatStorage': 4, 'HalfStorage': 2, 'BFloat16Storage': 2, 'LongStorage': 8,
+               'IntStorage': 4, 'ShortStorage': 2, 'CharStorage': 1, 'ByteStorage': 1, 'BoolStorage': 1}
+
+# all that protocol 2, which torch uses, needs for dicts, tuples, texts and small numbers
+_OPCODES = {'PROTO', 'STOP', 'MARK', 'GLOBAL', 'REDUCE', 'BUILD', 'BINPERSID', 'EMPTY_DICT', 'SETITEM', 'SETITEMS',
+            'EMPTY_LIST', 'APPEND', 'APPENDS', 'EMPTY_TUPLE', 'TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3', 'BINPUT',
+            'LONG_BINPUT', 'BINGET', 'LONG_BINGET', 'BINUNICODE', 'SHORT_BINSTRING', 'BINSTRING', 'BININT', 'BININT1',
+            'BININT2', 'LONG1', 'NEWTRUE', 'NEWFALSE', 'NONE'}
+_MOST_STEPS = 2_000_000  # a tensor takes 32
 
 
 def is_torch_file(filepath):
@@ -51,31 +66,87 @@ def read_state(filepath):
 
 def _load_pickled(path):
     """What ``torch.save`` wrote, new form (a ZIP) or old (pickles in a row), unless it would exhaust the machine."""
+    size = os.path.getsize(path)
     if is_zip(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            if sum(member.file_size for member in members) > os.path.getsize(path):
+            if sum(member.file_size for member in members) > size:
                 raise ValueError('its members unpack to more than it holds, which torch never makes them do.')
             for member in members:
                 if member.filename.endswith('data.pkl'):
-                    _check_pickle(archive.read(member))
+                    root = member.filename.removesuffix('.pkl')
+                    sizes = {name.filename.removeprefix(f'{root}/'): name.file_size for name in members}
+                    with archive.open(member) as file:
+                        _PickleCheck(io.BytesIO(file.read()), size, sizes).run()
+    elif tarfile.is_tarfile(path):
+        raise ValueError('it is a TAR archive, in which torch has not saved since 2017.')
     else:
-        with open(path, 'rb') as f:
+        with open(path, 'rb') as file:
             for _ in range(5):  # magic number, version, system, the tensors, their keys
-                _check_pickle(f)
+                _PickleCheck(file, size).run()
     return torch.load(path, map_location='cpu', weights_only=True)
 
 
-def _check_pickle(stream):
-    """Refuses a tuple put in two places: nested so, tuples take for ever to hash. Those of tensors never are."""
-    last, tuples = '', set()
-    for opcode, argument, _ in pickletools.genops(stream):
-        if 'PUT' in opcode.name:
-            (tuples.add if last.startswith('TUPLE') else tuples.discard)(argument)
-        elif 'GET' in opcode.name and argument in tuples:
-            raise ValueError('its pickle holds one tuple in several places, which a state dict does not.')
-        else:
-            last = opcode.name
+class _PickleCheck(pickle.Unpickler):
+    """Reads the pickle of a state dict, but makes no tensor; anything that such a pickle does not need is refused.
+
+    Arguments: the open file; `left`, the bytes that all storages together may claim; `sizes`, those of each storage by
+    its key, if they are known.
+    """
+
+    def __init__(self, file, left, sizes=None):
+        super().__init__(file)
+        self._file, self._left, self._sizes, self._storages = file, left, sizes, {}
+
+    def run(self):
+        """Raises ValueError, or what else unpickling raises; the file is behind the pickle otherwise."""
+        start = self._file.tell()
+        self._check_opcodes()
+        self._file.seek(start)
+        self.load()
+
+    def _check_opcodes(self):
+        """Refuses what takes for ever or much memory: many steps, big indices, and a tuple put in two places.
+
+        Nested so, tuples take for ever to hash. Those of tensors never are.
+        """
+        last, tuples = '', set()
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(self._file)):
+            if opcode.name not in _OPCODES or count > _MOST_STEPS or 'PUT' in opcode.name and argument > count:
+                raise ValueError(f'its pickle has an {opcode.name} where a state dict has none.')
+            if 'PUT' in opcode.name:
+                (tuples.add if last.startswith('TUPLE') else tuples.discard)(argument)
+            elif 'GET' in opcode.name and argument in tuples:
+                raise ValueError('its pickle holds one tuple in several places, which a state dict does not.')
+            else:
+                last = opcode.name
+
+    def find_class(self, module, name):
+        known = {('collections', 'OrderedDict'): OrderedDict, ('torch._utils', '_rebuild_tensor_v2'): self._tensor,
+                 ('torch._utils', '_rebuild_parameter'): lambda tensor, *_: tensor}
+        if module == 'torch' and name in _ITEM_SIZES:
+            return _ITEM_SIZES[name]
+        if (module, name) not in known:
+            raise ValueError(f'its pickle asks for {module}.{name}, which a state dict does not need.')
+        return known[module, name]
+
+    def persistent_load(self, saved):
+        """The number of items in a storage."""
+        _, item_size, key, _, count, *_ = saved
+        if type(item_size) is not int or type(count) is not int or count < 0:
+            raise ValueError(f'its pickle names {saved} as a storage.')
+        size = count * item_size
+        self._left -= size - self._storages.setdefault(key, 0)
+        self._storages[key] = size
+        if self._left < 0 or self._sizes is not None and size != self._sizes.get(key):
+            raise ValueError(f'the storage {key!r} claims {size} bytes, which the file does not hold.')
+        return count
+
+    @staticmethod
+    def _tensor(count, offset, shape, strides, *_):
+        last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+        if min((offset, *shape, *strides)) < 0 or all(shape) and last >= count:
+            raise ValueError(f'a tensor of shape {shape} is not in its storage of {count} items.')
 
 
 def _is_plain(tensor):

@@ -6,7 +6,9 @@ sizes, repeated objects). Keras never writes any of that, so a :class:`Reader` r
 """
 import itertools
 import math
+import mmap
 import os
+import struct
 import zlib
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,13 +16,15 @@ from contextvars import ContextVar
 import h5py
 import numpy as np
 
+from .object_header import length_of_texts
 from .stored import StoredArray
 
 _DEFLATE, _SHUFFLE, _CHECKSUM, _LZF = 1, 2, 3, 32000  # the filters of h5py; any other would be a plug-in to load
 _BEST_COMPRESSION = 1032  # deflate, the strongest of them, cannot shrink data further than this
 
 # what h5py raises about a damaged file
-_DAMAGE = (KeyError, OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, zlib.error)
+_DAMAGE = (KeyError, OSError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, zlib.error,
+           struct.error)
 
 
 bytecode_allowed = ContextVar('bytecode_allowed', default=False)
@@ -71,14 +75,17 @@ def refusing(what):
 class Reader:
     """A view of one HDF5 group that gives names, texts and arrays, each checked before it is read.
 
-    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the ``file_size``, so a
-    small file that names the same dataset again and again is refused.
+    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the ``file_size``, and
+    the texts neither, so a small file that names the same dataset again and again is refused. An attribute is read
+    once.
     """
 
     def __init__(self, group, parent=None):
         self.group = group
         self.file_size = parent.file_size if parent else group.file.id.get_filesize()
-        self._unread = parent._unread if parent else [self.file_size]  # one count of bytes for all readers of a file
+        # one count of bytes, and one store of attributes, for all readers of a file
+        self._unread = parent._unread if parent else {'arrays': self.file_size, 'texts': self.file_size}
+        self._attributes = parent._attributes if parent else {}
 
     def where(self, name=None):
         """Words for messages that say where in the file something is."""
@@ -112,43 +119,66 @@ class Reader:
 
     def text(self, name):
         """The text attribute ``name``, or None. HDF5 holds it as ``str`` or ``bytes``, depending on who wrote it."""
-        value = self._attribute(name)
-        if isinstance(value, np.ndarray) and value.size == 1:
-            value = value.item()
-        return None if value is None else self._decode(value, name)
+        found = self._attribute(name)
+        if found is not None and len(found) != 1:
+            raise InvalidModelFile(f'Expected one text in the attribute {name} of {self.where()}, found {len(found)}.')
+        return found and found[0]
 
     def names(self, name):
         """The list of names in the attribute ``name``, which may be split into ``name0``, ``name1``, ...
 
         An absent attribute and an empty one (which HDF5 holds as an array of no numbers) both give ``[]``.
         """
-        whole = self._attribute(name)
-        if whole is not None:
-            pieces = [whole]
-        else:
+        names = self._attribute(name)
+        if names is None:
             chunks = (f'{name}{i}' for i in itertools.count())
-            pieces = [self._attribute(chunk) for chunk in itertools.takewhile(self.has_attribute, chunks)]
-        names = [self._decode(item, name) for piece in pieces for item in np.asarray(piece).ravel().tolist()]
+            names = [item for chunk in itertools.takewhile(self.has_attribute, chunks)
+                     for item in self._attribute(chunk)]
         if len(set(names)) < len(names) or any('\0' in item for item in names):
             raise InvalidModelFile(f'The attribute {name} of {self.where()} holds a broken or repeated name.')
         return names
 
     def _attribute(self, name):
-        """The attribute ``name`` as h5py gives it (None if absent), unless it claims more than the file has."""
+        """The texts in the attribute ``name`` (None if absent), unless it claims more than the file has."""
         with self._reading(f'@{name}'):
-            if not self.has_attribute(name):
-                return None
-            stored = self.group.attrs.get_id(name)
-            space = stored.get_space()
-            if space.get_simple_extent_type() == h5py.h5s.NULL:
-                raise InvalidModelFile(f'The attribute {name} of {self.where()} holds nothing.')
-            if not space.get_simple_extent_npoints():
-                return []
-            if stored.get_type().committed():
-                raise InvalidModelFile(f'The attribute {name} of {self.where()} has a user-defined type.')
-            if stored.get_storage_size() > self.file_size:
-                raise InvalidModelFile(f'The attribute {name} of {self.where()} claims more than its file holds.')
-            return self.group.attrs[name]
+            key = h5py.h5o.get_info(self.group.id).addr, name
+            if key not in self._attributes:
+                self._attributes[key] = self._read_attribute(name, key[0]) if self.has_attribute(name) else None
+            return self._attributes[key]
+
+    def _read_attribute(self, name, address):
+        stored = self.group.attrs.get_id(name)
+        space, kind = stored.get_space(), stored.get_type()
+        count, what = space.get_simple_extent_npoints(), f'the attribute {name} of {self.where()}'
+        if space.get_simple_extent_type() == h5py.h5s.NULL:
+            raise InvalidModelFile(f'Expected text in {what}, which holds nothing.')
+        if not count:
+            return []
+        if kind.committed() or not isinstance(kind, h5py.h5t.TypeStringID):
+            raise InvalidModelFile(f'Expected text in {what}, found {stored.dtype}.')
+        size = stored.get_storage_size()
+        if kind.is_variable_str() and count > 1:
+            size = max(size, length_of_texts(self._bytes(), address, name, count))
+        if size > self.file_size:
+            raise InvalidModelFile(f'{what} claims {size} bytes, more than its file holds.')
+        value = self.group.attrs[name]
+        texts = [self._decode(item, name) for item in (
+            value.ravel().tolist() if isinstance(value, np.ndarray) else [value])]
+        self._count('texts', sum(map(len, texts)), what)
+        return texts
+
+    def _bytes(self):
+        """The bytes of the file."""
+        file = self.group.file
+        if file.driver != 'sec2':
+            return file.id.get_file_image()
+        with open(file.filename, 'rb') as f:
+            return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _count(self, kind, size, where):
+        self._unread[kind] -= size
+        if self._unread[kind] < 0:
+            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
 
     def _decode(self, value, name):
         if isinstance(value, str):
@@ -189,7 +219,8 @@ class Reader:
         if dataset.external or dataset.is_virtual:
             raise InvalidModelFile(f'The data of {where} lie in other files, which a model file may not ask for.')
         is_own = dataset.id.get_type().committed() or dataset.dtype.metadata
-        if dataset.dtype.kind not in 'fiub' or dataset.shape is None or is_own:
+        is_plain = dataset.dtype.kind in 'fiub' and dataset.dtype.itemsize <= 8  # torch has no longer ones
+        if not is_plain or dataset.shape is None or is_own:
             raise InvalidModelFile(f'Expected numbers at {where}, found {"user-defined " if is_own else ""}'
                                    f'{dataset.dtype} of shape {dataset.shape}.')
         stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
@@ -198,9 +229,7 @@ class Reader:
             claimed = max(claimed, _chunk_bytes(dataset))
         if claimed > stored * (_BEST_COMPRESSION if filters else 1):
             raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
-        self._unread[0] -= stored
-        if self._unread[0] < 0:
-            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
+        self._count('arrays', stored, where)
         if dataset.chunks:
             _check_chunks(dataset, _DEFLATE in filters, where)
 
