@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import tempfile
 import zipfile
 from collections import Counter
@@ -22,7 +21,7 @@ from .trust import InvalidModelFile, Reader, opened, reading, refusing
 
 _TEXTS, _WEIGHTS = ('config.json', 'metadata.json'), 'model.weights.h5'
 _CONTAINERS = 'layers', '_layer_checkpoint_dependencies'  # where layers lie in Keras 3, and in tf.keras 2.12
-_MAX_TEXT, _MAX_EXPANSION = 2 ** 26, 100  # bytes of JSON; how many times its size in the archive a member may be
+_MAX_TEXT, _MAX_EXPANSION = 2 ** 25, 100  # bytes of JSON; how many times the size of its archive a member may be
 
 # Where Keras 3 puts underscores: not, as tf.keras does, before a capital and a digit (ConvLSTM2D is conv_lstm2d there).
 _SECOND_WORD = re.compile('(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])')
@@ -59,11 +58,20 @@ def _unpack(path, weights):
             if names.count(name) != 1:
                 raise InvalidModelFile(f'{path!r} is no archive of a Keras 3 model: it has {names.count(name)} members '
                                        f'{name}.')
-            if name in _TEXTS and archive.getinfo(name).file_size > _MAX_TEXT:
-                raise InvalidModelFile(f'{name} of {path!r} is too long for a model.')
-        with archive.open(_WEIGHTS) as source, open(weights, 'wb') as target:
-            shutil.copyfileobj(source, target)
-        return [archive.read(name).decode() for name in _TEXTS]
+        texts = [b''.join(_pieces(archive, name, _MAX_TEXT)) for name in _TEXTS]
+    with zipfile.ZipFile(path) as archive, open(weights, 'wb') as target:  # whose errors are those of a disk
+        target.writelines(_pieces(archive, _WEIGHTS, max(_MAX_TEXT, _MAX_EXPANSION * os.path.getsize(path))))
+    return texts
+
+
+def _pieces(archive, name, most):
+    """The contents of a member piece by piece; not what the archive says, but what comes out of it counts."""
+    with reading(repr(archive.filename), 'is no readable archive'), archive.open(name) as member:
+        while piece := member.read(2 ** 20):
+            most -= len(piece)
+            if most < 0:
+                raise InvalidModelFile(f'{name} of {archive.filename!r} is too big for what its archive holds.')
+            yield piece
 
 
 def _write(f, saved, version, reader):

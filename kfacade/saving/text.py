@@ -5,6 +5,7 @@ itself wrote for tuples and numbers are read as such and all others refused, as 
 reason, with :class:`InvalidModelFile`.
 """
 import json
+import math
 import re
 from contextlib import nullcontext
 
@@ -18,7 +19,9 @@ from .later import as_before, origin
 from .own_functions import text_of_this_process
 from .trust import InvalidModelFile, reading, refusing
 
-_MOST_WEIGHTS = 8 << 30  # bytes that the weights of a model from text may take
+_MOST_WEIGHTS = 7 << 29  # bytes that the weights of a model from text may take
+_MOST_HELD = 1 << 28  # bytes that the objects of a JSON text may take
+_MOST_WRITTEN, _MOST_REPEATED, _DEEPEST = 1_000_000, 300_000, 400  # items of a YAML text, without and with aliases
 _PYTHON = 'tag:yaml.org,2002:python/'
 
 
@@ -91,6 +94,11 @@ def plain(value):
 
 def parse_json(text, where):
     """The dict that ``text`` holds. Raises InvalidModelFile, which names ``where``, for anything else."""
+    if isinstance(text, (str, bytes)):  # dicts, lists and items take about this much memory
+        held = len(text) + sum(size * text.count(sign if isinstance(text, str) else sign.encode())
+                               for sign, size in (('{', 240), ('[', 64), (',', 40)))
+        if held > _MOST_HELD:
+            raise InvalidModelFile(f'{where} is too long for a model: it would take {held} bytes of memory.')
     with reading(where, 'is no JSON', ValueError):
         found = json.loads(text)
     return _as_dict(found, where)
@@ -98,10 +106,34 @@ def parse_json(text, where):
 
 def parse_yaml(text, where):
     """As :func:`parse_json`, for YAML."""
+    text = text.read() if hasattr(text, 'read') else text
     with reading(where, errors=(yaml.YAMLError, ValueError, TypeError, LookupError)):
+        _check_yaml(text)
         found = yaml.load(text, Loader=_Loader)
-    _check_size(found, where)
     return _as_dict(found, where)
+
+
+def _check_yaml(text):
+    """Raises ValueError for YAML of too many items, counting those that aliases repeat, or nested too deeply."""
+    sizes, nested, written = {}, [], 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            nested.append([event.anchor, 1])
+            continue
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError(f'the alias {event.anchor} is unknown or repeats itself')
+            anchor, size = None, sizes[event.anchor]
+        elif isinstance(event, (yaml.ScalarEvent, yaml.CollectionEndEvent)):
+            anchor, size = nested.pop() if isinstance(event, yaml.CollectionEndEvent) else (event.anchor, 1)
+        else:
+            continue
+        written += 1
+        sizes[anchor] = size
+        if nested:
+            nested[-1][1] += size
+        if len(nested) > _DEEPEST or written > _MOST_WRITTEN or size > written + _MOST_REPEATED:
+            raise ValueError('it is nested too deeply, or repeats itself or others into too many items, for a model')
 
 
 def _as_dict(found, where):
@@ -112,29 +144,17 @@ def _as_dict(found, where):
     return found
 
 
-def _check_size(root, where, limit=10_000_000):
-    """Refuses YAML whose aliases, written out, make more than ``limit`` items, or which contains itself."""
-    sizes = {}
-
-    def size(item):
-        if not isinstance(item, (dict, list, tuple)):
-            return 1
-        if id(item) not in sizes:
-            sizes[id(item)] = limit  # what an item that contains itself counts for
-            parts = [*item, *item.values()] if isinstance(item, dict) else item
-            sizes[id(item)] = 1 + sum(size(part) for part in parts)
-        return sizes[id(item)]
-
-    if size(root) >= limit:
-        raise InvalidModelFile(f'{where} repeats itself into more than {limit} items.')
-
-
 def _stamped(model):
     return {**model_config(model), 'keras_version': KERAS_VERSION, 'backend': BACKEND}
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
     """Plain YAML, plus what Keras' own files hold: tuples, and numbers that numpy pickled (read as data)."""
+
+    def number(self, node):
+        if ':' in node.value or len(node.value) > 400:  # to base 60, or longer than any float
+            raise ValueError(f'{node.value[:40]} is no number that Keras writes')
+        return (self.construct_yaml_int if node.tag.endswith('int') else self.construct_yaml_float)(node)
 
     def tuple(self, node):
         return tuple(self.construct_sequence(node, deep=True))
@@ -147,6 +167,8 @@ class _Loader(yaml.SafeLoader):
 
     def array(self, node):
         _, shape, dtype, _, data = self.construct_mapping(node, deep=True)['state']
+        if math.prod(map(abs, shape[:-1])) > max(len(data), 1):
+            raise ValueError(f'an array of shape {shape} has more rows than its {len(data)} bytes')
         return np.frombuffer(data, dtype).reshape(shape).tolist()
 
     def scalar(self, node):
@@ -160,6 +182,8 @@ for _tag, _constructor in (('tuple', _Loader.tuple),
                            ('object/apply:numpy.core.multiarray._reconstruct', _Loader.array),
                            ('object/apply:numpy.core.multiarray.scalar', _Loader.scalar)):
     _Loader.add_constructor(_PYTHON + _tag, _constructor)
+for _tag in ('int', 'float'):
+    _Loader.add_constructor(f'tag:yaml.org,2002:{_tag}', _Loader.number)
 
 
 class _Dumper(yaml.SafeDumper):
