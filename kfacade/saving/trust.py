@@ -170,6 +170,7 @@ class Reader:
     def _bytes(self):
         """The bytes of the file."""
         file = self.group.file
+        file.flush()
         if file.driver != 'sec2':
             return file.id.get_file_image()
         with open(file.filename, 'rb') as f:
