@@ -17,7 +17,8 @@ import math
 
 import torch
 
-from .backend import state
+from .backend.graph import compile_graph
+from .backend.variable import Update
 
 _FUSED_DEVICES = {'cpu', 'cuda', 'mps', 'xpu'}
 _PLAIN = {'weight_decay': 0., 'maximize': False}
@@ -274,10 +275,5 @@ def _aligned(gs, ps, strides):
 
 def constrainer(params):
     """A function that applies the constraints of those Variables which have one; None where none has."""
-    bound = [p for p in params if getattr(p, 'constraint', None) is not None]
-
-    def constrain():
-        with state.running():
-            for p in bound:
-                p.assign(p.constraint(p.value))
-    return constrain if bound else None
+    updates = [Update(p, p.constraint(p)) for p in params if getattr(p, 'constraint', None) is not None]
+    return compile_graph((), (), updates, phase=True).run if updates else None

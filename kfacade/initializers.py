@@ -5,11 +5,13 @@ import math
 import numpy as np
 
 from . import backend as K
+from .backend import state
 from .backend.dtypes import dtype_name
 from .utils.generic_utils import (
     check_number_fields,
     deserialize_keras_object,
     interpret,
+    is_own,
     public_objects,
     serialize_keras_object,
 )
@@ -214,6 +216,12 @@ def _compute_fans(shape, data_format='channels_last'):
     else:
         raise ValueError(f'Invalid data_format: {data_format}')
     return fan_in * math.prod(field), fan_out * math.prod(field)
+
+
+def first_value(initializer, shape):
+    """What `initializer` gives: a tensor or array; of those that are not this package's a symbol, as in Keras."""
+    with state.running() if is_own(initializer) else state.recording():
+        return initializer(shape)
 
 
 def serialize(initializer):

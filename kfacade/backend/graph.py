@@ -1,18 +1,20 @@
 """The compiler: recorded symbols in, one flat `torch.fx.GraphModule` a learning phase out."""
 import functools
 import keyword
+import linecache
 import operator
 import re
 import threading
 import weakref
 from collections import Counter, defaultdict
+from traceback import walk_tb
 
 import numpy as np
 import torch
 from torch import fx
 
 from .state import mode
-from .symbolic import Face, SymbolicTensor, function_name, leaves, map_leaves, symbols_in
+from .symbolic import Face, SubGraph, SymbolicTensor, function_name, leaves, map_leaves, symbols_in
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
@@ -124,6 +126,9 @@ class CompiledGraph:
         mode.depth += 1
         try:
             return self.forward(*inputs)
+        except Exception as error:
+            self._locate(error)
+            raise
         finally:
             mode.depth -= 1
             mode.phase = outer
@@ -135,6 +140,18 @@ class CompiledGraph:
         Autograd refuses weights that another thread changes between the two passes.
         """
         return _lock_of(self.module)
+
+    def _locate(self, error):
+        """Adds to the message of `error` which layer raised it, and the shapes of what that was given."""
+        lines = {frame: line for frame, line in walk_tb(error.__traceback__) if frame.f_code is self.forward.__code__}
+        for frame, line in lines.items():
+            name = linecache.getline(frame.f_code.co_filename, line).split()[0]
+            for node in self.module.graph.nodes:
+                if node.name == name and isinstance(next(iter(error.args), None), str):
+                    given = [frame.f_locals[x.name] for x in node.all_input_nodes]
+                    shapes = ', '.join(str(tuple(x.shape)) for x in given if isinstance(x, torch.Tensor))
+                    what = f'layer {node.meta["path"]}' if node.meta.get('path') else f'`{name}`'
+                    error.args = f'{error.args[0]}\n(Raised in {what}, by tensors of shapes {shapes}.)', *error.args[1:]
 
     def run(self, *inputs):
         """Runs without keeping a graph for autograd, applies the updates, and returns the outputs, detached."""
@@ -176,12 +193,15 @@ def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False
         differentiable: whether the caller differentiates the outputs (which may hold gradients themselves).
     Raises ValueError naming a placeholder that is needed and not fed.
     """
-    return _Compiler(inputs, outputs, updates, phase).compile(differentiable)
+    compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable)
+    module = compiler.compile(tuple(compiler.outputs + [u.new_value for u in compiler.pending]))
+    return CompiledGraph(module, compiler.phase, len(compiler.outputs), compiler.updates, compiler.pending,
+                         compiler.differentiates)
 
 
 class _Compiler:
-    def __init__(self, inputs, outputs, updates, phase):
-        self.inputs, self.outputs, self.updates, self.phase = list(inputs), list(outputs), list(updates), bool(phase)
+    def __init__(self, inputs, outputs, updates, phase, differentiable):
+        self.inputs, self.outputs, self.updates, self.phase = list(inputs), outputs, list(updates), bool(phase)
         wanted = symbols_in(self.outputs)
         self.order = walk(wanted, [*self.inputs, PHASE], self.phase)
         self.fused = self._fusible_updates() if self.phase else {}
@@ -191,6 +211,12 @@ class _Compiler:
         self.graph = fx.Graph()
         self.module = fx.GraphModule({}, fx.Graph())
         self.nodes, self.registered, self.names = {}, {}, Counter()
+        gradient_nodes = [x for x in self.order if x.fn is gradients_of]
+        self.differentiates, self.differentiable = bool(gradient_nodes), differentiable or bool(gradient_nodes)
+        self.targets = {t for x in gradient_nodes for t in x.args[1]}
+        sources = [x.args[0] for x in gradient_nodes] + [self.outputs] * differentiable
+        self.differentiated = {x for source in sources for x in walk(symbols_in(source), phase=self.phase)
+                               if x.fn is gradients_of} if gradient_nodes else set()
 
     def _fusible_updates(self):
         """Layer calls that can make their own moving-average updates: both are wanted, and it is the only call."""
@@ -205,25 +231,20 @@ class _Compiler:
                 if output in present and len(updates) == 2 and calls[output.fn] == 1
                 and all(touched[u.variable] == 1 for u in updates)}
 
-    def compile(self, differentiable):
-        gradient_nodes = [s for s in self.order if s.fn is gradients_of]
-        self.targets = {t for s in gradient_nodes for t in s.args[1]}
-        sources = [s.args[0] for s in gradient_nodes] + self.outputs * differentiable
-        self.differentiated = {x for source in sources for x in walk(symbols_in(source), phase=self.phase)
-                               if x.fn is gradients_of} if gradient_nodes else set()
-        for i, symbol in enumerate(self.inputs):
-            name = self._unique(symbol.name.split(':')[0] if symbol.fn is None else f'input_{i + 1}')
-            self._set(symbol, self.graph.placeholder(name))
+    def compile(self, results):
+        """The `fx.GraphModule` that gives a tree of results."""
+        for i, x in enumerate(self.inputs):
+            name = self._unique(x.name.split(':')[0] if getattr(x, 'fn', None) is None else f'input_{i + 1}')
+            self._set(x, self.graph.create_node('placeholder', name, name=name))
+            self.nodes[x, 'raw'] = self.nodes[x]
         for symbol in self.order:
             self._emit(symbol)
-        results = [self._result(x) for x in [*self.outputs, *[u.new_value for u in self.pending]]]
-        self.graph.output(tuple(results))
+        self.graph.output(map_leaves(self._result, results))
         self.module.graph = self.graph
-        return CompiledGraph(self.module, self.phase, len(self.outputs), self.updates, self.pending,
-                             bool(gradient_nodes))
+        return self.module
 
     def _result(self, x):
-        value = self._argument(x)
+        value = self._leaf(x)
         return self._call(torch.clone, (value,), {}, 'value') if isinstance(x, Variable) else value
 
     def _emit(self, symbol):
@@ -245,6 +266,8 @@ class _Compiler:
         if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
             self._set(symbol, self.nodes[args[0]][args[1]])
             return
+        if isinstance(next(iter(args), None), SymbolicTensor) and isinstance(args[0].metas[0], torch.Tensor):
+            fn = getattr(fn, 'of_tensor', fn)  # need not look whether it is given one
         args = tuple(self._argument(a) for a in args)
         kwargs = {k: self._argument(v) for k, v in kwargs.items()}
         if isinstance(fn, torch.nn.Module):
@@ -253,6 +276,7 @@ class _Compiler:
             self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name)))
         else:
             self._set(symbol, self._call(fn, args, kwargs, function_name(fn)))
+        self.nodes[symbol].meta['path'] = symbol._path
 
     def _set(self, symbol, node):
         if symbol in self.targets:
@@ -274,6 +298,8 @@ class _Compiler:
             return self.phase
         if isinstance(x, SymbolicTensor):
             return self.nodes[x]
+        if isinstance(x, SubGraph):
+            return self._sub_graph(x)
         if isinstance(x, Variable):
             return self._variable(x)
         if isinstance(x, HostVariable):
@@ -284,6 +310,13 @@ class _Compiler:
             return x
         return self._register_object(x, function_name(x))
 
+    def _sub_graph(self, x):
+        """A node for the forward function of a sub-graph, which is compiled for the same phase."""
+        inner = _Compiler([*x.captured, *x.inputs], x.outputs, (), self.phase, self.differentiable)
+        name = self._register_module(inner.compile(x.outputs), x.__name__)
+        self.differentiates |= inner.differentiates
+        return self.graph.create_node('get_attr', f'{name}.forward', (), {})
+
     def _once(self, key, make):
         if key not in self.nodes:
             self.nodes[key] = make()
@@ -293,7 +326,7 @@ class _Compiler:
         return self._once((variable, 'keras'), lambda: self._to_keras(variable, self._raw(variable)))
 
     def _to_keras(self, variable, node):
-        if isinstance(variable, Variable) and variable.layout:
+        if isinstance(variable, Variable) and variable.layout and variable not in self.inputs:
             return self._call(variable.layout.to_keras, (node,), {}, variable.name)
         return node
 

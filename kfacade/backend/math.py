@@ -183,7 +183,10 @@ def _pair(x, y):
 
 
 def _elementwise(name, fn, doc):
-    return _function(name, lambda x: fn(as_tensor(x)), doc)
+    recorded = _function(name, lambda x: fn(as_tensor(x)), doc)
+    if inspect.isbuiltin(fn):
+        recorded.body.of_tensor = fn
+    return recorded
 
 
 abs = _elementwise('abs', torch.abs, 'Absolute value.')

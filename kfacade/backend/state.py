@@ -11,16 +11,15 @@ is_exporting = getattr(torch.compiler, 'is_exporting', bool)
 
 
 class _Mode(threading.local):
-    """Of one thread: how many running forwards it is in, whether one is only there to find shapes, the learning phase
-    of the innermost, and the open name scope.
+    """Of one thread: how many running forwards it is in, the learning phase of the innermost, the open name scope, and
+    the names that opened it.
     """
 
     depth = 0
-    inferring = False
     claims = None  # the `WeightClaims` under which a model is being built
     as_tf_keras = False  # whether a model is being built that tf.keras or Keras 3 saved
     phase = False
-    scope = ''
+    scope = path = ''
 
 
 mode = _Mode()
@@ -72,7 +71,7 @@ def building(as_tf_keras):
 
 def root_scope():
     """Inside, no name scope is open."""
-    return _with_mode(scope='')
+    return _with_mode(scope='', path='')
 
 
 class WeightClaims:
@@ -140,7 +139,7 @@ def unique_scope(name):
 def name_scope(name, default_name=None, values=None):
     """Puts ``name/`` (made unique) before the names of the Variables that are made inside."""
     scope = unique_scope(name or default_name)
-    with _with_mode(scope=scope):
+    with _with_mode(scope=scope, path=f'{mode.path}/{name or default_name}'.lstrip('/')):
         yield scope
 
 

@@ -8,7 +8,6 @@ import functools
 import inspect
 import itertools
 import operator
-from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -103,36 +102,18 @@ def _refusal(advice):
     return refuse
 
 
-class Graph:
-    """Stands where TensorFlow's graph stood: all symbols are of one, which is always the default."""
-
-    def as_default(self):
-        return nullcontext(self)
-
-
-class Operation:
-    """What made a tensor: the name and the function of the node, and the `inputs` that are symbols."""
-
-    def __init__(self, tensor):
-        self.name, self.outputs, self.graph = tensor.name.rpartition(':')[0], [tensor], tensor.graph
-        self.inputs = symbols_in((getattr(tensor, 'args', ()), getattr(tensor, 'kwargs', {})))
-        self.type = function_name(tensor.fn) if isinstance(tensor, SymbolicTensor) else 'Variable'
-
-
 class TensorFace:
     """What symbols and variables have in common: `_keras_shape`, `name`, `dtype`, and that operations on them record.
 
     They take part in ``torch`` functions, the Python operators and the common tensor methods. Equality and hash are
-    identity. As TensorFlow's tensors, they have no ``__len__``, ``__array__``, ``__float__`` and the like at all:
-    libraries ask for these to tell what they were given.
+    identity.
     """
 
     __array_ufunc__ = None  # numpy leaves its operators to ours
+    __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     __iter__ = _refusal('Take slices (`x[:, i]`), or use `K.map_fn`.')
-    __array_struct__ = property(_refusal('Use `K.get_value`, `K.eval` or `K.function`.'))  # numpy asks for it first
-
-    graph = Graph()
-    op = property(Operation)
+    __len__ = _refusal('Use `K.int_shape(x)` or `K.shape(x)`.')
+    __array__ = __float__ = __int__ = __index__ = _refusal('Use `K.get_value`, `K.eval` or `K.function`.')
 
     @property
     def ndim(self):
@@ -142,8 +123,8 @@ class TensorFace:
         return len(self.shape)
 
     def get_shape(self):
-        """The shape of the tensor itself, which may not be the one that a layer declares (`K.int_shape`)."""
-        return self.shape
+        """The shape that Keras knows, with None for unknown dimensions."""
+        return Shape(self._keras_shape)
 
     def __getitem__(self, index):
         turns = any(isinstance(i, slice) and i.step is not None and not isinstance(i.step, TensorFace) and i.step < 0
@@ -176,40 +157,28 @@ class Face(TensorFace):
 class SymbolicTensor(TensorFace):
     """A tensor without data: the node ``fn(*args, **kwargs)`` of a recorded graph, or a placeholder (``fn`` None).
 
-    `metas` are the two values that shape inference carried here: meta tensors, or ints for what derives from
-    ``K.shape``.
+    `metas` are the two values that shape inference carried here: meta tensors, ints for what derives from ``K.shape``,
+    or functions (see `closure`). `number` says in which order symbols were made.
     """
 
-    __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     _sparse = False
     _keeps_dtype = False  # whether what is fed keeps its own dtype
 
     def __init__(self, fn, args, kwargs, metas, name=None):
-        self.fn, self.args, self.kwargs, self.metas = fn, args, kwargs, metas
+        self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)
         self.shape = _common_shape(metas)
         self.dtype = metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])
         self._keras_shape = tuple(self.shape)
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
-        self._scope = state.mode.scope
+        self._scope, self._path = state.mode.scope, state.mode.path
         self._name = name
 
     @property
     def name(self):
         if self._name is None:
-            own = f'{function_name(self.fn)}_{next(_ids)}'
+            own = f'{function_name(self.fn)}_{self.number}'
             self._name = f'{self._scope}/{own}:0' if self._scope else f'{own}:0'
         return self._name
-
-
-    def set_shape(self, shape):
-        """Tells sizes that inference left open. Raises ValueError where known ones are others."""
-        if len(shape) != len(self.shape) or any(
-                None not in (old, new) and old != new for old, new in zip(self.shape, shape)):
-            raise ValueError(f'The shape {tuple(shape)} does not fit {self.name} of shape {tuple(self.shape)}.')
-        self.metas = tuple(_on_meta([old if new is None else new for old, new in zip(meta.shape, shape)], self.dtype,
-                                    None) for meta in self.metas)
-        self.shape = _common_shape(self.metas)
-        self._keras_shape = tuple(self.shape)
 
 
 def dispatch(func, args, kwargs):
@@ -254,31 +223,9 @@ def is_symbolic(tree):
     return any(isinstance(x, SymbolicTensor) for x in leaves(tree))
 
 
-class _Callbacks(state.threading.local):
-    """How callbacks of the running op get at the symbols that they close over (see `op(callbacks=True)`)."""
-
-    find = staticmethod(lambda x: None)  # the live tensor of a symbol or Variable, None where it is not closed over
-    leaf = None  # what makes stand-ins in the meta run that is going on
-
-
-_callbacks = _Callbacks()
-
-
-@contextmanager
-def _finding(find):
-    outer, _callbacks.find = _callbacks.find, find
-    try:
-        yield
-    finally:
-        _callbacks.find = outer
-
-
 def _live_leaf(x):
     if not isinstance(x, TensorFace):
         return x
-    found = _callbacks.find(x)
-    if found is not None:
-        return found
     if isinstance(x, Face):
         return x.value
     raise TypeError(f'The symbolic tensor {x.name} was used inside a running forward, where there is no value for it. '
@@ -295,7 +242,7 @@ def _needs_value(x):
 
 
 def live(tree):
-    """`tree` with Variables, and symbols that a callback closes over, replaced by their live tensors."""
+    """`tree` with Variables replaced by their live tensors."""
     return map_leaves(_live_leaf, tree) if _needs_value(tree) else tree
 
 
@@ -317,6 +264,9 @@ def as_tensor(x, dtype=None):
         return torch.sparse_coo_tensor(index, values, matrix.shape, check_invariants=True).coalesce()
     array = np.asarray(x)
     if is_odd(array):
+        if any(isinstance(value, TensorFace) for value in array.flat):
+            raise TypeError('What holds symbolic tensors has no value while a graph is built. Use `K.get_value`, '
+                            '`K.eval` or `K.function`.')
         array = array.astype(np.dtype(dtype_name(dtype)))
     if dtype is None and array.dtype == np.float64:
         dtype = torch_dtype()
@@ -422,19 +372,13 @@ def _infer(fn, args, kwargs):
                 [_meta_leaf(run, size, keep_ints=False) for run, size in enumerate(STAND_INS)]]
     batches = [d for x in leaves((args, kwargs)) if isinstance(x, (TensorFace, torch.Tensor)) for d in x.shape[:1] if d]
     attempts += [[_meta_leaf(0, size)] * 2 for size in dict.fromkeys((*batches, *_STATIC_SIZES))]
-    first_error, outer = None, state.mode.inferring
+    first_error = None
     for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
         try:
             with state.running(phase=True), torch.no_grad(), _Miniatures(), torch.device('meta' if i else 'cpu'):
-                state.mode.inferring, results = True, []
-                for leaf in attempt:
-                    _callbacks.leaf = leaf
-                    results.append(fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)))
-                return tuple(results)
+                return tuple([fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)) for leaf in attempt])
         except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
             first_error = first_error or error
-        finally:
-            state.mode.inferring = outer
     shapes = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
     raise ValueError(f'`{function_name(fn)}` cannot be applied to {shapes or "these arguments"}: '
                      f'{first_error}') from first_error
@@ -529,17 +473,24 @@ def to_feed(symbol, value, device=None, float_dtype=None):
     return value.to(device or value.device, dtype, non_blocking=True)
 
 
-def op(fn=None, *, shape=None, dtype=None, callbacks=False):
+def computes(arguments):
+    """Whether a call with these arguments computes at once, rather than being recorded."""
+    if state.mode.depth:
+        return True
+    found = leaves(arguments)
+    return not any(isinstance(x, TensorFace) for x in found) and any(isinstance(x, torch.Tensor) for x in found)
+
+
+def op(fn=None, *, shape=None, dtype=None):
     """Decorator of a backend function, written once as a torch expression.
 
     Called with a symbol anywhere in its arguments, or outside a running forward with a Variable or with no tensor at
     all, the function is recorded as one node; otherwise it runs. `shape` is a rule, ``shape(*args, **kwargs) -> tuple``
     (or list of tuples), called with tensors of known sizes in place of running the function on the meta device, and
-    `dtype` likewise gives the torch dtype (default: that of the first tensor). `callbacks` says that arguments may be
-    functions, called on live tensors: symbols that they close over become arguments of the node.
+    `dtype` likewise gives the torch dtype (default: that of the first tensor).
     """
     if fn is None:
-        return functools.partial(op, shape=shape, dtype=dtype, callbacks=callbacks)
+        return functools.partial(op, shape=shape, dtype=dtype)
     by_rule = _by_rule(fn, shape, dtype) if shape else None
 
     def call(*args, **kwargs):
@@ -547,9 +498,8 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
             if _needs_value(args) or _needs_value(kwargs):
                 args, kwargs = live(args), live(kwargs)
             return fn(*args, **kwargs)
-        found = leaves((args, kwargs))
-        if any(isinstance(x, TensorFace) for x in found) or not any(isinstance(x, torch.Tensor) for x in found):
-            return _record_with_callbacks(fn, args, kwargs) if callbacks else record(fn, args, kwargs, rule=by_rule)
+        if not computes((args, kwargs)):
+            return record(fn, args, kwargs, rule=by_rule)
         with state.running(state.mode.phase):
             return fn(*args, **kwargs)
 
@@ -558,28 +508,59 @@ def op(fn=None, *, shape=None, dtype=None, callbacks=False):
     return wrapper
 
 
-def _record_with_callbacks(fn, args, kwargs):
-    captured = {}
+# ---------------------------------------------------------------- functions of the user's
 
-    def stand_in_for(x):
-        captured[x] = True
-        return _callbacks.leaf(x)
-    args, kwargs = map_leaves(_constant_leaf, args), map_leaves(_constant_leaf, kwargs)
-    with _finding(stand_in_for):
-        metas = _infer(fn, args, kwargs)
-    if not captured:
-        return record(fn, args, kwargs, metas)
-    return record(_with_captured(fn, tuple(captured)), (tuple(captured), *args), kwargs, metas)
+class SubGraph:
+    """A function as a graph of its own: `outputs`, a tree of symbols, in terms of `captured` and then `inputs`.
+
+    `captured` are the Variables, and the symbols made outside, that the function closes over.
+    """
+
+    def __init__(self, fn, examples):
+        first, self.__name__ = next(_ids), function_name(fn)
+        given = map_leaves(like, examples)
+        self.inputs, result = leaves(given), fn(*given)
+        self.outputs = map_leaves(lambda x: x if isinstance(x, TensorFace) else as_tensor(x), result)
+        known, self.captured, stack = set(self.inputs), [], leaves(self.outputs)
+        while stack:
+            x = stack.pop()
+            if not isinstance(x, TensorFace) or x in known:
+                continue
+            known.add(x)
+            if isinstance(x, Face) or x.number < first:
+                self.captured.append(x)
+            else:
+                stack += leaves((x.args, x.kwargs))
+
+    def results(self, run):
+        """What stands for the outputs in meta run number `run`."""
+        return map_leaves(_meta_leaf(run), self.outputs)
 
 
-def _with_captured(fn, symbols):
-    """`fn` with the values of the symbols that its callbacks close over as first argument."""
-    @functools.wraps(fn)
-    def call(values, *args, **kwargs):
-        own, outer = dict(zip(symbols, values)), _callbacks.find
-        with _finding(lambda x: own[x] if x in own else outer(x)):
-            return fn(*args, **kwargs)
-    return call
+def like(x):
+    """A placeholder for what is like the symbol, Variable or tensor `x`."""
+    symbol = SymbolicTensor(None, (), {}, tuple(_meta_leaf(run)(x) for run in (0, 1)))
+    symbol._keras_shape = getattr(x, '_keras_shape', symbol._keras_shape)
+    return symbol
+
+
+def bind(function, *captured):
+    """The function of a compiled sub-graph with the values of what it closes over."""
+    return functools.partial(function, *captured)
+
+
+bind.gradients_reach = lambda graph, *captured: graph.outputs
+
+
+def closure(fn, *examples):
+    """A symbol for a user's function, called once, here, on trees of placeholders that are like the `examples`.
+
+    As an argument of a recorded call it is, when that runs, a function that computes what was recorded, from the leaves
+    of such trees.
+    """
+    graph = SubGraph(fn, examples)
+    return record(bind, (graph, *graph.captured), {}, metas=tuple(
+        functools.partial(lambda run, *_: graph.results(run), run) for run in (0, 1)))
 
 
 @op

@@ -12,7 +12,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.state import mode
-from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves, record, stand_in, wrap
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, stand_in, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
@@ -34,8 +34,6 @@ def opaque(call):
 
     @functools.wraps(call)
     def symbolic_or_live(self, *args, **kwargs):
-        if mode.inferring:
-            return self._infer(args[0] if args else kwargs[parameters[1]])
         if mode.depth:
             return call(self, *args, **kwargs)
         if any(isinstance(x, TensorFace) for x in leaves((args, kwargs))):
@@ -46,6 +44,7 @@ def opaque(call):
 
     symbolic_or_live.body = call
     symbolic_or_live.takes_training = 'training' in parameters
+    symbolic_or_live.activates = 'activation' in parameters
     return symbolic_or_live
 
 
@@ -119,8 +118,6 @@ class Layer(NodeAccess, torch.nn.Module):
         if mode.depth:
             if not self.built:
                 self._build_live(inputs)
-            if mode.inferring and hasattr(self.call, 'body'):
-                return self._infer(inputs)
             if self._takes_training and 'training' not in kwargs:
                 kwargs['training'] = mode.phase
             return torch.nn.Module.__call__(self, inputs, *args, **kwargs)
@@ -173,9 +170,6 @@ class Layer(NodeAccess, torch.nn.Module):
                     raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
             output = unpack_singleton(outputs)
             self._set_shapes(outputs, _collect_input_shape(inputs))
-            if getattr(self, 'uses_learning_phase', False) or any(x._uses_learning_phase for x in given):
-                for x in outputs:
-                    x._uses_learning_phase = True
             if len(outputs) > 1 and not isinstance(output_mask, (list, tuple)):
                 output_mask = [output_mask] * len(outputs)
             self._add_inbound_node(given, outputs, to_list(previous_mask), to_list(output_mask), arguments)
@@ -199,7 +193,10 @@ class Layer(NodeAccess, torch.nn.Module):
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
         if call.takes_training and 'training' not in kwargs:
             kwargs['training'] = K.learning_phase() if self._uses_phase else False
-        output = wrap(self._opaque_node(call, inputs, kwargs), self._output_metas(owner, inputs))
+        metas = self._output_metas(owner, inputs)
+        if call.activates:
+            kwargs, metas = self._record_activation(kwargs, metas)
+        output = wrap(self._opaque_node(call, inputs, kwargs), metas)
         if hasattr(self, '_record_updates'):
             self._record_updates(inputs, output)
         return output
@@ -210,14 +207,14 @@ class Layer(NodeAccess, torch.nn.Module):
             return SymbolicNode(self, (inputs,), kwargs)
         return SymbolicNode(call.body, (self, inputs), kwargs)
 
-    def _infer(self, inputs, owner=None, run=0):
+    def _infer(self, inputs, owner, run):
         """What stands for the output in meta run number `run`: empty tensors, and no weight is touched.
 
-        They have the shape that the rule of the class `owner` gives (default: the layer's own).
+        They have the shape that the rule of the class `owner` gives.
         """
         given = to_list(inputs, allow_tuple=True)
         dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
-        rule = (owner or type(self)).compute_output_shape
+        rule = owner.compute_output_shape
         metas = [x.metas[run] if isinstance(x, SymbolicTensor) else x for x in given]
         try:
             shape = rule(self, unpack_singleton([tuple(meta.shape) for meta in metas]))
@@ -297,8 +294,7 @@ class Layer(NodeAccess, torch.nn.Module):
         if mode.claims is not None and mode.claims.blank:
             value = torch.zeros(tuple(shape), dtype=torch_dtype(dtype))
         else:
-            with state.running():
-                value = K.as_tensor(initializer(tuple(shape)), dtype)
+            value = initializers.first_value(initializer, tuple(shape))
         weight = Variable(value, dtype, name, constraint, trainable, self._params, self._free_key(name), layout)
         if regularizer is not None:
             with state.recording(), state.name_scope('weight_regularizer'):
@@ -454,7 +450,7 @@ class Layer(NodeAccess, torch.nn.Module):
         return super()._apply(fn, recurse)
 
     def __getstate__(self):
-        kept = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
+        kept = {k: v for k, v in self.__dict__.items() if not is_symbolic(v)}
         return {**kept, '_inbound_nodes': [], '_outbound_nodes': [], '_losses': [], '_updates': [],
                 '_per_input_losses': {}, '_per_input_updates': {}}
 

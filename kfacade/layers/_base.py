@@ -9,11 +9,11 @@ import torch
 from .. import activations, constraints, initializers, registry, regularizers
 from ..backend import is_tensor, normalize_data_format
 from ..backend.random import SeedStream
-from ..backend.symbolic import SymbolicNode
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, closure
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..utils import conv_utils
-from ..utils.generic_utils import check_number, serialize_keras_object, to_list, transpose_shape
+from ..utils.generic_utils import check_number, is_own, serialize_keras_object, to_list, transpose_shape
 
 _KINDS = {'activation': activations, 'initializer': initializers, 'regularizer': regularizers,
           'constraint': constraints}
@@ -103,9 +103,17 @@ class BuiltinLayer(Layer):
         if name == 'activation':
             self.__dict__['_activate'] = live_activation(value)
 
-    def activated(self, x):
-        """The live tensor `x` under this layer's activation."""
-        return x if self._activate is None else self._activate(x)
+    def activated(self, x, activation=None):
+        """The live tensor `x` under the `activation` that was recorded, or else this layer's."""
+        activate = activation or self._activate
+        return x if activate is None else activate(x)
+
+    def _record_activation(self, kwargs, metas):
+        """Adds a user's activation, recorded on what has the `metas`, to the arguments of a recorded call."""
+        if is_own(self.activation):
+            return kwargs, metas
+        activation = closure(self.activation, SymbolicTensor(None, (), {}, metas))
+        return {**kwargs, 'activation': activation}, tuple(result() for result in activation.metas)
 
     def get_config(self):
         config = super().get_config()

@@ -7,10 +7,11 @@ import torch
 
 from .. import backend as K
 from .. import initializers
-from ..backend.symbolic import as_tensor, op
+from ..backend.session import evaluate, is_tensor
+from ..backend.symbolic import as_tensor, closure, computes, leaves, op, placeholder
 from ..backend.variable import Layout
 from ..engine.base_layer import Layer
-from ..utils.generic_utils import has_arg, to_list
+from ..utils.generic_utils import has_arg, is_own, to_list
 from . import _recurrent_kernels as kernels
 from ._base import BuiltinLayer, LayerGroup, argument_names, live_activation
 
@@ -21,7 +22,8 @@ _drawn = ContextVar('drawn', default=None)  # the dropout masks that hold for al
 def one_sequence(cells):
     """Around the steps of a sequence. Afterwards nothing is left that cells stored in themselves at the first step.
 
-    Cells written for Keras keep their dropout masks so; to Keras, what they keep are symbols, computed anew each time.
+    Cells written for Keras keep their dropout masks so; those of the next sequence are to be others. What is no tensor
+    stays: with symbols the steps are only recorded here.
     """
     before, outer = [(vars(cell), dict(vars(cell))) for cell in cells], _drawn.set({})
     try:
@@ -29,9 +31,10 @@ def one_sequence(cells):
     finally:
         _drawn.reset(outer)
         for now, then in before:
-            for name in now.keys() - then.keys():
-                del now[name]
-            now.update({name: value for name, value in then.items() if now.get(name) is not value})
+            for name, value in list(now.items()):
+                if value is not then.get(name) and any(map(is_tensor, leaves(value))):
+                    del now[name]
+                    now.update({name: then[name]} if name in then else {})
 
 
 class _GateSlice:
@@ -93,40 +96,44 @@ class Cell(BuiltinLayer):
         return params.kernel, params.bias, params.recurrent_kernel, None
 
     def _drop(self, like, name, training):
-        """Dropout masks (gates or 1, batch, features), or None."""
+        """Dropout masks (gates or 1, batch, features); None where nothing is dropped."""
         rate = getattr(self, name)
-        if not training or not 0 < rate < 1:
+        if not 0 < rate < 1:
             return None
         drawn = {} if _drawn.get() is None else _drawn.get()
         if (self, name) not in drawn:
-            count = self.kind.gates if self.implementation == 1 else 1
-            drawn[self, name] = K.dropout(like.new_ones(count, *like.shape), rate)
+            ones = [K.ones_like(like)] * (self.kind.gates if self.implementation == 1 else 1)
+            drawn[self, name] = K.in_train_phase(lambda: K.dropout(K.stack(ones), rate), None, training)
         return drawn[self, name]
 
     @property
     def _uses_phase(self):
         return 0 < self.dropout < 1 or 0 < self.recurrent_dropout < 1
 
-    def _functions(self):
-        return [None if f is None else live_activation(f) or torch.clone
-                for f in (self.activation, self.recurrent_activation)]
+    def _functions(self, shape=None):
+        """What to run for the two activations; with the `shape` of a state, recorded ones for those of the user's."""
+        return [None if f is None else closure(f, placeholder(shape)) if shape and not is_own(f) else
+                live_activation(f) or torch.clone for f in (self.activation, self.recurrent_activation)]
 
     def call(self, inputs, states, training=None):
         """One step: the output and the list of new states, from `inputs` (batch, features) and the list of states."""
         if training is None:
             training = K.learning_phase() if self._uses_phase else False
-        states = _step(self, inputs, list(states), training)
+        states = list(states)
+        dropped = self._drop(inputs, 'dropout', training), self._drop(states[0], 'recurrent_dropout', training)
+        functions = self._functions(None if computes((inputs, states)) else K.int_shape(states[0]))
+        states = _step(self, inputs, states, dropped, functions)
         return states[0], states
 
-    def over_sequence(self, x, states, training, keep=None, last_states=False):
+    def over_sequence(self, x, states, training, keep=None, last_states=False, functions=None):
         """All steps at once: the outputs (time, batch, units) and the list of last states.
 
         Arguments:
             x: (time, batch, features). states: those before the first step. training: whether dropout acts.
             keep: (time, batch) bool, False where a step leaves the states alone and repeats the output.
-            last_states: whether the last states matter to the caller.
+            last_states: whether the last states matter to the caller. functions: recorded activations.
         """
-        weights, functions = self._weights(), (self.activation, self.recurrent_activation)
+        weights, activations = self._weights(), (self.activation, self.recurrent_activation)
         dropped = self._drop(x[0], 'dropout', training)
         if dropped is not None and len(dropped) == 1:
             x = x * dropped[0]
@@ -134,8 +141,8 @@ class Cell(BuiltinLayer):
             x, weights = self.project(x, dropped), (None, None, *weights[2:])
         masks = self._drop(states[0], 'recurrent_dropout', training)
         path = 'scan' if kernels.open_ended(x) else kernels.choose_path(
-            self.kind, *functions, masks, weights[0] is None, keep is not None, last_states)
-        functions = self._functions() if path == 'scan' else functions
+            self.kind, *activations, masks, weights[0] is None, keep is not None, last_states)
+        functions = functions or self._functions() if path == 'scan' else activations
         return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
 
     def project(self, x, masks=None):
@@ -143,12 +150,11 @@ class Cell(BuiltinLayer):
         return kernels.project(x, *self._weights()[:2], masks)
 
 
-@op(shape=lambda cell, inputs, states, training: [tuple(s.shape) for s in states])
-def _step(cell, inputs, states, training):
-    """The new states of a built-in cell after one step."""
-    projected = cell.project(inputs, cell._drop(inputs, 'dropout', training))
-    masks = cell._drop(states[0], 'recurrent_dropout', training)
-    return list(cell.kind.step(projected, states, *cell._weights()[2:], masks, *cell._functions()))
+@op(shape=lambda cell, inputs, states, dropped, functions: [tuple(s.shape) for s in states])
+def _step(cell, inputs, states, dropped, functions):
+    """The new states of a built-in cell after one step, under dropout masks of the input and of the first state."""
+    projected = cell.project(inputs, dropped[0])
+    return list(cell.kind.step(projected, states, *cell._weights()[2:], dropped[1], *functions))
 
 
 def state_sizes(cell):
@@ -255,7 +261,7 @@ class LSTMCell(Cell):
     def _forget_gate_open(self, shape, dtype=None):
         parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)
         size = shape[0] // sum(self.bias_parts)
-        return torch.cat([as_tensor(initializer((count * size,), dtype=dtype))
+        return torch.cat([as_tensor(evaluate(initializers.first_value(initializer, (count * size,))))
                           for initializer, count in zip(parts, self.bias_parts)])
 
 

@@ -173,7 +173,7 @@ class GRU:
     def step(a, states, weight, bias, masks, act, rec):
         h, masks = _dropped_state(*states, masks)
         units, (first, last) = h.shape[1], (None, None) if masks is None else (masks[:2], masks[2:])
-        r, z = rec(a[:, :2 * units] + project(h, weight[:2 * units], None, first)).chunk(2, 1)
+        r, z = map(rec, (a[:, :2 * units] + project(h, weight[:2 * units], None, first)).chunk(2, 1))
         n = act(a[:, 2 * units:] + project(r * h, weight[2 * units:], None, last))
         return (z * h + (1 - z) * n,)
 

@@ -117,10 +117,10 @@ class _Conv(SpatialLayer):
         self.add_bias((self.filters,))
 
     @opaque
-    def call(self, inputs):
+    def call(self, inputs, activation=None):
         params = self._params
         return self.activated(conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding,
-                                      self.dilation_rate, self.data_format))
+                                      self.dilation_rate, self.data_format), activation)
 
     def _output_channels(self, channels):
         return self.filters
@@ -183,11 +183,11 @@ class _Transposed(_Conv):
         self.add_bias((self.filters,))
 
     @opaque
-    def call(self, inputs):
+    def call(self, inputs, activation=None):
         params = self._params
         sizes = self._output_sizes(self._spatial(inputs.shape))
         return self.activated(conv_transpose_nd(inputs, params.kernel, sizes, params.bias, self.strides, self.padding,
-                                                self.dilation_rate, self.data_format))
+                                                self.dilation_rate, self.data_format), activation)
 
     def _output_sizes(self, sizes):
         paddings = self.output_padding or (None,) * self.rank
@@ -256,11 +256,11 @@ class _SeparableConv(_Depthwise, _Conv):
         self.add_bias((self.filters,))
 
     @opaque
-    def call(self, inputs):
+    def call(self, inputs, activation=None):
         params = self._params
         return self.activated(separable_conv_nd(
             inputs, params.depthwise_kernel, params.pointwise_kernel, params.bias, self.strides, self.padding,
-            self.dilation_rate, self.data_format))
+            self.dilation_rate, self.data_format), activation)
 
 
 class SeparableConv1D(_SeparableConv):
@@ -306,10 +306,10 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
         self.add_bias((super()._add_weights(channels),))
 
     @opaque
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None, activation=None):
         kernel, bias = self._params.depthwise_kernel, self._params.bias
         return self.activated(conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate,
-                                      self.data_format, kernel.shape[0] // self.depth_multiplier))
+                                      self.data_format, kernel.shape[0] // self.depth_multiplier), activation)
 
     _uses_phase = False
 

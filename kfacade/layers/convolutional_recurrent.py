@@ -110,11 +110,11 @@ class ConvLSTM2DCell(LSTMCell):
         """That of `kernels.LSTM`, by convolution."""
         return kernels.LSTM.step(*arguments, partial(self._convolved, padding='same'), self._channel_axis)
 
-    def over_sequence(self, x, states, training, keep=None, last_states=False):
+    def over_sequence(self, x, states, training, keep=None, last_states=False, functions=None):
         projected = self.project(x, self._drop(x[0], 'dropout', training))
         masks = self._drop(states[0], 'recurrent_dropout', training)
         return kernels.run('scan', self, projected, states, (None, None, *self._weights()[2:]), masks,
-                           *self._functions(), keep)
+                           *(functions or self._functions()), keep)
 
 
 class ConvLSTM2D(CellLayer, ConvRNN2D):

@@ -55,9 +55,9 @@ class Dense(BuiltinLayer):
         self.built = True
 
     @opaque
-    def call(self, inputs):
+    def call(self, inputs, activation=None):
         params = self._params
-        return self.activated(F.linear(inputs, params.kernel, params.bias))
+        return self.activated(F.linear(inputs, params.kernel, params.bias), activation)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -72,8 +72,8 @@ class Activation(BuiltinLayer):
         super().__init__(locals(), **kwargs)
 
     @opaque
-    def call(self, inputs):
-        return self.activated(inputs)
+    def call(self, inputs, activation=None):
+        return self.activated(inputs, activation)
 
 
 class ActivityRegularization(BuiltinLayer):

@@ -42,12 +42,12 @@ class _LocallyConnected(SpatialLayer):
         self.built = True
 
     @opaque
-    def call(self, inputs):
+    def call(self, inputs, activation=None):
         params = self._params
         y = local_conv_nd(inputs, params.kernel, self.kernel_size, self.strides, self.data_format)
         if params.bias is not None:
             y = y + params.bias.reshape(y.shape[1:])  # channels first too: Keras reshapes there, it does not transpose
-        return self.activated(y)
+        return self.activated(y, activation)
 
     def _output_channels(self, channels):
         return self.filters

@@ -7,7 +7,7 @@ import torch
 from .. import backend as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
-from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, live, op, record
+from ..backend.symbolic import SymbolicTensor, computes, is_symbolic, live, op, record
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
 from ..legacy import interfaces
@@ -158,13 +158,17 @@ class RNN(LayerGroup, BuiltinLayer):
             raise ValueError(f'Layer {self.name} cannot take a mask: where a step is masked, the first state stands '
                              f'for the output, but their sizes are {state_sizes(self.cell)[0]} and '
                              f'{output_size_of(self.cell)}.')
-        states = self._first_states(inputs, initial_state)
+        states, plain = self._first_states(inputs, initial_state), self._is_plain(constants, mask)
+        if not plain and states is None:
+            states = self.get_initial_state(inputs)
         arguments = inputs, states, constants, mask
-        if state.is_running() or not any(isinstance(x, TensorFace) for x in leaves(arguments)):
+        if computes(arguments):
             with state.running(None if state.is_running() else self.training):
-                results = self._run(*live(arguments), self._phase(training))
-        else:
+                results = self._run(*live(arguments), self._phase(training) if plain else training)
+        elif plain:
             results = self._record(*arguments, self._phase(training))
+        else:
+            results = self._run(*arguments, training)
         if not self._gives_states():
             return results
         output, *last = results
@@ -213,48 +217,59 @@ class RNN(LayerGroup, BuiltinLayer):
         return self.return_state or self.stateful
 
     def _record(self, inputs, states, constants, mask, training):
-        """The symbol, or list of symbols, of a run of this layer: a module of the graph where its cell is built in."""
-        kwargs = {'initial_state': states, 'constants': constants, 'mask': mask, 'training': training, 'recorded': True}
-        if not self._is_plain(constants):
-            return called(self, inputs, kwargs)
-        return record(self, (inputs,), {name: value for name, value in kwargs.items() if value is not None})
+        """The symbol, or list of symbols, of a run of built-in cells, with this layer as a module of the graph."""
+        kwargs = {'initial_state': states, 'mask': mask, 'training': training, 'recorded': True}
+        nested = self._nested(self._all_shapes(K.int_shape(inputs))[1:])
+        functions = [cell._functions(shapes[0]) for cell, shapes in zip(self._cells, nested)]
+        if is_symbolic(functions):
+            kwargs['functions'] = functions
+        return record(self, (inputs,), {name: value for name, value in kwargs.items() if value is not None},
+                      rule=self._stand_in)
 
-    def _is_plain(self, constants=None):
-        """Whether whole-sequence kernels may run the cell: built-in cells, whose step nobody has overridden."""
+    def _stand_in(self, inputs, **kwargs):
+        """What stands for the results of a run in shape inference."""
+        results = [inputs.new_empty(shape) for shape in self._all_shapes(inputs.shape)]
+        return results if self._gives_states() else results[0]
+
+    def _is_plain(self, constants=None, mask=None):
+        """Whether whole-sequence kernels may run the cell: built-in cells, whose step nobody has overridden.
+
+        Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
+        """
         return not constants and type(self.cell).call in (StackedRNNCells.call, Cell.call) and all(
-            isinstance(cell, Cell) and type(cell).call is Cell.call for cell in self._cells)
+            isinstance(cell, Cell) and type(cell).call is Cell.call for cell in self._cells) and (
+                mask is None or isinstance(self.cell, Cell))
 
-    def _run(self, inputs, initial_state, constants, mask=None, training=False):
-        """The live computation: the output, or a list of it and the last states."""
-        plain, shapes = self._is_plain(constants), self._all_shapes(inputs.shape)
-        if plain and state.mode.inferring:
-            results = [inputs.new_empty(shape) for shape in shapes]
-            return results if self._gives_states() else results[0]
-        states = initial_state or [inputs.new_zeros(shape) for shape in shapes[1:]]
-        if self.stateful and len(states[0]) != len(inputs):
+    def _nested(self, states):
+        """The list of the states of each cell, from that of all."""
+        return self.cell.split_states(states) if isinstance(self.cell, StackedRNNCells) else [states]
+
+    def _run(self, inputs, initial_state=None, constants=None, mask=None, training=None, functions=None):
+        """The output, or a list of it and the last states."""
+        states = initial_state or [inputs.new_zeros(shape) for shape in self._all_shapes(inputs.shape)[1:]]
+        if self.stateful and not is_symbolic(inputs) and len(states[0]) != len(inputs):
             raise ValueError(f'Layer {self.name} is stateful and keeps states for batches of {len(states[0])} samples. '
                              f'Received a batch of {len(inputs)}.')
-        # Masked steps of stacked cells repeat the first cell's state, as in Keras: that is left to K.rnn.
-        run = self._run_plain if plain and (mask is None or isinstance(self.cell, Cell)) else self._run_steps
-        outputs, states = run(inputs, states, constants, mask, training)
+        if self._is_plain(constants, mask):
+            outputs, states = self._run_plain(inputs, states, mask, training, functions or [None] * len(self._cells))
+        else:
+            outputs, states = self._run_steps(inputs, states, constants, mask, training)
         if self.zero_output_for_mask and mask is not None:
-            keep = mask.reshape(*mask.shape[:2], *[1] * (outputs.dim() - 2)).bool()
-            outputs = torch.where(keep.flip(1) if self.go_backwards else keep, outputs, 0.)
+            outputs = _zero_masked(outputs, mask, self.go_backwards)
         output = outputs if self.return_sequences else outputs[:, -1]
         return [output, *states] if self._gives_states() else output
 
-    def _run_plain(self, inputs, states, _, mask, training):
+    def _run_plain(self, inputs, states, mask, training, functions):
         x = inputs.transpose(0, 1)
         keep = None if mask is None else mask.reshape(mask.shape[:2]).t().bool()
         if self.go_backwards:
             x, keep = x.flip(0), None if keep is None else keep.flip(0)
-        stacked = self.cell if isinstance(self.cell, StackedRNNCells) else None
-        nested = stacked.split_states(states) if stacked else [states]
-        for i, cell in enumerate(stacked.cells if stacked else [self.cell]):
-            x, nested[i] = cell.over_sequence(x, nested[i], training, keep, self._gives_states())
+        nested = self._nested(states)
+        for i, cell in enumerate(self._cells):
+            x, nested[i] = cell.over_sequence(x, nested[i], training, keep, self._gives_states(), functions[i])
         if self._repeats_output and keep is not None:
             x = torch.where(keep.cumsum(0)[:, :, None] > 0, x, 0.)
-        return x.transpose(0, 1), stacked.join_states(nested) if stacked else nested[0]
+        return x.transpose(0, 1), self.cell.join_states(nested) if len(nested) > 1 else nested[0]
 
     def _run_steps(self, inputs, states, constants, mask, training):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}
@@ -262,8 +277,8 @@ class RNN(LayerGroup, BuiltinLayer):
             kwargs['constants'] = constants
         with _recurrent_cells.one_sequence([self.cell, *self._cells]):
             _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
-                                       mask, unroll=self._repeats_output)
-        return outputs, list(states)
+                                       mask, unroll=self.unroll, repeat_output=self._repeats_output)
+        return outputs, states
 
     # ------------------------------------------------------------ kept states
 
@@ -337,14 +352,11 @@ def _zero_states(inputs, layer):
     return [inputs.new_zeros(shape) for shape in layer._all_shapes(inputs.shape)[1:]]
 
 
-@op(callbacks=True)
-def called(layer, inputs, kwargs):
-    """``layer(inputs, **kwargs)``, recorded as one node; symbols that the layer closes over become arguments of it."""
-    if not inputs.is_meta:
-        return layer(inputs, **kwargs)
-    # A script's own layer may hold torch modules, whose weights have to be on the meta device as well.
-    weights = {k: v.to('meta') for k, v in (*layer.named_parameters(), *layer.named_buffers())}
-    return torch.func.functional_call(layer, weights, (inputs,), kwargs)
+@op
+def _zero_masked(outputs, mask, go_backwards):
+    """Outputs (batch, time, ...), zero where the steps are masked."""
+    keep = mask.reshape(*mask.shape[:2], *[1] * (outputs.dim() - 2)).bool()
+    return torch.where(keep.flip(1) if go_backwards else keep, outputs, 0.)
 
 
 def standardize_args(inputs, initial_state, constants, num_constants):

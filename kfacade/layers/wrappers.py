@@ -6,7 +6,7 @@ from ..backend import state
 from ..backend.symbolic import op
 from ..engine.base_layer import InputSpec, Layer
 from ..engine.network import Network
-from ..utils.generic_utils import CustomObjectScope, has_arg, object_list_uid, to_list
+from ..utils.generic_utils import CustomObjectScope, has_arg, is_own, object_list_uid, to_list
 from . import recurrent
 from ._base import LayerGroup
 from .core import Lambda
@@ -65,8 +65,7 @@ def _treats_samples_alone(layer):
         return all(map(_treats_samples_alone, layer.layers))
     if isinstance(layer, Wrapper):
         return _treats_samples_alone(layer.layer)
-    return type(layer).__module__.startswith(__name__.partition('.')[0]) and not (
-        isinstance(layer, Lambda) or layer.stateful)
+    return is_own(layer) and not (isinstance(layer, Lambda) or layer.stateful)
 
 
 class TimeDistributed(Wrapper):
@@ -99,7 +98,7 @@ class TimeDistributed(Wrapper):
         live = state.is_running()
         fixed_batch = K.int_shape(inputs)[0] is not None and not live
         if fixed_batch and not _treats_samples_alone(self.layer):
-            _, output, _ = K.rnn(lambda x, states: (recurrent.called(self.layer, x, kwargs), states), inputs, [])
+            _, output, _ = K.rnn(lambda x, states: (self.layer.call(x, **kwargs), states), inputs, [])
         else:
             if mask is not None and not fixed_batch and has_arg(self.layer.call, 'mask'):
                 kwargs['mask'] = mask.flatten(0, 1)

@@ -98,10 +98,10 @@ class Highway(_OldDense):
         super().build(input_shape)
 
     @opaque
-    def call(self, x):
+    def call(self, x, activation=None):
         params = self._params
         gate = torch.sigmoid(F.linear(x, params.W_carry.t(), params.b_carry))
-        return self.activated(F.linear(x, params.W.t(), params.b)) * gate + (1. - gate) * x
+        return self.activated(F.linear(x, params.W.t(), params.b), activation) * gate + (1. - gate) * x
 
 
 class Recurrent(BuiltinLayer):

@@ -14,7 +14,7 @@ from .progbar import Progbar
 
 __all__ = ['CustomObjectScope', 'Progbar', 'check_for_unexpected_keys', 'custom_object_scope',
            'deserialize_keras_object', 'func_dump', 'func_load', 'get_custom_objects', 'has_arg', 'interpret',
-           'is_all_none', 'keep_arguments', 'object_list_uid', 'public_objects', 'serialize_keras_object',
+           'is_all_none', 'is_own', 'keep_arguments', 'object_list_uid', 'public_objects', 'serialize_keras_object',
            'slice_arrays', 'to_list', 'transpose_shape', 'unpack_singleton']
 
 _GLOBAL_CUSTOM_OBJECTS = {}
@@ -49,6 +49,11 @@ custom_object_scope = CustomObjectScope
 def get_custom_objects():
     """The global dict of custom objects itself: what is put in there, configs may name."""
     return _GLOBAL_CUSTOM_OBJECTS
+
+
+def is_own(item):
+    """Whether a function, or the class of an object, is this package's own."""
+    return (getattr(item, '__module__', None) or '').partition('.')[0] == __name__.partition('.')[0]
 
 
 # ---------------------------------------------------------------- configs

@@ -5,7 +5,7 @@ import torch
 
 from kfacade import backend as K
 from kfacade.backend import state
-from kfacade.backend.symbolic import STAND_INS, SymbolicTensor, as_tensor, op, record
+from kfacade.backend.symbolic import STAND_INS, SymbolicTensor, as_tensor, closure, op, record
 
 
 def value(symbol, *fed):
@@ -117,12 +117,13 @@ def test_a_shape_rule_replaces_the_meta_run():
     np.testing.assert_array_equal(value(y, (x, [[1, 2]])), [[[1, 1, 1], [2, 2, 2]]])
 
 
-def test_symbols_that_a_callback_closes_over_become_arguments():
-    @op(callbacks=True)
+def test_symbols_that_a_closure_closes_over_become_arguments():
+    @op
     def apply(fn, x):
         return fn(x)
     x, scale = K.placeholder((None, 2)), K.placeholder((None, 2), name='scale')
-    y = apply(lambda t: K.square(t) * scale, x)
+    y = apply(closure(lambda t: K.square(t) * scale, x), x)
+    assert y.shape == (None, 2)
     np.testing.assert_array_equal(value(y, (x, [[1, 2]]), (scale, [[10, 100]])), [[10, 400]])
     with pytest.raises(ValueError, match='feed a value for the placeholder scale'):
         value(y, (x, [[1, 2]]))

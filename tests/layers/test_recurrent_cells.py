@@ -82,22 +82,24 @@ class DroppingCell(MinimalCell):
         return output, [output]
 
 
-def test_cell_that_keeps_its_dropout_mask():
+@pytest.mark.parametrize('unroll, steps', [(False, [2, 4, 6, 8, 10]), (True, [1, 3, 6, 10, 15])])
+def test_cell_that_keeps_its_dropout_mask(unroll, steps):
+    """As in Keras the step is called twice, and the second call is what runs; unrolled, once for each step."""
     cell = DroppingCell(UNITS)
-    model, x = masked_model(RNN(cell, return_sequences=True), None)
-    np.testing.assert_array_equal(model.predict(x), np.ones((BATCH, 1, UNITS)) * [[[1], [3], [6], [10], [15]]])
+    model, x = masked_model(RNN(cell, return_sequences=True, unroll=unroll), None)
+    np.testing.assert_array_equal(model.predict(x), np.ones((BATCH, 1, UNITS)) * np.reshape(steps, (5, 1)))
     run = K.function([model.input, K.learning_phase()], [model.output])
     runs = [run([np.ones((32, *x.shape[1:])), 1])[0] for _ in range(2)]
     for outputs in runs:
-        assert set(np.unique(outputs[:, 0])) == {0., 2.}
-        np.testing.assert_allclose(outputs[:, -1], 15 * outputs[:, 0])
-    assert not np.array_equal(*runs) and cell._dropout_mask is None and not hasattr(cell, 'step')
+        assert set(np.unique(outputs[:, 0])) == {0., 2. * steps[0]}
+        np.testing.assert_allclose(outputs[:, -1] * steps[0], steps[-1] * outputs[:, 0])
+    assert not np.array_equal(*runs) and cell._dropout_mask is None and cell.step == (5 if unroll else 2)
 
 
 class ConstantCell(MinimalCell):
     def call(self, inputs, states, constants, training=None):
         output, states = super().call(inputs[0] if isinstance(inputs, list) else inputs, states)
-        output = output + constants[0] * (2. if training else 1.)
+        output = output + constants[0] * K.in_train_phase(2., 1., training)
         return output, [output]
 
     def build(self, input_shape):
