@@ -10,5 +10,19 @@ from .saving.export import export
 __version__ = '2.2.4'  # of the API: scripts compare it
 
 __all__ = ['Input', 'Model', 'Sequential', 'activations', 'backend', 'callbacks', 'config', 'constraints', 'datasets',
-           'engine', 'export', 'initializers', 'layers', 'legacy', 'losses', 'metrics', 'models', 'objectives',
-           'optimizers', 'preprocessing', 'regularizers', 'saving', 'utils', 'wrappers']
+           'engine', 'export', 'initializers', 'install_as_keras', 'layers', 'legacy', 'losses', 'metrics', 'models',
+           'objectives', 'optimizers', 'preprocessing', 'regularizers', 'saving', 'utils', 'wrappers']
+
+
+def install_as_keras():
+    """Lets ``import keras`` mean kfacade from now on, as the launcher does: for notebooks and programs of one's own.
+
+    Doing it twice makes no difference. Raises ImportError where another keras was imported before.
+    """
+    from . import __main__ as launcher
+    launcher.install_as_keras()
+
+
+def load_ipython_extension(ipython):
+    """What ``%load_ext kfacade`` does in a notebook: `install_as_keras`."""
+    install_as_keras()

@@ -52,6 +52,22 @@ def install_keras_alias():
     sys.meta_path.insert(0, KerasAlias())
 
 
+def install_as_keras():
+    """Lets ``import keras`` mean kfacade from now on, where there is no launcher: in a notebook, say.
+
+    Doing it twice makes no difference. Raises ImportError where another keras was imported before.
+    """
+    if any(type(finder).__name__ == KerasAlias.__name__ for finder in sys.meta_path):
+        return  # of the launcher's copy of this module, perhaps
+    for name in _PACKAGES:
+        if name in sys.modules:
+            origin = getattr(sys.modules[name], '__file__', None)
+            raise ImportError(f'Another {name} was imported before, from {origin}. What has come from it would not go '
+                              'with kfacade: start a new process (in a notebook, restart the kernel), and let kfacade '
+                              'come first.')
+    install_keras_alias()
+
+
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (['inspect'], ['convert']):
