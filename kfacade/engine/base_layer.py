@@ -389,7 +389,7 @@ class Layer(NodeAccess, torch.nn.Module):
         items = to_list(items) if items is not None else []
         if not items or state.is_running():
             return  # a live call computes; only what is recorded belongs to a model
-        everything += [x for x in items if not any(x is y for y in everything)]
+        everything[:] = each_once([*everything, *items])
         per_input.setdefault(_key(inputs), []).extend(items)
 
     @property
@@ -475,6 +475,11 @@ def checked_batch_shape(input_shape=None, batch_input_shape=None, batch_size=Non
             batch_input_shape = (batch_input_shape[0], *batch_input_shape[1])  # as Keras' Embedding has several lengths
         return checked_shape(batch_input_shape, 'batch_input_shape')
     return checked_shape((batch_size, *checked_shape(input_shape, 'input_shape')), '(batch_size, *input_shape)')
+
+
+def each_once(items):
+    """Each symbol or update of a list once; numbers count as often as they were added, as in Keras."""
+    return list({(i,) if isinstance(x, (int, float)) else id(x): x for i, x in enumerate(items)}.values())
 
 
 def map_shapes(f, shape):

@@ -16,7 +16,7 @@ from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from ..utils.layer_utils import print_summary
-from .base_layer import Layer, Node, map_shapes
+from .base_layer import Layer, Node, each_once, map_shapes
 from .input_layer import InputLayer
 
 
@@ -177,7 +177,7 @@ class Network(Layer):
                 if not self._is_graph_network or self._node_key(layer, index) in self._network_nodes:
                     found += of(layer, node.input_tensors)
             found += of(layer, None)
-        return list({id(x): x for x in found}.values())
+        return each_once(found)
 
     @property
     def updates(self):
@@ -190,7 +190,7 @@ class Network(Layer):
     def losses(self):
         """Regularization terms and other losses of the layers, scalar symbols."""
         found = self._collected(lambda layer, inputs: layer.get_losses_for(inputs))
-        return list({id(x): x for x in [*found, *self.get_losses_for(None)]}.values())
+        return each_once([*found, *self.get_losses_for(None)])
 
     @property
     def uses_learning_phase(self):

@@ -35,6 +35,7 @@ class _LocallyConnected(SpatialLayer):
                              f'should be fully-defined, but layer {self.name} received the inputs shape '
                              f'{tuple(input_shape)}')
         output_sizes = self._spatial(self.compute_output_shape(input_shape))
+        self.input_sizes = tuple(input_shape[1:])
         self.kernel_shape = (math.prod(output_sizes), math.prod(self.kernel_size) * channels, self.filters)
         self.kernel = self.add_setting_weight('kernel', self.kernel_shape)
         self.add_bias((*output_sizes, self.filters))

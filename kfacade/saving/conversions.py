@@ -5,6 +5,8 @@ its recurrent layers apart and some kernels in another order; Theano convolves w
 recurrent layers keep their matrices transposed and two biases. Every rule is about one plain layer; what wrappers and
 nested models hold is dealt out to the layers inside and put back in place.
 """
+import re
+
 import numpy as np
 
 from ..utils.conv_utils import convert_kernel
@@ -72,6 +74,33 @@ def _leaves(layer):
     return [leaf for sublayer in inner for leaf in _leaves(sublayer)] if inner else [layer]
 
 
+def places_by_name(layer, names):
+    """For each weight of a nested model or wrapper the place of its array in a file that calls its arrays ``names``.
+
+    The file's order is not ours where other layers were frozen when it was saved: a model's trainable weights come
+    first. Returns None where the names are not those of the layers and their weights, but for the suffixes that make
+    names unique in a session.
+    """
+    owner = {id(weight): leaf for leaf in _leaves(layer) for weight in leaf.weights}
+    stems = [name.removesuffix(':0') for name in names]
+    leaves = {leaf.name for leaf in owner.values()}
+    own = [weight.name.removesuffix(':0') for weight in layer.weights]
+    parts = [f'{owner[id(weight)].name}/{name.rpartition("/")[2]}' for weight, name in zip(layer.weights, own)]
+    number = {id(weight): i for leaf in owner.values() for i, weight in enumerate(leaf.weights)}
+    numbers = [f'{owner[id(weight)].name}/weight_{number[id(weight)]}' for weight in layer.weights]  # see keras_archive
+    short = [f'{name.partition("/")[0]}/{name.rpartition("/")[2]}' for name in stems]
+    plain = [name if name.partition('/')[0] in leaves else re.sub(r'_\d+(?=/)', '', name, count=1) for name in short]
+    for found, wanted in ((stems, own), (stems, parts), (stems, numbers), (short, parts), (plain, parts)):
+        if len(set(found)) == len(found) and sorted(found) == sorted(wanted):
+            return [found.index(name) for name in wanted]
+    return None
+
+
+def is_group(layer):
+    """Whether the weights of a layer are those of others in it."""
+    return bool(_inner_layers(layer))
+
+
 def _merge_gates(layer, arrays):
     """Joins the 9 or 12 arrays that Keras 1 kept for each GRU or LSTM in ``layer``, at any depth, to our three."""
     owner = {id(variable): leaf for leaf in _leaves(layer) for variable in leaf.weights}
@@ -91,7 +120,10 @@ def _merge_gates(layer, arrays):
 
 def _join(leaf, blocks):
     if blocks[0].ndim == 4 and leaf.data_format == 'channels_first':
-        blocks = [np.transpose(block, (2, 3, 1, 0)) for block in blocks]
+        # (filters, channels, rows, columns), but for the files that hold them as we do, whatever their format
+        window = tuple(leaf.kernel_size)
+        blocks = [block if block.shape[:2] == window != block.shape[2:] else np.transpose(block, (2, 3, 1, 0))
+                  for block in blocks]
     return np.concatenate(blocks, axis=-1)
 
 
@@ -109,6 +141,8 @@ def _convert_plain(layer, weights, version, backend, reshape):
         if backend == 'theano':
             weights[i] = convert_kernel(np.asarray(weights[i]))
         weights[i] = _fit_kernel(layer, weights[i], tuple(layer.weights[i].shape), reshape and i == 0)
+    if kind in ('LocallyConnected1D', 'LocallyConnected2D') and np.ndim(weights[0]) != 3:
+        weights[0] = _local_kernel(layer, np.asarray(weights[0]))
     if kind in _RECURRENT and len(weights) == 3:
         return _convert_recurrent(layer, weights)
     return weights
@@ -123,6 +157,32 @@ def _old_conv1d_kernel(layer, kernel):
                                    f'"{layer.name}" ({layer.filters} filters of length {length}).')
         kernel = np.transpose(kernel, (2, 3, 1, 0))
     return kernel[:, 0]
+
+
+def _local_kernel(layer, kernel):
+    """The (positions, inputs of a position, filters) of a kernel that tf.keras stored by another `implementation`.
+
+    2: dense, from all inputs to all outputs, (rows, columns, channels, rows, columns, filters). 3: the weights that
+    there are, in a row, ordered by their output and then by their input.
+    """
+    positions, size, filters = layer.kernel_shape
+    first, sizes, rank = layer.data_format == 'channels_first', layer.input_sizes, layer.rank
+    numbers = np.arange(np.prod(sizes)).reshape(sizes)
+    axes = tuple(range(1, rank + 1)) if first else tuple(range(rank))
+    windows = np.lib.stride_tricks.sliding_window_view(numbers, layer.kernel_size, axes)
+    windows = np.moveaxis(windows, 0 if first else rank, rank if first else -1)
+    windows = windows[tuple(slice(None, None, stride) for stride in layer.strides)]
+    inputs = windows.reshape(positions, size, 1)
+    outputs = np.arange(positions * filters)
+    outputs = outputs.reshape(filters, positions).T if first else outputs.reshape(positions, filters)
+    inputs, outputs = np.broadcast_arrays(inputs, outputs[:, None])
+    if kernel.ndim == 1 and kernel.size == inputs.size:
+        found = np.empty(inputs.size, kernel.dtype)
+        found[np.lexsort((inputs.ravel(), outputs.ravel()))] = kernel
+        return found.reshape(inputs.shape)
+    if kernel.size == numbers.size * positions * filters:
+        return kernel.reshape(numbers.size, -1)[inputs, outputs]
+    return kernel
 
 
 def _fit_kernel(layer, kernel, shape, reshape):

@@ -1,8 +1,8 @@
 """Weights in the Keras HDF5 layout: a group per layer, a dataset per weight, and attributes that give their order.
 
 Datasets hold what ``layer.weights`` hold, in Keras' own shapes. Loading goes by position, or by the names of layers;
-the names of weights never matter. All arrays are checked, and read if they have to be converted, before the first
-weight changes.
+the names of weights matter within nested models alone. All arrays are checked, and read if they have to be converted,
+before the first weight changes.
 """
 import itertools
 import warnings
@@ -10,7 +10,7 @@ from functools import partial
 
 from ..backend.dtypes import on_host
 from ..utils.io_utils import save_attributes_to_hdf5_group
-from .conversions import is_model, preprocess_weights_for_loading
+from .conversions import is_group, is_model, places_by_name, preprocess_weights_for_loading
 from .report import LoadReport
 from .stored import StoredArray
 from .trust import Reader, shortened
@@ -93,7 +93,7 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
                          f'{len(layers)} layers.')
     pairs, convert = [], _converter(reader, reshape)
     for k, ((name, group), layer) in enumerate(zip(groups, layers)):
-        arrays = convert(layer, read_arrays(group, later=True))
+        arrays = convert(layer, _arrays_of(layer, group)[0])
         if len(arrays) != len(layer.weights):
             raise ValueError(f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer '
                              f'{name} in the save file. However the new layer {layer.name} expects '
@@ -114,12 +114,12 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
     convert = _converter(reader, reshape)
     for k, name in enumerate(reader.names('layer_names')):
         targets = _named(name, layers)
-        saved = read_arrays(reader.child(name), later=True) if targets else []
         if not targets and reader.child(name).names('weight_names'):
             report.unused.append(name)
         for layer in targets:
             reached.add(layer)
             strict = not skip_mismatch and layer in layers
+            saved, by_place = _arrays_of(layer, reader.child(name))
             arrays = convert(layer, saved)
             if len(arrays) != len(layer.weights):
                 if strict:
@@ -133,9 +133,19 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
             pairs += fitting
             if arrays:
                 (report.loaded if len(fitting) == len(arrays) else report.skipped).append(name)
+                report.by_position += [name] * by_place
     report.missing += [layer.name for layer in _unreached(layers, reached) if layer.weights]
     _assign(pairs)
     return report.published(reader.where(), stacklevel=4)
+
+
+def _arrays_of(layer, group):
+    """The arrays of ``layer`` in its group of a file; and whether it is a nested model whose names say no places."""
+    names, arrays = group.names('weight_names'), read_arrays(group, later=True)
+    if not is_group(layer) or len(arrays) != len(layer.weights):
+        return arrays, is_model(layer)
+    places = places_by_name(layer, names)
+    return (arrays, is_model(layer)) if places is None else ([arrays[place] for place in places], False)
 
 
 def _nested(layers):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import h5py
 
 from ..utils.generic_utils import to_snake_case
-from .hdf5 import save_attributes_to_hdf5_group, stamp, write_arrays
+from .hdf5 import save_attributes_to_hdf5_group, stamp, unique_names, write_arrays
 from .text import model_config, parse_json
 from .trust import InvalidModelFile, Reader, opened, reading, refusing
 
@@ -95,7 +95,8 @@ def _write_weights(group, config, reader):
     layers = {name: trained + rest for name, trained, rest in _by_layer(config, reader)}
     save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
     for name, arrays in layers.items():
-        write_arrays(group.require_group(name), [f'{name}/weight_{i}:0' for i in range(len(arrays))], arrays)
+        names = unique_names(name for name, _ in arrays)
+        write_arrays(group.require_group(name), names, [array for _, array in arrays])
 
 
 def holds_paths(reader):
@@ -114,7 +115,7 @@ def by_paths(model, reader):
 # ---------------------------------------------------------------- weights
 
 def _by_layer(config, group, container='layers'):
-    """(name, trainable arrays, other arrays) of each layer of a model, or cell of stacked ones, in order."""
+    """(name, trainable and other (name, array) pairs) of each layer of a model, or cell of stacked ones, in order."""
     counts = Counter()
     places = [place for place in (_CONTAINERS if container == 'layers' else [container]) if place in group]
     for entry in config[container]:
@@ -140,7 +141,8 @@ def _arrays(entry, group):
         parts = [_arrays(config['cell'], group.child('cell'))]
     else:
         stored = group.child('cell/vars' if 'cell' in group else 'vars')
-        arrays = [stored.array(str(i)) for i in itertools.takewhile(lambda i: str(i) in stored, itertools.count())]
+        arrays = [(f'{config.get("name")}/weight_{i}', stored.array(str(i)))
+                  for i in itertools.takewhile(lambda i: str(i) in stored, itertools.count())]
         averages = 2 if kind == 'BatchNormalization' else 0
         parts = [(arrays[:len(arrays) - averages], arrays[len(arrays) - averages:])]
     trained, rest = ([array for part in parts for array in part[i]] for i in range(2))

@@ -164,13 +164,19 @@ def _shape_with_first_layer(config):
         config['layers'] = [{**rest[0], 'config': {**rest[0]['config'], **given}}, *rest[1:]]
 
 
+def _channels_last(config):
+    if config.get('data_format') == 'channels_first':
+        raise InvalidModelFile(f'The LocallyConnected1D layer "{config.get("name")}" has its channels first, which '
+                               'Keras 2.2.4 has no form for.')
+
+
 def _listed_ends(config):
     for end in {'input_layers', 'output_layers'} & config.keys():
         config[end] = coordinates(config[end])
 
 
-_CHANGES = {'BatchNormalization': _plain_averages, 'Bidirectional': _mirrored, 'Model': _listed_ends,
-            'Sequential': _shape_with_first_layer}
+_CHANGES = {'BatchNormalization': _plain_averages, 'Bidirectional': _mirrored,
+            'LocallyConnected1D': _channels_last, 'Model': _listed_ends, 'Sequential': _shape_with_first_layer}
 
 
 # ---------------------------------------------------------------- arguments of `compile`

@@ -150,7 +150,7 @@ def _restore_training(model, reader, custom_objects):
     set_averaging_steps(model, reader)
     if 'optimizer_weights' in reader:
         group = reader.child('optimizer_weights')
-        set_optimizer_weights(model, read_arrays(group), saved_numbers(group))
+        set_optimizer_weights(model, read_arrays(group), saved_numbers(group), reader.text('keras_version'))
 
 
 def _holds_weights(reader):

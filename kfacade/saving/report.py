@@ -14,9 +14,11 @@ class LoadReport:
     unused: list = field(default_factory=list)  # the file has them, the model has not
     missing: list = field(default_factory=list)  # the model has them, the file has not: they keep their weights
     skipped: list = field(default_factory=list)  # both have them, in part or wholly of other shapes
+    by_position: list = field(default_factory=list)  # nested models whose weights were paired in order, not by name
 
     def __str__(self):
-        parts = {'not in the model': self.unused, 'not in the file': self.missing, 'of another shape': self.skipped}
+        parts = {'not in the model': self.unused, 'not in the file': self.missing, 'of another shape': self.skipped,
+                 'with weights in order, not by their names': self.by_position}
         return f'{len(self.loaded)} loaded' + ''.join(
             f'; {len(names)} {what}: {some(names)}' for what, names in parts.items() if names)
 

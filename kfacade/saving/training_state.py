@@ -2,10 +2,12 @@
 import json
 import warnings
 
+import numpy as np
+
 from .. import optimizers
 from ..backend.variable import HostVariable, Update, Variable
 from ..utils.generic_utils import deserialize_keras_object
-from .later import as_before_objective, as_before_optimizer, registered
+from .later import as_before_objective, as_before_optimizer, origin, registered
 from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
 
@@ -156,10 +158,24 @@ def _metrics(model, saved, own):
     return found
 
 
-def set_optimizer_weights(model, arrays, numbers):
-    """Gives the optimizer of the compiled ``model`` its arrays and numbers back, or warns of what starts anew."""
+def _without_iterations(optimizer, arrays, numbers, version):
+    """The arrays and numbers of a state which, as from Keras 2.3 on, has the numbers of RMSprop and others in front."""
+    names, more = list(unlisted(optimizer)), len(arrays) - len(optimizer.weights)
+    in_order = origin(version) == 'Keras' or len(getattr(optimizer, 'slots', ())) == 1  # tf.keras may mix several slots
+    place = 0 if names == ['iterations'] else 1  # that of the schedule of Nadam
+    if len(names) != 1 or more != 1 or not in_order or np.ndim(arrays[place]):
+        return arrays, numbers
+    return arrays[:place] + arrays[place + 1:], {names[0]: arrays[place].item(), **numbers}
+
+
+def set_optimizer_weights(model, arrays, numbers, version=None):
+    """Gives the optimizer of the compiled ``model`` its arrays and numbers back, or warns of what starts anew.
+
+    ``version`` is that of the Keras that saved them.
+    """
     model._make_train_function()
     optimizer = model.optimizer
+    arrays, numbers = _without_iterations(optimizer, arrays, numbers, version)
     try:
         optimizer.set_weights(arrays)
     except ValueError as error:
