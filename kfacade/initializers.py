@@ -7,6 +7,8 @@ import numpy as np
 from . import backend as K
 from .backend import state
 from .backend.dtypes import dtype_name
+from .backend.session import evaluate
+from .backend.symbolic import TensorFace
 from .utils.generic_utils import (
     check_number_fields,
     deserialize_keras_object,
@@ -219,9 +221,10 @@ def _compute_fans(shape, data_format='channels_last'):
 
 
 def first_value(initializer, shape):
-    """What `initializer` gives: a tensor or array; of those that are not this package's a symbol, as in Keras."""
+    """The tensor or array that `initializer` gives. Those that are not this package's run on symbols, as in Keras."""
     with state.running() if is_own(initializer) else state.recording():
-        return initializer(shape)
+        value = initializer(shape)
+    return evaluate(value) if isinstance(value, TensorFace) else value
 
 
 def serialize(initializer):

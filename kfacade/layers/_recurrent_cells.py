@@ -7,7 +7,7 @@ import torch
 
 from .. import backend as K
 from .. import initializers
-from ..backend.session import evaluate, is_tensor
+from ..backend.session import is_tensor
 from ..backend.symbolic import as_tensor, closure, computes, leaves, op, placeholder
 from ..backend.variable import Layout
 from ..engine.base_layer import Layer
@@ -261,7 +261,7 @@ class LSTMCell(Cell):
     def _forget_gate_open(self, shape, dtype=None):
         parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)
         size = shape[0] // sum(self.bias_parts)
-        return torch.cat([as_tensor(evaluate(initializers.first_value(initializer, (count * size,))))
+        return torch.cat([as_tensor(initializers.first_value(initializer, (count * size,)))
                           for initializer, count in zip(parts, self.bias_parts)])
 
 
