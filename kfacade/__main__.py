@@ -46,10 +46,16 @@ def _own_name(name):
 
 
 def install_keras_alias():
-    """Lets ``import keras`` mean kfacade, in this process, and ``import keras_preprocessing`` its preprocessing."""
+    """Lets ``import keras`` mean kfacade, and ``import keras_preprocessing`` its preprocessing.
+
+    They do in this process, and in those that multiprocessing starts from it.
+    """
     for name in [n for n in sys.modules if n.partition('.')[0] in _PACKAGES]:
         del sys.modules[name]
     sys.meta_path.insert(0, KerasAlias())
+    folder = os.path.dirname(os.path.abspath(__file__))  # started processes get the path
+    sys.path[1:1] = {os.path.join(folder, '_launched')} - set(sys.path)
+    sys.path += {os.path.dirname(folder)} - set(sys.path)
 
 
 def install_as_keras():
@@ -79,7 +85,7 @@ def main(arguments=None):
     parser.add_argument('script', nargs=argparse.REMAINDER, help='the script, and its arguments')
     options = parser.parse_args(arguments)
     from kfacade import config
-    config._backend = options.backend_name
+    config._backend = os.environ['KFACADE_BACKEND_NAME'] = options.backend_name
     install_keras_alias()
     if options.module:
         sys.path[0], sys.argv = os.getcwd(), options.module + options.script

@@ -16,7 +16,7 @@ _DATA_FORMATS = {'channels_last', 'channels_first'}
 _floatx = 'float32'
 _epsilon = 1e-7
 _image_data_format = 'channels_last'
-_backend = 'torch'
+_backend = os.environ.get('KFACADE_BACKEND_NAME', 'torch')  # set by the launcher, for the processes it starts
 
 
 def keras_dir():

@@ -130,3 +130,45 @@ def test_wrong_command_line_says_what_is_wrong(run, arguments, message):
 def test_plain_import_leaves_the_name_keras_alone(run):
     code = 'import sys, kfacade as keras; from kfacade.layers import Dense; print("keras" in sys.modules)'
     assert subprocess.check_output([sys.executable, '-c', code], text=True).strip() == 'False'
+
+
+CHILDREN = """
+    import multiprocessing
+    import sys
+    import numpy as np
+    import keras_preprocessing.image
+    from keras import backend as K
+    from keras.layers import Dense
+    from keras.models import Sequential
+    from keras.utils import Sequence
+
+    class Batches(Sequence):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            import keras.layers
+            assert keras.layers.Dense is Dense and K.floatx() == 'float64' and K.backend() == 'tensorflow'
+            return np.full((4, 2), index), np.ones((4, 1))
+
+    def job(k):
+        import keras
+        return [keras.__name__, keras.layers.Dense is Dense, K.backend()]
+
+    if __name__ == '__main__':
+        multiprocessing.set_start_method(sys.argv[1])
+        K.set_floatx('float64')
+        model = Sequential([Dense(1, input_shape=(2,))])
+        model.compile('sgd', 'mse')
+        history = model.fit_generator(Batches(), epochs=2, verbose=0, workers=1, use_multiprocessing=True)
+        with multiprocessing.Pool(1) as pool:
+            print(len(history.history['loss']), pool.map_async(job, [0]).get(120))
+    """
+
+
+@pytest.mark.parametrize('arguments', [
+    ['script.py', 'forkserver'], ['-m', 'project.script', 'spawn'],
+    pytest.param(['script.py', 'spawn'], marks=pytest.mark.slow)])
+def test_started_processes_know_keras(run, arguments):
+    files = {'script.py': CHILDREN, 'project/__init__.py': '', 'project/script.py': CHILDREN}
+    assert output(run(files, '--backend-name', 'tensorflow', *arguments)) == "2 [['keras', True, 'tensorflow']]\n"

@@ -46,7 +46,7 @@ class GeneratorMethods:
                                             or hasattr(validation_data, '__next__'))
         if val_from_generator:
             validation_steps = _count(validation_data, validation_steps or None, 'validation_steps')
-        generator = _build(self, generator)
+        generator, to_come = _build(self, generator), range(initial_epoch, epochs)
         self._make_train_function()
 
         run = configure(self, callbacks, None, epochs, steps_per_epoch, None, verbose, validates, from_generator=True)
@@ -54,7 +54,8 @@ class GeneratorMethods:
         with ExitStack() as stack:
             validate = None
             if val_from_generator:
-                val_batches = stack.enter_context(_batches(validation_data, *queue))
+                val_batches = stack.enter_context(_batches(
+                    validation_data, validation_steps * len(to_come), *queue))
 
                 def validate():
                     return self.evaluate_generator(val_batches, validation_steps, workers=0)
@@ -64,9 +65,9 @@ class GeneratorMethods:
 
                 def validate():
                     return self.evaluate(x, y, feed.size, 0, weights)
-            feed = GeneratorFeed(self, 'train', stack.enter_context(_batches(generator, *queue, shuffle)),
-                                 steps_per_epoch, class_weight)
-            fit_loop(self, feed, run, range(initial_epoch, epochs), validate)
+            feed = GeneratorFeed(self, 'train', stack.enter_context(_batches(
+                generator, steps_per_epoch * len(to_come), *queue, shuffle)), steps_per_epoch, class_weight)
+            fit_loop(self, feed, run, to_come, validate)
         run.on_train_end()
         return self.history
 
@@ -82,7 +83,7 @@ class GeneratorMethods:
         generator = as_batches(generator)
         _warn_of_duplicates(generator, *queue)
         steps = _count(generator, steps, 'steps')
-        with _batches(generator, *queue) as batches:
+        with _batches(generator, steps, *queue) as batches:
             return unpack_singleton(test_loop(self, GeneratorFeed(self, 'test', batches, steps), verbose))
 
     @interfaces.legacy_generator_methods_support
@@ -96,7 +97,7 @@ class GeneratorMethods:
         generator = as_batches(generator, n_inputs=len(self.inputs or ()))
         _warn_of_duplicates(generator, *queue)
         steps = _count(generator, steps, 'steps', least=0)
-        with _batches(generator, *queue) as batches:
+        with _batches(generator, steps, *queue) as batches:
             return unpack_singleton(predict_loop(GeneratorFeed(self, 'predict', batches, steps), verbose))
 
 
@@ -134,8 +135,8 @@ class GeneratorFeed:
 # ---------------------------------------------------------------- where batches come from
 
 @contextmanager
-def _batches(source, max_queue_size, workers, use_multiprocessing, shuffle=False):
-    """An endless iterator over batches, made ahead by `workers` threads or processes (0: by this thread)."""
+def _batches(source, count, max_queue_size, workers, use_multiprocessing, shuffle=False):
+    """An iterator over `count` batches, made ahead by `workers` threads or processes (0: by this thread)."""
     is_sequence = isinstance(source, Sequence)
     if workers <= 0 or isinstance(source, TorchBatches):
         yield iter_sequence_infinite(source) if is_sequence else source
@@ -144,8 +145,9 @@ def _batches(source, max_queue_size, workers, use_multiprocessing, shuffle=False
         enqueuer = OrderedEnqueuer(source, use_multiprocessing, shuffle)
     else:
         enqueuer = GeneratorEnqueuer(source, use_multiprocessing)
-    enqueuer.start(workers, max_queue_size)
+    enqueuer.most = count
     try:
+        enqueuer.start(workers, max_queue_size)
         yield enqueuer.get()
     finally:
         enqueuer.stop()

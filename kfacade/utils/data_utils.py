@@ -1,26 +1,25 @@
 """Files from the net, and batches made in parallel while the model trains."""
+import functools
 import hashlib
 import itertools
-import multiprocessing
 import os
-import queue
+import pickle
 import random
 import shutil
-import sys
 import tarfile
 import threading
+import types
 import warnings
 import zipfile
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from http.client import HTTPException
 from urllib.request import urlretrieve
 
 import numpy as np
 import torch
 
-from ..config import keras_dir
+from .. import config
+from ._workers import Processes, Threads, call_here, sendable, start_method, uninterrupted
 from .generic_utils import to_list
 from .progbar import Progbar
 
@@ -47,7 +46,7 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
     """
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, 'md5'
-    folder = os.path.join(_writable(os.path.expanduser(cache_dir or keras_dir())), cache_subdir)
+    folder = os.path.join(_writable(os.path.expanduser(cache_dir or config.keras_dir())), cache_subdir)
     os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, fname)
     archive = path + '.tar.gz' if untar else path
@@ -174,17 +173,17 @@ class Sequence:
         return (self[i] for i in range(len(self)))
 
 
-# What the workers read from, by the uid of the enqueuer. A process gets its own copy when its pool starts.
+# What the workers read from, by the uid of the enqueuer. A process has its own copy.
 _SHARED_SEQUENCES = {}
 _uids = itertools.count()
-_leaving = []  # threads of stopped enqueuers, which may still be at their last batch
+_LASTING = type(threading.Lock()), type(threading.RLock()), types.GeneratorType  # what an epoch uses, not changes
 
 
 def init_pool(seqs):
     """First thing that a worker process does: keeps the sequences."""
     global _SHARED_SEQUENCES
     _SHARED_SEQUENCES = seqs
-    torch.set_num_threads(1)  # the copy of this process lacks the threads that torch had, and would wait for them
+    torch.set_num_threads(1)
 
 
 def init_pool_generator(gens, random_seed=None):
@@ -204,6 +203,34 @@ def next_sample(uid):
     return next(_SHARED_SEQUENCES[uid])
 
 
+_SETTINGS = ('_floatx', '_epsilon', '_image_data_format', '_backend')
+
+
+def _surroundings():
+    """What a fork would find in its process, beside the sequence: settings, and where random numbers go on."""
+    return [getattr(config, name) for name in _SETTINGS], random.getstate(), np.random.get_state()
+
+
+def _start_worker(surroundings, initializer, *arguments):
+    _take_over(surroundings)
+    initializer(*arguments)
+
+
+def _take_over(surroundings):
+    settings, python_state, numpy_state = surroundings
+    vars(config).update(zip(_SETTINGS, settings))
+    random.setstate(python_state)
+    np.random.set_state(numpy_state)
+
+
+def _renew(surroundings, uid, state):
+    """In a worker: sets what an epoch starts with; `state` None leaves the sequence as it is."""
+    _take_over(surroundings)
+    if state is not None:
+        sequence, state = _SHARED_SEQUENCES[uid], pickle.loads(state)
+        getattr(sequence, '__setstate__', getattr(sequence, '__dict__', {}).update)(state)
+
+
 class SequenceEnqueuer:
     """Base of what makes batches ahead in threads or processes: `start()`, iterate over `get()`, `stop()`.
 
@@ -215,13 +242,14 @@ class SequenceEnqueuer:
     thread, and no worker, is in a BLAS routine: forks during those can hang.
     """
 
+    most = float('inf')  # how many batches will be asked for
+
     def __init__(self, sequence, use_multiprocessing=False):
         self.sequence = sequence
         self.use_multiprocessing = use_multiprocessing
         self.uid = next(_uids)
-        self.workers = 0
-        self.max_queue_size = 0
-        self._tasks = None
+        self.workers = self.max_queue_size = self._asked = 0
+        self._tasks = self._pool = None
         self._pending = deque()
 
     def is_running(self):
@@ -230,23 +258,27 @@ class SequenceEnqueuer:
 
     def start(self, workers=1, max_queue_size=10):
         """Starts `workers` threads or processes, which go ahead by at most `max_queue_size` batches."""
-        self.workers, self.max_queue_size = workers, max(max_queue_size, 1)
+        self.workers, self.max_queue_size, self._asked = workers, max(max_queue_size, 1), 0
+        _SHARED_SEQUENCES[self.uid] = self.sequence
+        self._open_pool()
         self._tasks = self._submit_all()
         self._fill()
 
     def stop(self, timeout=None):
         """Stops the workers. It does not wait for those that are busy, so that `timeout` makes no difference."""
-        self._pending.clear()
-        if self._tasks is not None:
-            self._tasks.close()
-        self._tasks = None
-        _SHARED_SEQUENCES.pop(self.uid, None)
+        with uninterrupted():
+            self._pending.clear()
+            self._tasks = None
+            if self._pool is not None:
+                self._pool.stop()
+            _SHARED_SEQUENCES.pop(self.uid, None)
 
     def get(self):
         """Generator of the batches in order; None is left out. An error in a worker stops all and is raised here."""
         try:
             while self._pending:
                 batch = self._pending.popleft().result()
+                self.most += batch is None
                 self._fill()
                 if batch is not None:
                     yield batch
@@ -258,6 +290,20 @@ class SequenceEnqueuer:
         self.stop()
         raise error
 
+    def _open_pool(self):
+        """Starts the workers; new processes where there were some, which see the sequence as it is now."""
+        with uninterrupted():
+            if self._pool is not None:
+                self._pool.stop()
+            if not self.use_multiprocessing:
+                self._pool = Threads([call_here] * self.workers)
+                return
+            start = functools.partial(_start_worker, _surroundings(), *self._initializer())
+            self._pool = Processes(self.workers, *start_method(start))
+
+    def _initializer(self):
+        return init_pool, {self.uid: self.sequence}
+
     def _fill(self):
         while len(self._pending) < self.max_queue_size:
             future = next(self._tasks, None)
@@ -265,67 +311,20 @@ class SequenceEnqueuer:
                 return
             self._pending.append(future)
 
+    def _submit(self, *task):
+        self._asked += 1
+        return self._pool.submit(*task)
+
     def _submit_all(self):
         """Generator that gives the workers one task after the other; of its `Future`, or of None to wait for those."""
         raise NotImplementedError(f'{type(self).__name__} must define `_submit_all()`.')
-
-    @contextmanager
-    def _pool(self, initializer, *arguments):
-        """New workers, who see the sequence as it is now: ``submit(function, *arguments)``, which gives a `Future`."""
-        _SHARED_SEQUENCES[self.uid] = self.sequence
-        if not self.use_multiprocessing:
-            with _threads(self.workers) as submit:
-                yield submit
-            return
-        while _leaving:
-            _leaving.pop().join(timeout=1.)
-        # Generators cannot be sent to a process, so it has to be a copy of this one where that is safe.
-        method = multiprocessing.get_start_method(allow_none=True) or ('fork' if sys.platform == 'linux' else None)
-        executor = ProcessPoolExecutor(self.workers, multiprocessing.get_context(method), initializer,
-                                       (_SHARED_SEQUENCES, *arguments))
-        try:
-            yield executor.submit
-        finally:
-            processes = list((executor._processes or {}).values())
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in processes:  # which may be busy with a batch that nobody wants any more
-                process.terminate()
-
-
-@contextmanager
-def _threads(count):
-    """A `submit` with threads that, unlike an executor's, let the interpreter end while a generator is stuck."""
-    tasks, stopped = queue.SimpleQueue(), False
-
-    def work():
-        while not stopped and (task := tasks.get()):
-            future, function, arguments = task
-            try:
-                future.set_result(function(*arguments))
-            except BaseException as error:  # SystemExit, too: somebody waits for an answer
-                future.set_exception(error)
-
-    def submit(function, *arguments):
-        future = Future()
-        tasks.put((future, function, arguments))
-        return future
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield submit
-    finally:
-        stopped = True
-        for _ in threads:
-            tasks.put(None)
-        _leaving[:] = [thread for thread in (*_leaving, *threads) if thread.is_alive()]
 
 
 class OrderedEnqueuer(SequenceEnqueuer):
     """Makes the batches of a `Sequence` ahead, epoch after epoch, in order.
 
     `shuffle`: a new order for each epoch, from Python's ``random``. After each epoch, when all its batches were taken,
-    the sequence's `on_epoch_end` is called, and processes are started anew to see what it changed.
+    the sequence's `on_epoch_end` is called, and processes are told what it changed.
     """
 
     def __init__(self, sequence, use_multiprocessing=False, shuffle=False):
@@ -333,16 +332,42 @@ class OrderedEnqueuer(SequenceEnqueuer):
         self.shuffle = shuffle
 
     def _submit_all(self):
-        order = list(range(len(self.sequence)))
+        order, state = list(range(len(self.sequence))), self._state()
         while order:
             if self.shuffle:
                 random.shuffle(order)
-            with self._pool(init_pool) as submit:
-                for i in order:
-                    yield submit(get_index, self.uid, i)
-                while self._pending:
+            for i in order:
+                while self._asked >= self.most:
                     yield None
+                yield self._submit(get_index, self.uid, i)
+            while self._pending:
+                yield None
             self.sequence.on_epoch_end()
+            while self._asked >= self.most:
+                yield None
+            state = self._show_processes(state)
+
+    def _state(self):
+        """What an epoch may change in the sequence, as bytes; None where that cannot be sent."""
+        if not self.use_multiprocessing:
+            return None
+        own = getattr(self.sequence, '__getstate__', None)  # Python 3.11 has a general one
+        state = own() if own else vars(self.sequence)
+        if isinstance(state, dict):
+            state = {name: value for name, value in state.items() if not isinstance(value, _LASTING)}
+        elif not hasattr(self.sequence, '__setstate__'):
+            return None
+        return sendable(state)
+
+    def _show_processes(self, before):
+        """Has processes see the sequence as it is now; returns its state, `before` being what they know."""
+        state = self._state()
+        if self.use_multiprocessing and state is None:
+            self._open_pool()
+        elif self.use_multiprocessing:
+            for worker in self._pool.workers:
+                worker.call(_renew, _surroundings(), self.uid, None if state == before else state)
+        return state
 
 
 class GeneratorEnqueuer(SequenceEnqueuer):
@@ -357,10 +382,12 @@ class GeneratorEnqueuer(SequenceEnqueuer):
         if wait_time is not None:
             warnings.warn('`wait_time` is not used anymore.', DeprecationWarning, stacklevel=2)
 
+    def _initializer(self):
+        return init_pool_generator, {self.uid: self.sequence}, self.random_seed
+
     def _submit_all(self):
-        with self._pool(init_pool_generator, self.random_seed) as submit:
-            while True:
-                yield submit(next_sample, self.uid)
+        while True:
+            yield self._submit(next_sample, self.uid) if self._asked < self.most else None
 
     def _after(self, error):
         if isinstance(error, StopIteration):
