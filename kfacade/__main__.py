@@ -36,7 +36,8 @@ class KerasAlias(MetaPathFinder, Loader):
             sys.modules[name] = sys.modules[_own_name(name)]
 
 
-_PACKAGES = {'keras': 'kfacade', 'keras_preprocessing': 'kfacade.preprocessing'}
+_PACKAGES = {'keras': 'kfacade', 'keras_preprocessing': 'kfacade.preprocessing',
+             'keras_applications': 'kfacade.applications'}
 _OWN = {'__name__', '__spec__', '__loader__', '__package__', '__path__', '__file__', '__cached__', '__builtins__'}
 
 
@@ -46,7 +47,7 @@ def _own_name(name):
 
 
 def install_keras_alias():
-    """Lets ``import keras`` mean kfacade, and ``import keras_preprocessing`` its preprocessing.
+    """Lets ``import keras`` mean kfacade, and the packages that came with Keras the rooms of it.
 
     They do in this process, and in those that multiprocessing starts from it.
     """

@@ -51,6 +51,20 @@ def test_keras_is_kfacade_under_every_name(run):
         """}, 'script.py')) == 'fine\n'
 
 
+def test_keras_applications_is_a_package_of_its_own_name(run):
+    assert output(run({'script.py': """
+        import keras
+        import keras_applications
+        from keras_applications import resnet50
+        from keras_applications.imagenet_utils import _obtain_input_shape
+        assert resnet50.ResNet50 is keras.applications.ResNet50
+        assert _obtain_input_shape(None, 224, 32, 'channels_last', True) == (224, 224, 3)
+        resnet50.ResNet50(weights=None, backend=keras.backend, layers=keras.layers, models=keras.models,
+                          utils=keras.utils)
+        print(keras_applications.__version__)
+        """}, 'script.py')) == '1.0.8\n'
+
+
 def test_keras_preprocessing_is_a_package_of_its_own_name(run):
     assert output(run({'script.py': """
         import keras_preprocessing.text

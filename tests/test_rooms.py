@@ -23,6 +23,7 @@ ROOMS = (
     'engine',
     'layers legacy.layers',
     'models wrappers utils.test_utils',
+    'applications',
     'examples __init__ __main__ _launched',
 )
 LEVELS = {name: level for level, row in enumerate(ROOMS) for name in row.split()}
