@@ -10,9 +10,9 @@ from .saving.export import export
 __version__ = '2.2.4'  # of the API: scripts compare it
 
 __all__ = ['Input', 'Model', 'Sequential', 'activations', 'applications', 'backend', 'callbacks', 'config',
-           'constraints', 'datasets', 'engine', 'export', 'initializers', 'install_as_keras', 'layers', 'legacy', 'losses',
-           'metrics', 'models', 'objectives', 'optimizers', 'preprocessing', 'regularizers', 'saving', 'utils',
-           'wrappers']
+           'constraints', 'datasets', 'engine', 'export', 'initializers', 'install_as_keras', 'layers', 'legacy',
+           'losses', 'metrics', 'models', 'objectives', 'optimizers', 'preprocessing', 'regularizers', 'saving',
+           'utils', 'wrappers']
 
 
 def install_as_keras():
