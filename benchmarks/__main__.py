@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks import images
 from benchmarks.side import ONE_THREAD
 from benchmarks.workloads import WORKLOADS
 
@@ -88,15 +89,44 @@ def load_time(runs):
           f'{kfacade / plain:.2f}x')
 
 
+def image_time(peers, runs):
+    """Prints how long decoding and transforming a photograph takes, here and in the keras_preprocessing of peers."""
+    count = 64
+    with tempfile.TemporaryDirectory() as folder:
+        images.write_photographs(folder, count, 256)
+        name = f'images={folder}'
+        sides = [Side(sys.executable, 'kfacade', name), *(Side(peer, 'peer', name) for peer in peers)]
+        ours, *others = alternate(sides, runs)
+    print('\nDecoding a JPEG file to 224x224 pixels, with all usual transforms, CPU ms an image')
+    print(f'kfacade: {1000 * ours / count:.2f}')
+    for peer, other in zip(peers, others):
+        print(f'keras_preprocessing of {peer}: {1000 * other / count:.2f}, kfacade takes {ours / other:.2f}x')
+
+
+def generator_speed(runs):
+    """Prints the steps per second of training on image files, and their ratio to training on the same in memory."""
+    import torch
+
+    import kfacade
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        images.write_photographs(folder, 320, 96)
+        memory, files = images.steps_per_second(kfacade, folder, 2, runs)
+    ratio = statistics.median(file / array for file, array in zip(files, memory))
+    print(f'\nSteps a second, wall time, on two idle cores: {statistics.median(memory):.1f} with fit on arrays, '
+          f'{statistics.median(files):.1f} with fit_generator on image files, workers=2: {ratio:.2f}x')
+
+
 def main():
-    names = [*WORKLOADS, 'import', 'build', 'load']
+    names = [*WORKLOADS, 'import', 'build', 'load', 'images', 'generator']
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=(
         'kfacade beside the plain PyTorch loop: same data, batch size and steps, one thread, CPU time.'))
     parser.add_argument('--only', action='append', choices=names, metavar='NAME', help=(
         f'one of {", ".join(names)}; repeatable'))
     parser.add_argument('--runs', type=int, default=7, help='counted runs of each side (default: 7)')
     parser.add_argument('--peer', action='append', default=[], metavar='PYTHON', help=(
-        'an interpreter with tf_keras or Keras 3 (on torch) in which the same Keras source is run, too; repeatable'))
+        'an interpreter with tf_keras or Keras 3 (on torch) in which the same Keras source is run, too (for images: '
+        'with keras_preprocessing); repeatable'))
     options = parser.parse_args()
     chosen = options.only or names
     workloads = [name for name in WORKLOADS if name in chosen]
@@ -108,6 +138,10 @@ def main():
         build_time(options.peer, options.runs)
     if 'load' in chosen:
         load_time(options.runs)
+    if 'images' in chosen:
+        image_time(options.peer, options.runs)
+    if 'generator' in chosen:
+        generator_speed(options.runs)
 
 
 if __name__ == '__main__':

@@ -3,8 +3,9 @@
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
 pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph;
 `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or, if SIDE is plain, reads the
-arrays with h5py alone.
+arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
 """
+import importlib
 import os
 import sys
 import time
@@ -49,6 +50,10 @@ def runner(side, name):
     """A function that does one run."""
     if name.startswith('load='):
         return _loader(side, name.removeprefix('load='))
+    if name.startswith('images='):
+        from benchmarks import images
+        package = 'kfacade.preprocessing.image' if side == 'kfacade' else 'keras_preprocessing.image'
+        return images.reader(importlib.import_module(package), name[len('images='):])
     if name == 'build':
         keras = _keras(side)
         return lambda: resnet50(keras)

@@ -72,5 +72,5 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
             raise ValueError(f'{mode} there must be 2 classes. Found {len(found)}: {sorted(found)[:9]}.')
         if classes and not has_classes:
             warnings.warn(f'`classes` will be ignored given the class_mode="{self.class_mode}"', stacklevel=4)
-        if weight_col and not np.issubdtype(df[weight_col].dtype, np.number):
+        if weight_col and df[weight_col].dtype.kind not in 'iufc':
             raise TypeError(f'Column weight_col={weight_col} must be numeric.')
