@@ -6,6 +6,9 @@ from . import losses, metrics, models, objectives, optimizers, preprocessing, re
 from .engine import Input
 from .models import Model, Sequential
 from .saving.export import export
+from .legacy import paths
+
+paths.install()
 
 __version__ = '2.2.4'  # of the API: scripts compare it
 

@@ -111,8 +111,12 @@ def _picked(source, index):
         raise TypeError('TypeError while preparing batch. If using HDF5 input data, pass shuffle="batch".') from error
 
 
-def fit_loop(model, batches, callbacks, epochs, validate):
-    """Trains for the given epochs (a range). `validate`: None, or a function that gives the validation results."""
+def fit_loop(model, batches, callbacks, epochs, validate, names=None):
+    """Trains for the given epochs (a range). `validate`: None, or a function that gives the validation results.
+
+    `names`: of the results in the logs; None for those of the model's metrics.
+    """
+    names = names or model.metrics_names
     seen = getattr(model, 'callback_model', None) or model
     seen.stop_training = model.stop_training = False
     epoch_logs = {}
@@ -125,14 +129,14 @@ def fit_loop(model, batches, callbacks, epochs, validate):
             size, batch = batches.take(i)
             logs = Logs(batch=i, size=size)
             callbacks.on_batch_begin(i, logs)
-            for name, value in zip(model.metrics_names, batches.run(batch)):
+            for name, value in zip(names, batches.run(batch)):
                 logs[name] = value
             callbacks.on_batch_end(i, logs)
             if seen.stop_training:
                 break
         if validate is not None and (batches.validates_when_stopped or not seen.stop_training):
             results = map(float, to_list(validate()))
-            epoch_logs.update(zip(['val_' + name for name in model.metrics_names], results))
+            epoch_logs.update(zip(['val_' + name for name in names], results))
         callbacks.on_epoch_end(epoch, epoch_logs)
         if seen.stop_training:
             break
