@@ -19,6 +19,26 @@ def test_import_needs_the_core_dependencies_only():
     subprocess.run([sys.executable, '-W', 'error', '-c', code], cwd=ROOT, check=True)
 
 
+IMPORTS = """
+import importlib, pkgutil, sys, time
+import kfacade
+for module in pkgutil.walk_packages(kfacade.__path__, 'kfacade.'):
+    if not module.name.startswith('kfacade.examples'):
+        start = time.process_time()
+        importlib.import_module(module.name)
+        if time.process_time() - start > .05:
+            print(module.name, time.process_time() - start)
+optional = ('IPython', 'PIL', 'matplotlib', 'onnx', 'pandas', 'requests', 'safetensors', 'scipy', 'sklearn',
+            'tensorboard')  # pydot, too, but torch imports that
+print(*[name for name in optional if name in sys.modules])
+"""
+
+
+def test_modules_import_fast_and_nothing_optional():
+    output = subprocess.run([sys.executable, '-c', IMPORTS], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert output.stdout.strip() == ''
+
+
 def test_python_in_the_readme_runs():
     blocks = re.findall('```python\n(.*?)```', (ROOT / 'README.md').read_text(encoding='utf-8'), re.DOTALL)
     assert blocks

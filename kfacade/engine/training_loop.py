@@ -11,6 +11,7 @@ A source of batches is an object with
     index: the order of the samples, which the next epoch's starts from; None where there is none.
 """
 import functools
+import mmap
 
 import numpy as np
 import torch
@@ -62,8 +63,8 @@ class Feed:
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
         if isinstance(array, torch.Tensor):
             return array.detach()
-        if not isinstance(array, np.ndarray):
-            return array  # sliced batch by batch: HDF5Matrix, sparse matrices
+        if not isinstance(array, np.ndarray) or _lies_in_a_file(array):
+            return array  # sliced batch by batch: HDF5Matrix, sparse matrices, what memory may not hold
         rounded = array.dtype == np.float64 and not symbol._keeps_dtype
         return fed_tensor(symbol, array, (self.float_dtype or symbol.dtype) if rounded else None)
 
@@ -102,6 +103,13 @@ class Feed:
         if self.fast:
             return self.function.step(batch, self.weighted)
         return to_list(self.function([to_numpy(x) for x in batch] + self.phase), allow_tuple=True)
+
+
+def _lies_in_a_file(array):
+    """Whether an array is a view of a mapped file, as ``np.memmap`` makes them."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap.mmap)
 
 
 def _picked(source, index):
