@@ -8,12 +8,6 @@ import numpy as np
 
 from .utils import check_choice, optional, to_pixels
 
-
-def flip_axis(x, axis):
-    """The image with one of its axes reversed: a view."""
-    return np.flip(x, axis)
-
-
 # ---------------------------------------------------------------- resampling
 
 def _reflect(at, n):
@@ -65,11 +59,8 @@ def _sample(x, at, order, fill_mode, cval):
     return out
 
 
-def transform_matrix_offset_center(matrix, x, y):
-    """The 3x3 matrix that does around the centre of an image of `x` rows and `y` columns what `matrix` does at 0, 0."""
-    offset = np.array([[1, 0, x / 2 + 0.5], [0, 1, y / 2 + 0.5], [0, 0, 1]])
-    reset = np.array([[1, 0, -x / 2 - 0.5], [0, 1, -y / 2 - 0.5], [0, 0, 1]])
-    return offset @ matrix @ reset
+def _shifted(rows, columns):
+    return np.array([[1, 0, rows], [0, 1, columns], [0, 0, 1]])
 
 
 def apply_affine_transform(x, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1, row_axis=0, col_axis=1, channel_axis=2,
@@ -82,16 +73,15 @@ def apply_affine_transform(x, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1, row_axis
         fill_mode: what lies outside: 'constant' (`cval`), 'nearest', 'reflect' or 'wrap'.
         order: of the interpolation: 0 takes the nearest pixel, 1 is linear, 2 to 5 are splines (which take scipy).
     """
-    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
-    steps = [(theta != 0, [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]),
-             (tx != 0 or ty != 0, [[1, 0, tx], [0, 1, ty], [0, 0, 1]]),
-             (shear != 0, [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]),
-             (zx != 1 or zy != 1, [[zx, 0, 0], [0, zy, 0], [0, 0, 1]])]
-    steps = [np.array(matrix) for needed, matrix in steps if needed]
-    if not steps:
+    if (theta, tx, ty, shear, zx, zy) == (0, 0, 0, 0, 1, 1):
         return x
     check_choice('fill_mode', fill_mode, FILL_MODES)
-    matrix = transform_matrix_offset_center(functools.reduce(np.dot, steps), x.shape[row_axis], x.shape[col_axis])
+    theta, shear = np.deg2rad(theta), np.deg2rad(shear)
+    rotated = [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]
+    sheared = [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]
+    matrix = functools.reduce(np.dot, (rotated, _shifted(tx, ty), sheared, np.diag([zx, zy, 1])))
+    row, column = x.shape[row_axis] / 2 + .5, x.shape[col_axis] / 2 + .5
+    matrix = _shifted(row, column) @ matrix @ _shifted(-row, -column)
     image = np.moveaxis(x, channel_axis, 0)
     i, j = np.arange(image.shape[1])[:, None], np.arange(image.shape[2])
     out = _sample(image.astype(np.float64, order='C'), [a * i + b * j + offset for a, b, offset in matrix[:2]], order,

@@ -22,7 +22,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         self._keep(locals(), 'dataframe', 'classes')
         self.directory = directory or ''
         has_classes = class_mode in ('binary', 'categorical', 'sparse')
-        self._check(dataframe, x_col, y_col, weight_col, classes, has_classes)
+        self._check(dataframe, x_col, y_col, weight_col, classes)
         rows, count = range(len(dataframe)), ''
         if validate_filenames:
             paths = [os.path.join(self.directory, name) for name in dataframe[x_col]]
@@ -41,8 +41,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         rows = self._part(rows)
         dataframe = dataframe.iloc[list(rows)]
         if has_classes:
-            self.classes = [numbers[i] for i in rows]
-            self.labels = self.classes
+            self.classes = self.labels = [numbers[i] for i in rows]
         elif class_mode == 'multi_output':
             self.labels = [np.array(dataframe[column].tolist()) for column in y_col]
         elif class_mode == 'raw':
@@ -54,7 +53,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         print(f'Found {self.samples} {"" if validate_filenames else "non-"}validated image filenames{count}.')
         super().__init__(self.samples, batch_size, shuffle, seed)
 
-    def _check(self, df, x_col, y_col, weight_col, classes, has_classes):
+    def _check(self, df, x_col, y_col, weight_col, classes):
         mode = f'If class_mode="{self.class_mode}"'
         if self.class_mode == 'multi_output' and not isinstance(y_col, list):
             raise TypeError(f'{mode}, y_col must be a list. Received {type(y_col).__name__}.')
@@ -62,15 +61,14 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         for argument, columns in (('x_col', [x_col]), ('y_col', y_cols), ('weight_col', [weight_col or x_col])):
             if not {*columns} <= {*df.columns}:
                 raise ValueError(f'`{argument}`: the dataframe lacks a column of {columns}. It has {list(df.columns)}.')
-        kinds, said = ((str, *_LISTS), 'type string, list or tuple') if self.class_mode == 'categorical' else (
-            str, 'strings')
+        kinds = {'categorical': (str, *_LISTS), 'binary': (str,), 'sparse': (str,)}.get(self.class_mode)
         if not all(isinstance(value, str) for value in df[x_col]):
             raise TypeError(f'All values in column x_col={x_col} must be strings.')
-        if has_classes and not all(isinstance(value, kinds) for value in df[y_col]):
-            raise TypeError(f'{mode}, y_col="{y_col}" column values must be {said}.')
+        if kinds and not all(isinstance(value, kinds) for value in df[y_col]):
+            raise TypeError(f'{mode}, y_col="{y_col}" column values must be of {[kind.__name__ for kind in kinds]}.')
         if self.class_mode == 'binary' and len(found := set(classes or df[y_col])) != 2:
             raise ValueError(f'{mode} there must be 2 classes. Found {len(found)}: {sorted(found)[:9]}.')
-        if classes and not has_classes:
+        if classes and not kinds:
             warnings.warn(f'`classes` will be ignored given the class_mode="{self.class_mode}"', stacklevel=4)
         if weight_col and df[weight_col].dtype.kind not in 'iufc':
             raise TypeError(f'Column weight_col={weight_col} must be numeric.')

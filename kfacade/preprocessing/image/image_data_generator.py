@@ -187,19 +187,19 @@ class ImageDataGenerator:
 
     def apply_transform(self, x, transform_parameters):
         """The image, an array of rank 3, so transformed. What `transform_parameters` lacks is left out."""
-        given, rows, columns, channels = (
-            transform_parameters, self.row_axis - 1, self.col_axis - 1, self.channel_axis - 1)
+        given = transform_parameters
+        rows, columns, channels = (axis - 1 for axis in (self.row_axis, self.col_axis, self.channel_axis))
         moves = {name: given[name] for name in ('theta', 'tx', 'ty', 'shear', 'zx', 'zy') if name in given}
         x = affine.apply_affine_transform(
             x, row_axis=rows, col_axis=columns, channel_axis=channels, fill_mode=self.fill_mode, cval=self.cval,
             order=self.interpolation_order, **moves)
         if given.get('channel_shift_intensity') is not None:
             x = affine.apply_channel_shift(x, given['channel_shift_intensity'], channels)
-        for flip, axis in (('flip_horizontal', columns), ('flip_vertical', rows)):
-            x = affine.flip_axis(x, axis) if given.get(flip) else x
+        flips = {'flip_horizontal': columns, 'flip_vertical': rows}
+        x = np.flip(x, [axis for flip, axis in flips.items() if given.get(flip)])
         if given.get('brightness') is not None:
-            bright = affine.apply_brightness_shift(np.moveaxis(x, channels, -1), given['brightness'])
-            x = np.moveaxis(bright, -1, channels)
+            x = affine.apply_brightness_shift(np.moveaxis(x, channels, -1), given['brightness'])
+            x = np.moveaxis(x, -1, channels)
         return x
 
     def random_transform(self, x, seed=None):
