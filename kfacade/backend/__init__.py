@@ -21,3 +21,9 @@ from .session import *  # noqa: F403
 from .spatial import *  # noqa: F403
 from .state import get_uid, name_scope, reset_uids
 from .variable import Update, Variable
+
+
+def __getattr__(name):
+    if name == '_BACKEND':
+        return backend()  # noqa: F405
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -155,8 +155,8 @@ def shape(x):
 
 
 def ndim(x):
-    """Number of dimensions."""
-    return len(int_shape(x))
+    """Number of dimensions that the tensor has, whatever shape a layer declares for it."""
+    return len(x.shape)
 
 
 def dtype(x):
@@ -208,6 +208,13 @@ def eval(x):
     return x.numpy() if isinstance(x, Face) else to_numpy(evaluate(x))
 
 
+def _eval(self, feed_dict=None, session=None):
+    """The value as an array, with arrays fed for the placeholders in a dict; `session` is there for TensorFlow code."""
+    fed = feed_dict or {}
+    return Function(list(fed), [self])(list(fed.values()))[0]
+
+
+SymbolicTensor.eval = _eval
 get_value = eval
 
 
@@ -357,7 +364,9 @@ def function(inputs, outputs, updates=None, **kwargs):
 # ---------------------------------------------------------------- sessions
 
 class _Session:
-    """Stands where TensorFlow's session stood: there is none on torch, and every question about it says so."""
+    """Stands where TensorFlow's session stood: there is none on torch, and most questions about it say so."""
+
+    graph = SymbolicTensor.graph
 
     def __getattr__(self, name):
         raise AttributeError(f'There is no TensorFlow session on the torch backend, so it has no attribute {name!r}. '

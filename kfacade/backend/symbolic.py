@@ -8,6 +8,7 @@ import functools
 import inspect
 import itertools
 import operator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -102,18 +103,36 @@ def _refusal(advice):
     return refuse
 
 
+class Graph:
+    """Stands where TensorFlow's graph stood: all symbols are of one, which is always the default."""
+
+    def as_default(self):
+        return nullcontext(self)
+
+
+class Operation:
+    """What made a tensor: the name and the function of the node, and the `inputs` that are symbols."""
+
+    def __init__(self, tensor):
+        self.name, self.outputs, self.graph = tensor.name.rpartition(':')[0], [tensor], tensor.graph
+        self.inputs = symbols_in((getattr(tensor, 'args', ()), getattr(tensor, 'kwargs', {})))
+        self.type = function_name(tensor.fn) if isinstance(tensor, SymbolicTensor) else 'Variable'
+
+
 class TensorFace:
     """What symbols and variables have in common: `_keras_shape`, `name`, `dtype`, and that operations on them record.
 
     They take part in ``torch`` functions, the Python operators and the common tensor methods. Equality and hash are
-    identity.
+    identity. As TensorFlow's tensors, they have no ``__len__``, ``__array__``, ``__float__`` and the like at all:
+    libraries ask for these to tell what they were given.
     """
 
     __array_ufunc__ = None  # numpy leaves its operators to ours
-    __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     __iter__ = _refusal('Take slices (`x[:, i]`), or use `K.map_fn`.')
-    __len__ = _refusal('Use `K.int_shape(x)` or `K.shape(x)`.')
-    __array__ = __float__ = __int__ = __index__ = _refusal('Use `K.get_value`, `K.eval` or `K.function`.')
+    __array_struct__ = property(_refusal('Use `K.get_value`, `K.eval` or `K.function`.'))  # numpy asks for it first
+
+    graph = Graph()
+    op = property(Operation)
 
     @property
     def ndim(self):
@@ -123,8 +142,8 @@ class TensorFace:
         return len(self.shape)
 
     def get_shape(self):
-        """The shape that Keras knows, with None for unknown dimensions."""
-        return Shape(self._keras_shape)
+        """The shape of the tensor itself, which may not be the one that a layer declares (`K.int_shape`)."""
+        return self.shape
 
     def __getitem__(self, index):
         turns = any(isinstance(i, slice) and i.step is not None and not isinstance(i.step, TensorFace) and i.step < 0
@@ -161,6 +180,7 @@ class SymbolicTensor(TensorFace):
     or functions (see `closure`). `number` says in which order symbols were made.
     """
 
+    __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     _sparse = False
     _keeps_dtype = False  # whether what is fed keeps its own dtype
 
@@ -179,6 +199,17 @@ class SymbolicTensor(TensorFace):
             own = f'{function_name(self.fn)}_{self.number}'
             self._name = f'{self._scope}/{own}:0' if self._scope else f'{own}:0'
         return self._name
+
+
+    def set_shape(self, shape):
+        """Tells sizes that inference left open. Raises ValueError where known ones are others."""
+        if len(shape) != len(self.shape) or any(
+                None not in (old, new) and old != new for old, new in zip(self.shape, shape)):
+            raise ValueError(f'The shape {tuple(shape)} does not fit {self.name} of shape {tuple(self.shape)}.')
+        self.metas = tuple(_on_meta([old if new is None else new for old, new in zip(meta.shape, shape)], self.dtype,
+                                    None) for meta in self.metas)
+        self.shape = _common_shape(self.metas)
+        self._keras_shape = tuple(self.shape)
 
 
 def dispatch(func, args, kwargs):
@@ -264,9 +295,6 @@ def as_tensor(x, dtype=None):
         return torch.sparse_coo_tensor(index, values, matrix.shape, check_invariants=True).coalesce()
     array = np.asarray(x)
     if is_odd(array):
-        if any(isinstance(value, TensorFace) for value in array.flat):
-            raise TypeError('What holds symbolic tensors has no value while a graph is built. Use `K.get_value`, '
-                            '`K.eval` or `K.function`.')
         array = array.astype(np.dtype(dtype_name(dtype)))
     if dtype is None and array.dtype == np.float64:
         dtype = torch_dtype()

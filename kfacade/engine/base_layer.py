@@ -170,6 +170,9 @@ class Layer(NodeAccess, torch.nn.Module):
                     raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
             output = unpack_singleton(outputs)
             self._set_shapes(outputs, _collect_input_shape(inputs))
+            if getattr(self, 'uses_learning_phase', False) or any(x._uses_learning_phase for x in given):
+                for x in outputs:
+                    x._uses_learning_phase = True
             if len(outputs) > 1 and not isinstance(output_mask, (list, tuple)):
                 output_mask = [output_mask] * len(outputs)
             self._add_inbound_node(given, outputs, to_list(previous_mask), to_list(output_mask), arguments)
