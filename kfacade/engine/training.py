@@ -13,7 +13,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE
-from ..backend.symbolic import SymbolicTensor
+from ..backend.symbolic import SymbolicTensor, TensorFace
 from ..callbacks.run import configure
 from ..utils.generic_utils import slice_arrays, to_list, unpack_singleton
 from . import objectives, training_utils
@@ -23,6 +23,7 @@ from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
 from .training_generator import GeneratorMethods
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
+from .training_utils import count
 
 _making = threading.RLock()  # held while a model's functions are made, which threads that use it first ask for at once
 
@@ -112,8 +113,9 @@ class Model(GeneratorMethods, Network):
                 continue
             if self.targets[i] is None:
                 self.targets[i] = objectives.target_placeholder(self.outputs[i], self.loss_functions[i], name)
-            shape = (None, None) if modes[i] == 'temporal' else (None,)
-            self.sample_weights[i] = K._placeholder(shape, None, f'{name}_sample_weights')
+            if K.is_placeholder(self.targets[i]):  # others are not fed, nor weighted
+                shape = (None, None) if modes[i] == 'temporal' else (None,)
+                self.sample_weights[i] = K._placeholder(shape, None, f'{name}_sample_weights')
             self.sample_weight_modes[i] = modes[i]
         fed = [i for i in used if K.is_placeholder(self.targets[i])]
         (self._feed_targets, self._feed_outputs, self._feed_output_names, self._feed_loss_fns,
@@ -366,6 +368,9 @@ class Model(GeneratorMethods, Network):
                 validation_data=as_batches(validation_data, batch_size), validation_steps=validation_steps,
                 class_weight=class_weight, initial_epoch=initial_epoch)
         self._require_compiled()
+        epochs, initial_epoch = count(epochs, 'epochs'), count(initial_epoch, 'initial_epoch')
+        steps_per_epoch = count(steps_per_epoch, 'steps_per_epoch')
+        validation_steps = count(validation_steps, 'validation_steps')
         batch_size = _batch_size('fitting', (x, y), batch_size, steps_per_epoch, 'steps_per_epoch')
         x, y, weights = self._standardize_user_data(x, y, sample_weight, class_weight, batch_size=batch_size)
         (x, y, weights), held_out = self._hold_out(x, y, weights, validation_split, validation_data, batch_size,
@@ -416,7 +421,7 @@ class Model(GeneratorMethods, Network):
             held_out = self._standardize_user_data(*validation_data, batch_size=batch_size)
             return (x, y, weights), held_out
         if validation_split and 0. < validation_split < 1.:
-            if any(isinstance(a, SymbolicTensor) for a in x) or not x:
+            if any(isinstance(a, TensorFace) for a in x) or not x:
                 raise ValueError('If your data is in the form of symbolic tensors, you cannot use `validation_split`.')
             split = int(int(x[0].shape[0]) * (1. - validation_split))
             kept, held_out = ([slice_arrays(part, *bounds) for part in (x, y, weights)]
@@ -434,6 +439,7 @@ class Model(GeneratorMethods, Network):
         if is_torch_data(x):
             check_alone(x, y=y, batch_size=batch_size, sample_weight=sample_weight)
             return self.evaluate_generator(as_batches(x, batch_size), steps, verbose=verbose)
+        steps = count(steps, 'steps')
         batch_size = _batch_size('evaluating', (x, y), batch_size, steps)
         self._require_compiled()
         x, y, weights = self._standardize_user_data(x, y, sample_weight, batch_size=batch_size)
@@ -450,6 +456,7 @@ class Model(GeneratorMethods, Network):
             check_alone(x, batch_size=batch_size)
             return self.predict_generator(as_batches(x, batch_size, n_inputs=len(self.inputs or ())), steps,
                                           verbose=verbose)
+        steps = count(steps, 'steps')
         batch_size = _batch_size('predicting', (x,), batch_size, steps)
         x, _, _ = self._standardize_user_data(x)
         if x and batch_size and x[0].shape[0] > batch_size:
@@ -495,9 +502,9 @@ def _batch_size(doing, data, batch_size, steps, argument='steps'):
     """The samples in a batch: Keras' 32, unless something is given. Raises ValueError for none, or for no data."""
     if steps is None and all(part is None for part in data):
         raise ValueError(f'If {doing} from data tensors, you should specify the `{argument}` argument.')
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and (batch_size < 1 or batch_size % 1):
         raise ValueError(f'`batch_size` must be a positive integer. Got: {batch_size}')
-    return 32 if batch_size is None and steps is None else batch_size
+    return 32 if batch_size is None and steps is None else count(batch_size, 'batch_size')
 
 
 def _numbers(values):
@@ -507,11 +514,12 @@ def _numbers(values):
 def _with_rank(x):
     if isinstance(x, dict):
         return x
-    return [a if isinstance(a, SymbolicTensor) else training_utils.standardize_single_array(
+    return [a if isinstance(a, TensorFace) else training_utils.standardize_single_array(
         a if hasattr(a, 'ndim') else np.asarray(a)) for a in to_list(x)]
 
 
 def _named_arrays(y, names):
     if isinstance(y, dict):
         return [y.get(name) for name in names]
-    return y if isinstance(y, (list, tuple)) and len(y) == len(names) and np.ndim(y[0]) else [y] * len(names)
+    named = isinstance(y, (list, tuple)) and len(y) == len(names)
+    return y if named and (not names or np.ndim(y[0])) else [y] * len(names)

@@ -11,7 +11,7 @@ from ..utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence
 from ..utils.generic_utils import to_list, unpack_singleton
 from .torch_data import TorchBatches, as_batches
 from .training_loop import fit_loop, predict_loop, test_loop
-from .training_utils import iter_sequence_infinite
+from .training_utils import count, iter_sequence_infinite
 
 
 class GeneratorMethods:
@@ -40,6 +40,7 @@ class GeneratorMethods:
         queue = max_queue_size, workers, use_multiprocessing
         generator, validation_data = as_batches(generator, shuffle=shuffle), as_batches(validation_data)
         _warn_of_duplicates(generator, *queue)
+        epochs, initial_epoch = count(epochs, 'epochs'), count(initial_epoch, 'initial_epoch')
         steps_per_epoch = _count(generator, steps_per_epoch, 'steps_per_epoch')
         validates = bool(validation_data)
         val_from_generator = validates and (isinstance(validation_data, Sequence)
@@ -135,8 +136,8 @@ class GeneratorFeed:
 # ---------------------------------------------------------------- where batches come from
 
 @contextmanager
-def _batches(source, count, max_queue_size, workers, use_multiprocessing, shuffle=False):
-    """An iterator over `count` batches, made ahead by `workers` threads or processes (0: by this thread)."""
+def _batches(source, number, max_queue_size, workers, use_multiprocessing, shuffle=False):
+    """An iterator over `number` batches, made ahead by `workers` threads or processes (0: by this thread)."""
     is_sequence = isinstance(source, Sequence)
     if workers <= 0 or isinstance(source, TorchBatches):
         yield iter_sequence_infinite(source) if is_sequence else source
@@ -145,7 +146,7 @@ def _batches(source, count, max_queue_size, workers, use_multiprocessing, shuffl
         enqueuer = OrderedEnqueuer(source, use_multiprocessing, shuffle)
     else:
         enqueuer = GeneratorEnqueuer(source, use_multiprocessing)
-    enqueuer.most = count
+    enqueuer.most = number
     try:
         enqueuer.start(workers, max_queue_size)
         yield enqueuer.get()
@@ -164,11 +165,11 @@ def _count(source, steps, argument, least=1):
     if steps is None and not isinstance(source, Sequence):
         raise ValueError(f'`{argument}=None` is only valid for a generator based on the `keras.utils.Sequence` class. '
                          f'Please specify `{argument}` or use the `keras.utils.Sequence` class.')
-    count = len(source) if steps is None else steps
-    if count < least:
+    found = count(len(source) if steps is None else steps, argument)
+    if found < least:
         raise ValueError(f'There is nothing to do: `{argument}` is {steps}' + (
             f', and the {type(source).__name__} has no batches.' if steps is None else '.'))
-    return count
+    return found
 
 
 # ---------------------------------------------------------------- what is in a batch

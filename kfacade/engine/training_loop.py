@@ -16,8 +16,9 @@ import mmap
 import numpy as np
 import torch
 
+from ..backend.graph import compile_graph
 from ..backend.session import to_numpy
-from ..backend.symbolic import as_tensor, fed_tensor, to_feed
+from ..backend.symbolic import TensorFace, as_tensor, fed_tensor, to_feed
 from ..callbacks.logs import Logs
 from ..utils.generic_utils import to_list
 from ..utils.progbar import Progbar
@@ -36,7 +37,8 @@ class Feed:
         function: what will be fed; weights that are all ones are left out where it can do without.
         device: where the batches go. float_dtype: of the batches, where it is not that of the symbols.
         phase: the learning phase, where a function that is not ours takes it as its last input.
-        samples, batch_size: how to cut the arrays; without a batch size, each of `steps` batches is the whole arrays.
+        samples, batch_size: how to cut the arrays; without a batch size, each of `steps` batches is the whole arrays,
+            and what symbols among them give then.
         shuffle: True for new batches in each epoch, 'batch' for the same ones in a new order.
     """
 
@@ -74,11 +76,20 @@ class Feed:
 
     @functools.cached_property
     def _whole(self):
-        return self._cut(lambda source: source if isinstance(source, torch.Tensor) else source[0:source.shape[0]])
+        return self._cut(_all_rows)
+
+    @functools.cached_property
+    def _symbolic(self):
+        symbols = [source for source in self.sources if isinstance(source, TensorFace)]
+        return compile_graph([], symbols, phase=self.fast and self.function.phase) if symbols else None
+
+    def _whole_with_symbols(self):
+        values = iter(self._symbolic.run())
+        return self._cut(lambda source: next(values) if isinstance(source, TensorFace) else _all_rows(source))
 
     def take(self, i=0):
         if self.samples is None:
-            return 1, self._whole
+            return 1, self._whole if self._symbolic is None else self._whole_with_symbols()
         if i == 0 and self.shuffle == 'batch':
             self.index = training_utils.batch_shuffle(self.index, self.batch_size)
         elif i == 0 and self.shuffle:
@@ -110,6 +121,10 @@ def _lies_in_a_file(array):
     while isinstance(array, np.ndarray):
         array = array.base
     return isinstance(array, mmap.mmap)
+
+
+def _all_rows(source):
+    return source if isinstance(source, torch.Tensor) else source[0:source.shape[0]]
 
 
 def _picked(source, index):

@@ -1,4 +1,5 @@
 """What `fit` and its kin check and prepare: arrays, targets, weights, batches; and the weighting of losses."""
+import math
 import warnings
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 
 from .. import backend as K
 from .. import losses
-from ..backend.symbolic import SymbolicTensor
+from ..backend.symbolic import TensorFace
 from ..utils.generic_utils import to_list
 
 # ---------------------------------------------------------------- arrays
@@ -15,7 +16,7 @@ def standardize_single_array(x):
     """`x` with at least two dimensions: a vector becomes a column. Symbols must have a static batch size."""
     if x is None:
         return None
-    if isinstance(x, SymbolicTensor):
+    if isinstance(x, TensorFace):
         if not x._keras_shape or x._keras_shape[0] is None:
             raise ValueError('When feeding symbolic tensors to a model, we expect the tensors to have a static batch '
                              f'size. Got tensor with shape: {x._keras_shape}')
@@ -52,7 +53,7 @@ def standardize_input_data(data, names, shapes=None, check_batch_axis=True, exce
                         f'Found: {_cut(arrays)}...')
     arrays = [standardize_single_array(x) for x in arrays]
     for array, name, shape in zip(arrays, names, shapes or ()):
-        if shape is not None and not isinstance(array, SymbolicTensor):
+        if shape is not None and not isinstance(array, TensorFace):
             _check_shape(array, name, shape, check_batch_axis, exception_prefix)
     return arrays
 
@@ -138,6 +139,17 @@ def check_loss_and_target_compatibility(targets, loss_fns, output_shapes):
                              'output.')
 
 
+def count(value, name):
+    """`value` as an int, rounded up: Keras goes on while it has done less. None stays None.
+
+    Scripts give whole floats (``np.ceil(n / 32)``) and others (``n / 32``). Raises TypeError for what is no number.
+    """
+    try:
+        return None if value is None else math.ceil(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f'`{name}` must be a whole number. Received: {value!r}') from None
+
+
 def check_num_samples(ins, batch_size=None, steps=None, steps_name='steps'):
     """The number of samples in a list of arrays; None where `steps` count instead, as they must for symbols.
 
@@ -145,7 +157,7 @@ def check_num_samples(ins, batch_size=None, steps=None, steps_name='steps'):
     """
     if steps is not None and batch_size is not None:
         raise ValueError(f'If {steps_name} is set, the `batch_size` must be None.')
-    if not ins or any(isinstance(x, SymbolicTensor) for x in ins):
+    if not ins or any(isinstance(x, TensorFace) for x in ins):
         if steps is None:
             raise ValueError(f'If your data is in the form of symbolic tensors, you should specify the `{steps_name}` '
                              'argument (instead of the `batch_size` argument, because symbolic tensors are expected to '

@@ -325,8 +325,9 @@ def size_along(layer, axis, shape):
 
 
 def checked_sizes(layer, shape, input_shape):
-    """`shape`, the output shape of `layer`. Raises ValueError where a dimension of it would not be positive."""
-    if any(d is not None and d <= 0 for d in shape[1:]):
+    """`shape`, the output shape of `layer`. Raises ValueError where a dimension of it would be too small."""
+    least = getattr(layer, 'smallest_output', 1)
+    if any(d is not None and d < least for d in shape[1:]):
         raise ValueError(f'Layer {layer.name} cannot be applied to an input of shape {tuple(input_shape)}: its output '
                          f'would have the shape {tuple(shape)}. Negative dimension size: the input is too small.')
     return tuple(shape)

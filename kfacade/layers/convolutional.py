@@ -94,7 +94,6 @@ class _Conv(SpatialLayer):
         if self.padding == 'causal' and self.data_format != 'channels_last':
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
                              f'"channels_last" (temporal data). Received: {data_format}')
-        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
 
     def _input_channels(self, input_shape):
         """The size of the channel axis, which later inputs must share. Raises ValueError where it is unknown."""
@@ -109,6 +108,7 @@ class _Conv(SpatialLayer):
         return input_shape[axis]
 
     def build(self, input_shape):
+        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         self._add_weights(self._input_channels(input_shape))
         self.built = True
 
@@ -395,6 +395,7 @@ class ZeroPadding3D(_ZeroPadding):
 
 class _Cropping(_Resizing):
     settings = ('cropping', 'data_format')
+    smallest_output = 0
 
     def __init__(self, cropping, data_format=None, **kwargs):
         super().__init__(cropping, data_format, **kwargs)

@@ -68,7 +68,6 @@ class ConvLSTM2DCell(LSTMCell):
                  kernel_constraint=None, recurrent_constraint=None, bias_constraint=None, dropout=0.,
                  recurrent_dropout=0., **kwargs):
         super(LSTMCell, self).__init__({**locals(), **spatial_settings(2, locals())}, kwargs)
-        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         self.state_size = (filters, filters)
 
     settings = argument_names(__init__)
@@ -82,6 +81,7 @@ class ConvLSTM2DCell(LSTMCell):
         return 1 if self.data_format == 'channels_first' else -1
 
     def build(self, input_shape):
+        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         super().build(input_shape)
         self.kernel_shape = tuple(self.kernel.shape)
 

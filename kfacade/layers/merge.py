@@ -5,7 +5,7 @@ import torch
 
 from .. import backend as K
 from ..engine.base_layer import Layer, opaque
-from ..utils.generic_utils import is_all_none
+from ..utils.generic_utils import is_all_none, to_list
 from ._base import BuiltinLayer, size_along
 
 __all__ = ['Add', 'Average', 'Concatenate', 'Dot', 'Layer', 'Maximum', 'Minimum', 'Multiply', 'Subtract', 'add',
@@ -52,6 +52,7 @@ class _Merge(BuiltinLayer):
         return self._merge_function([_expanded(x, rank) for x in inputs])
 
     def compute_output_shape(self, input_shape):
+        input_shape = to_list(input_shape)
         batches = {shape[0] for shape in input_shape} - {None}
         batch = batches.pop() if len(batches) == 1 else None
         try:
@@ -108,11 +109,17 @@ class Subtract(_Reduce):
 
     combine = staticmethod(torch.sub)
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        if len(input_shape) != 2:
+    def _pair(self, inputs):
+        if len(inputs) != 2:
             raise ValueError(f'A `Subtract` layer should be called on exactly 2 inputs. Layer {self.name} got '
-                             f'{len(input_shape)}.')
+                             f'{len(inputs)}.')
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return super().compute_output_shape(self._pair(to_list(input_shape)))
+
+    def _merge_function(self, inputs):
+        return super()._merge_function(self._pair(inputs))
 
 
 class Multiply(_Reduce):

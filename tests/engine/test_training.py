@@ -120,6 +120,95 @@ def test_target_tensors_replace_fed_targets():
     assert model.train_on_batch(X, None) == pytest.approx(SQUARES.mean())
 
 
+def two_targets(**options):
+    x = Input((3,))
+    model = Model(x, [layers.Dense(n, kernel_initializer='ones', name=name)(x) for n, name in ((1, 'a'), (2, 'b'))])
+    model.compile(optimizers.SGD(.1), 'mse', **options)
+    return model
+
+
+ONES, A, B = np.ones((4, 3)), np.zeros((4, 1)), np.ones((4, 2))
+
+
+@pytest.mark.parametrize('targets, y', [
+    (lambda: [K.constant(A), K.constant(B)], None), (lambda: [K.constant(A), K.constant(B)], []),
+    (lambda: {'a': K.constant(A), 'b': K.constant(B)}, None), (lambda: {'a': K.constant(A)}, [B]),
+    (lambda: {'a': K.constant(A)}, {'b': B}), (lambda: [K.placeholder((None, 1)), K.constant(B)], A)])
+def test_target_tensors_of_several_outputs(targets, y):
+    """The values are of Keras 2.2.4."""
+    model = two_targets(target_tensors=targets())
+    np.testing.assert_allclose(model.evaluate(ONES, y, batch_size=4, verbose=0), [13., 9., 4.])
+    np.testing.assert_allclose(model.fit(ONES, y, 4, 2, verbose=0).history['loss'], [13., 1.8], rtol=1e-6)
+    assert model.train_on_batch(ONES, y)[0] == pytest.approx(.36, rel=1e-5)
+
+
+def of_ones():
+    model = Sequential([layers.Dense(1, input_shape=(3,), kernel_initializer='ones')])
+    model.compile(optimizers.SGD(.1), 'mse', metrics=['mae'])
+    return model
+
+
+@pytest.mark.parametrize('x, y', [
+    (lambda: K.ones((4, 3)), lambda: K.zeros((4, 1))), (lambda: K.constant(ONES), lambda: K.ones((4, 1)) - 1.),
+    (lambda: K.ones((4, 3)), A.copy), (ONES.copy, lambda: K.zeros((4, 1)))])
+def test_symbols_as_data(x, y):
+    """The values are of Keras 2.2.4."""
+    model = of_ones()
+    np.testing.assert_allclose(model.evaluate(x(), y(), steps=2, verbose=0), [9., 3.])
+    assert model.test_on_batch(x(), y()) == [9., 3.]
+    history = model.fit(x(), y(), epochs=2, steps_per_epoch=2, verbose=0, validation_data=(x(), y()),
+                        validation_steps=3).history
+    np.testing.assert_allclose(history['loss'], [4.68, .0074880], rtol=1e-4)
+    np.testing.assert_allclose(history['mean_absolute_error'], [1.8, .072], rtol=1e-4)
+    np.testing.assert_allclose(history['val_loss'], [.0144, 2.304e-5], rtol=1e-3)
+    assert of_ones().train_on_batch(x(), y()) == [9., 3.]
+    weighted = of_ones().fit(x(), y(), sample_weight=np.arange(4.), steps_per_epoch=2, verbose=0)
+    np.testing.assert_allclose(weighted.history['loss'], [12.24], rtol=1e-5)
+
+
+def test_symbols_to_predict():
+    assert of_ones().predict(K.ones((4, 3)), steps=2).tolist() == [[3.]] * 8
+    assert of_ones().predict_on_batch(K.ones((4, 3))).tolist() == [[3.]] * 4
+    assert len(np.unique(of_ones().predict(K.random_uniform((1, 3)), steps=5))) == 5  # computed anew at each step
+
+
+def test_symbols_say_no_number_of_samples():
+    for method in (of_ones().evaluate, of_ones().fit):
+        with pytest.raises(ValueError, match='If your data is in the form of symbolic tensors, you should specify the'):
+            method(K.ones((4, 3)), K.zeros((4, 1)))
+    with pytest.raises(ValueError, match='form of symbolic tensors, you cannot use `validation_split`'):
+        of_ones().fit(K.ones((4, 3)), K.zeros((4, 1)), steps_per_epoch=2, validation_split=.5)
+    with pytest.raises(ValueError, match='expect the tensors to have a static batch size'):
+        of_ones().train_on_batch(K.placeholder((None, 3)), A)
+    with pytest.raises(ValueError, match='You must feed a value for the placeholder'):
+        of_ones().predict_on_batch(K.placeholder((4, 3)))
+
+
+@pytest.mark.parametrize('value, whole', [(2., 2), (np.ceil(5 / 3.), 2), (np.float32(2), 2), (np.int64(2), 2), (1.5, 2),
+                                          (torch.tensor(2.), 2)])
+def test_counts_may_be_floats(value, whole):
+    model = of_ones()
+    history = model.fit(ONES, A, epochs=value, steps_per_epoch=value, validation_data=(ONES, A), validation_steps=value,
+                        verbose=0)
+    assert history.epoch == list(range(whole)) and history.params['steps'] == whole
+    assert len(model.predict(ONES, steps=value)) == 4 * whole
+    assert np.isfinite(model.evaluate(ONES, A, steps=value, verbose=0)).all()
+    if value % 1 == 0:
+        assert history.epoch == model.fit(ONES, A, value, value, 0).epoch and len(model.predict(ONES, value)) == 4
+    else:
+        with pytest.raises(ValueError, match='`batch_size` must be a positive integer. Got: 1.5'):
+            model.fit(ONES, A, value)
+
+
+@pytest.mark.parametrize('value', ['2', float('nan'), float('inf'), [2]])
+@pytest.mark.parametrize('name', ['epochs', 'initial_epoch', 'steps_per_epoch'])
+def test_counts_that_are_no_numbers(name, value):
+    with pytest.raises(TypeError, match=f'`{name}` must be a whole number. Received: '):
+        of_ones().fit(ONES, A, **{name: value})
+    with pytest.raises(TypeError, match=f'`{name}` must be a whole number. Received: '):
+        of_ones().fit_generator(iter([]), **{'steps_per_epoch': 1, name: value})
+
+
 def test_stateful_metrics_are_reset_each_epoch_and_not_averaged():
     class Positives(layers.Layer):
         def __init__(self):

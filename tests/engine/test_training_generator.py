@@ -460,6 +460,33 @@ def test_only_sequences_know_their_steps(method, argument):
         getattr(classifier(), method)(endless())
 
 
+@pytest.mark.parametrize('value, whole', [(2., 2), (np.ceil(5 / 3.), 2), (np.float32(2), 2), (1.5, 2), (6 / 4, 2)])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_counts_may_be_floats(value, whole, workers):
+    for source in (endless, Batches):
+        history = classifier().fit_generator(source(), value, value, verbose=0, validation_data=source(),
+                                             validation_steps=value, workers=workers)
+        assert history.epoch == list(range(whole)) and history.params['steps'] == whole
+        assert len(classifier().predict_generator(source(), value, workers=workers)) == whole * BATCH
+        assert np.isfinite(classifier().evaluate_generator(source(), value, workers=workers)).all()
+
+
+@pytest.mark.parametrize('steps, log', [(None, [0, 1, 2, 3, 'end'] * 2), (2, [0, 1, 2, 3, 'end']),
+                                        (3, [0, 1, 2, 3, 'end', 0, 1])])
+def test_a_sequence_is_asked_for_no_more_than_is_used(steps, log):
+    training, validation = Batches(), Batches()
+    classifier().fit_generator(training, steps, epochs=2, verbose=0, shuffle=False, validation_data=validation,
+                               validation_steps=steps)
+    assert training.log == validation.log == log
+
+
+def test_a_generator_goes_on_after_the_last_batch_that_was_used():
+    numbers = iter(range(100))
+    source = ((X, Y) for _ in numbers)
+    classifier().fit_generator(source, 3, epochs=2, verbose=0)
+    assert next(numbers) == 6
+
+
 def test_validation_generators_need_steps():
     with pytest.raises(ValueError, match='^`validation_steps=None` is only valid for a generator'):
         classifier().fit_generator(endless(), 2, validation_data=endless())

@@ -133,12 +133,6 @@ def ints(name, count, given):
     (lambda: BatchNormalization(axis=1.5), r'`axis` of layer \w+ must be an integer\. Received: 1\.5'),
     (lambda: Concatenate('a'), r"`axis` of layer \w+ must be an integer\. Received: 'a'"),
 
-    # strides together with a dilation: TensorFlow's convolutions refuse
-    (lambda: Conv1D(2, 3, strides=2, dilation_rate=2), r'strides > 1 not supported .* dilation_rate > 1\. Received:'),
-    (lambda: Conv2DTranspose(2, 3, strides=(1, 2), dilation_rate=(2, 1)), 'strides > 1 not supported in conjunction'),
-    (lambda: SeparableConv1D(2, 3, strides=2, dilation_rate=2), 'strides > 1 not supported in conjunction'),
-    (lambda: ConvLSTM2D(2, 3, strides=2, dilation_rate=2), 'strides > 1 not supported in conjunction'),
-
     # cells
     (lambda: RNN([]), r'`cells` must hold at least one cell\. Received: \[\]'),
     (lambda: RNN(3), 'must have a `call` method. Received: 3'),
@@ -162,6 +156,19 @@ def test_arguments_that_cannot_be(make, message):
 def test_arguments_of_the_wrong_type(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+@pytest.mark.parametrize('make, shape', [
+    (lambda: Conv1D(2, 3, strides=2, dilation_rate=2), (9, 2)),
+    (lambda: Conv2DTranspose(2, 3, strides=(1, 2), dilation_rate=(2, 1)), (9, 9, 2)),
+    (lambda: SeparableConv1D(2, 3, strides=2, dilation_rate=2), (9, 2)),
+    (lambda: ConvLSTM2D(2, 3, strides=2, dilation_rate=2), (3, 9, 9, 2)),
+])
+def test_strides_with_a_dilation_are_refused_when_called(make, shape):
+    layer = make()
+    layer.from_config(layer.get_config())
+    with pytest.raises(ValueError, match=r'strides > 1 not supported .* dilation_rate > 1\. Received:'):
+        layer(Input(shape))
 
 
 @pytest.mark.filterwarnings('ignore:The `MaxoutDense` layer')

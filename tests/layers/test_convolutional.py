@@ -263,7 +263,7 @@ def test_wrong_paddings(layer, argument, message):
 
 def test_cropping_everything_away_is_an_error():
     with pytest.raises(ValueError, match='Layer gone cannot be applied'):
-        Cropping1D(3, name='gone')(Input((6, 2)))
+        Cropping1D(4, name='gone')(Input((6, 2)))
 
 
 @pytest.mark.parametrize('layer,size,shape', [
@@ -294,3 +294,12 @@ def test_aliases():
     with pytest.warns(UserWarning, match='The `AtrousConvolution2D` layer has been deprecated'):
         layer = layers.AtrousConv2D(2, 3, atrous_rate=(2, 2))
     assert isinstance(layer, Conv2D) and layer.dilation_rate == (2, 2)
+
+
+@pytest.mark.parametrize('layer, shape, left', [
+    (Cropping1D(3), (6, 2), (0, 2)), (Cropping2D(((4, 2), (0, 1))), (6, 5, 1), (0, 4, 1)),
+    (Cropping3D(2), (4, 4, 4, 2), (0, 0, 0, 2))])
+def test_cropping_may_leave_nothing(layer, shape, left):
+    x = Input(shape)
+    y = layer(x)
+    assert K.int_shape(y) == (None, *left) and Model(x, y).predict(np.ones((2, *shape))).shape == (2, *left)

@@ -3,6 +3,7 @@ import functools
 
 import numpy as np
 import pytest
+import torch
 from layers_harness import check_layer, data
 
 from kfacade import backend as K
@@ -73,6 +74,14 @@ def test_unknown_and_batch_sizes():
     assert K.int_shape(layers.concatenate([Input((None, 3)), Input((None, 4))])) == (None, None, 7)
     assert K.int_shape(layers.concatenate([Input((None, 3)), Input((None, 3))], axis=1)) == (None, None, 3)
     assert Add().compute_output_shape([(8, 3), (None, 3)]) == (8, 3)
+
+
+def test_subtract_looks_at_its_inputs_at_each_call():
+    layer, x = Subtract(), Input((3,))
+    layer([x, x])
+    for inputs in ([x] * 3, [x], [torch.ones(2, 3)] * 3):
+        with pytest.raises(ValueError, match='exactly 2 inputs. Layer subtract_1 got '):
+            layer(inputs)
 
 
 @pytest.mark.parametrize('layer,shapes,message', [
