@@ -59,11 +59,11 @@ def constant(value, dtype=None, shape=None, name=None):
     if shape is None:
         return tensor
     flat, count = tensor.reshape(-1), math.prod(shape)
-    if flat.numel() > count:
+    if flat.numel() > max(count, 1):  # a number fits any shape
         raise ValueError(f'Too many elements provided. Needed at most {count} for the shape {tuple(shape)}, but '
                          f'received {flat.numel()}')
     last = flat[-1:] if flat.numel() else flat.new_zeros(1)
-    return torch.cat([flat, last.expand(count - flat.numel())]).reshape(tuple(shape))
+    return torch.cat([flat[:count], last.expand(max(count - flat.numel(), 0))]).reshape(tuple(shape))
 
 
 def _filled(make, shape, dtype, name):

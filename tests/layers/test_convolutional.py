@@ -261,7 +261,7 @@ def test_wrong_paddings(layer, argument, message):
         layer(argument)
 
 
-def test_cropping_everything_away_is_an_error():
+def test_cropping_more_than_there_is_is_an_error():
     with pytest.raises(ValueError, match='Layer gone cannot be applied'):
         Cropping1D(4, name='gone')(Input((6, 2)))
 
