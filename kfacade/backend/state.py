@@ -17,7 +17,7 @@ class _Mode(threading.local):
 
     depth = 0
     claims = None  # the `WeightClaims` under which a model is being built
-    as_tf_keras = False  # whether a model is being built that tf.keras or Keras 3 saved
+    origin = 'Keras'  # what saved the model that is being built: 'Keras' (1 or 2), 'tf.keras' or 'Keras 3'
     phase = False
     scope = path = ''
 
@@ -64,9 +64,9 @@ def recording():
     return _with_mode(depth=0)
 
 
-def building(as_tf_keras):
-    """Inside, models are built from a file, of tf.keras or Keras 3 if `as_tf_keras`."""
-    return _with_mode(as_tf_keras=as_tf_keras)
+def building(origin):
+    """Inside, models are built from a file of 'Keras', 'tf.keras' or 'Keras 3'."""
+    return _with_mode(origin=origin)
 
 
 def root_scope():

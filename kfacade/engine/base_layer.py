@@ -249,7 +249,7 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def is_as_tf_keras(self):
         """Asked where it makes a difference: a layer from a file of tf.keras or Keras 3 notes that it computes so."""
-        if mode.as_tf_keras:
+        if mode.origin != 'Keras':
             self.as_tf_keras = True
         return self.as_tf_keras
 

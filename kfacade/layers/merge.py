@@ -4,6 +4,7 @@ import functools
 import torch
 
 from .. import backend as K
+from ..backend.state import mode
 from ..engine.base_layer import Layer, opaque
 from ..utils.generic_utils import is_all_none, to_list
 from ._base import BuiltinLayer, size_along
@@ -65,6 +66,9 @@ class _Merge(BuiltinLayer):
             return None
         _check_masks(inputs, mask)
         masks = [m for m in mask if m is not None]
+        if masks and mode.origin == 'Keras 3' and isinstance(self, (Maximum, Minimum)):
+            raise ValueError(f'The {type(self).__name__} layer "{self.name}" compares masked tensors, of which Keras 3 '
+                             'takes the steps that are not masked: Keras 2.2.4 takes all.')
         return functools.reduce(torch.logical_and, masks) if masks else None
 
 

@@ -3,6 +3,7 @@
 What Keras 2 has under the same name but computes otherwise, and what it has not, is refused.
 """
 from ..registry import known
+from ..utils.generic_utils import has_arg
 from .trust import InvalidModelFile
 
 _RENAMED = {'LeakyReLU': {'negative_slope': 'alpha'}, 'InputLayer': {'batch_shape': 'batch_input_shape'}}
@@ -11,10 +12,11 @@ _RENAMED = {'LeakyReLU': {'negative_slope': 'alpha'}, 'InputLayer': {'batch_shap
 _ACTIVATIONS = ('activation', 'recurrent_activation')
 
 
-def as_keras_2(value, own, is_layer=True):
+def as_keras_2(value, own, is_layer=True, is_whole=False):
     """The configuration ``value`` with its objects as ``{'class_name', 'config'}``, without what came with Keras 3.
 
-    ``own`` holds the caller's classes by name; ``is_layer`` says that this is a layer or model.
+    ``own`` holds the caller's classes by name; ``is_layer`` says that this is a layer or model, and ``is_whole`` that
+    it is all that the file holds.
     """
     if isinstance(value, list):
         return [as_keras_2(item, own, False) for item in value]
@@ -32,13 +34,15 @@ def as_keras_2(value, own, is_layer=True):
         if config.get(key) == 'hard_sigmoid' and 'hard_sigmoid' not in own:
             raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}=\'hard_sigmoid\', which is '
                                    'another function in Keras 3 than in Keras 2.')
-    layers = _layers(config.pop('layers'), own) if is_layer and 'layers' in config else None
+    layers = _layers(config, own, is_whole) if is_layer and 'layers' in config else None
+    config = {key: item for key, item in config.items() if key != 'layers' or layers is None}
     config = {key: as_keras_2(item, own, key in ('layer', 'cell')) for key, item in config.items()}
     if layers is not None:
-        nested = _names_of_models(layers)
+        stacks = {entry['name'] for entry in layers if 'layers' in entry['config']
+                  and 'input_layers' not in entry['config']}  # Keras 3, too, counts those of others from 1 here
         config['layers'] = layers
         for end in {'input_layers', 'output_layers'} & config.keys():
-            config[end] = [_shifted(key, nested) for key in coordinates(config[end])]
+            config[end] = [_shifted(key, stacks) for key in coordinates(config[end])]
     elif kind == 'Lambda':
         for key in ('function', 'output_shape'):
             code = config[key]['config'] if isinstance(config.get(key), dict) and 'code' in config[key].get(
@@ -49,12 +53,14 @@ def as_keras_2(value, own, is_layer=True):
     return {'class_name': kind, 'config': config}
 
 
-def _layers(entries, own):
+def _layers(config, own, is_whole):
     """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
-    masks, nested = _mask_operations(entries), _names_of_models(entries)
+    entries = config['layers']
+    ends = {key[0] for key in coordinates(config.get('output_layers') or [])}
+    masks, nested = _mask_operations(entries, ends), _names_of_models(entries)
     return [{**as_keras_2(entry, own), 'name': entry['config']['name'], 'inbound_nodes': [
-        _call(entry['config']['name'], node, nested, masks) for node in entry.get('inbound_nodes', [])]}
-        for entry in entries if entry['config']['name'] not in masks]
+        _call(entry, node, nested, masks, is_whole, own) for node in entry.get('inbound_nodes', [])]}
+        for entry in entries if entry['config']['name'] not in masks[0]]
 
 
 def _is_operation(entry):
@@ -62,7 +68,8 @@ def _is_operation(entry):
     module, config = entry.get('module'), entry['config']
     if module:
         return module.startswith(('keras.src.ops', 'keras.ops'))
-    return not {'trainable', 'layers', 'batch_shape', 'batch_input_shape'} & config.keys()
+    return not ({'trainable', 'layers', 'batch_shape', 'batch_input_shape'} & config.keys()
+                or 'dtype' in config and entry['class_name'] in known())
 
 
 def _check_origin(entry, own):
@@ -80,16 +87,21 @@ def _names_of_models(entries):
     return {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
 
 
-def _call(name, node, nested, masks):
-    """A call as Keras 2 writes it: the tensors, each ``[layer, node, tensor, keyword arguments]``."""
+def _call(entry, node, nested, masks, is_whole, own):
+    """A call as Keras 2 writes it: the tensors, each ``[layer, node, tensor, keyword arguments]``.
+
+    Where a layer of the whole model is called without a mask, Keras 3 may have none where Keras 2 has one.
+    """
+    name, (only_masks, known_masks) = entry['config']['name'], masks
     (first, *more), given = node['args'], {key: item for key, item in node['kwargs'].items() if item is not None}
     given.pop('training', None)  # Keras 3 runs with that of `fit` or `predict`, whatever was recorded
-    mask = given.pop('mask', None)
-    if mask is not None and not {key[0] for key in _tensors(mask)} <= masks:
+    mask, states = given.pop('mask', None), given.pop('initial_state', None)
+    if mask is not None and not {key[0] for key in _tensors(mask)} <= known_masks:
         raise InvalidModelFile(f'The layer "{name}" is called with a mask of its own, which Keras 2 has no form for.')
-    states = given.pop('initial_state', None)
-    if states is not None and mask is None:
-        given['mask'] = None  # Keras 3 hands the mask of the sequence on where there is one tensor only
+    cls = {**known(), **own}.get({'Functional': 'Model'}.get(entry['class_name'], entry['class_name']))
+    takes_mask = 'mask' in node['kwargs'] and cls is not None and has_arg(cls.call, 'mask')
+    if mask is None and (states is not None or is_whole and only_masks and takes_mask):
+        given['mask'] = None
     sources = _tensors([first, states])
     if any(item is not None for item in more) or _tensors(given):
         raise InvalidModelFile(f'The layer "{name}" is called with arguments that Keras 2 has no form for: '
@@ -110,7 +122,7 @@ def coordinates(ends):
     """A list of ``[layer, node, tensor]`` from one of them, or from lists or dicts of them."""
     if isinstance(ends, dict):
         ends = list(ends.values())
-    return [ends] if isinstance(ends[0], str) else [key for end in ends for key in coordinates(end)]
+    return [ends] if ends and isinstance(ends[0], str) else [key for end in ends for key in coordinates(end)]
 
 
 def _shifted(key, nested):
@@ -119,16 +131,24 @@ def _shifted(key, nested):
     return [name, node + (name in nested), tensor]
 
 
-def _mask_operations(entries):
-    """The names of the operations that only make the masks that Keras 2 makes by itself."""
+def _mask_operations(entries, ends):
+    """The names of the operations that only make masks, and of those whose masks Keras 2 makes by itself.
+
+    ``ends`` are the names of the layers that give the model's outputs.
+    """
     sources = [(_tensors(node['args'])[0], entry['config'].get('mask_value', 0)) for entry in entries
                for node in entry.get('inbound_nodes', [])
                if entry['class_name'] == 'Masking' or entry['config'].get('mask_zero')]
-    operations = [entry for entry in entries if _is_operation(entry)]
-    found = {entry['config']['name'] for entry in operations if entry['class_name'] == 'NotEqual'
-             and all((*_tensors(node['args']), node['args'][1]) in sources for node in entry['inbound_nodes'])}
-    for _ in operations:  # those that stand on others come later, but not always
-        found |= {entry['config']['name'] for entry in operations if all(
-            _tensors(node['args']) and {key[0] for key in _tensors(node['args'])} <= found
-            for node in entry['inbound_nodes'])}
-    return found
+    operations = {entry['config']['name']: entry for entry in entries if _is_operation(entry)}
+    only, count = operations.keys() - ends, -1
+    while len(only) != count:  # what something else computes with makes no mask alone
+        count = len(only)
+        only -= {key[0] for entry in entries if entry['config']['name'] not in only
+                 for node in entry.get('inbound_nodes', [])
+                 for key in _tensors([node['args'], {**node['kwargs'], 'mask': None}])}
+    calls = {kind: {name: [node['args'] for node in operations[name]['inbound_nodes']] for name in only
+                    if operations[name]['class_name'] == kind} for kind in ('NotEqual', 'Any')}
+    ours = {name for name, found in calls['NotEqual'].items()
+            if all((*_tensors(args), args[1]) in sources for args in found)}
+    return only, ours | {name for name, found in calls['Any'].items()
+                         if {key[0] for key in _tensors(found)} <= ours}

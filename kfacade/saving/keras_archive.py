@@ -92,7 +92,7 @@ def _write(f, saved, version, reader):
 
 def _write_weights(group, config, reader):
     stamp(group)
-    layers = {name: trained + rest for name, trained, rest in _by_layer(config, reader)}
+    layers = {name: trained + rest for name, trained, rest in _by_layer(config, reader, {})}
     save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
     for name, arrays in layers.items():
         names = unique_names(name for name, _ in arrays)
@@ -114,8 +114,11 @@ def by_paths(model, reader):
 
 # ---------------------------------------------------------------- weights
 
-def _by_layer(config, group, container='layers'):
-    """(name, trainable and other (name, array) pairs) of each layer of a model, or cell of stacked ones, in order."""
+def _by_layer(config, group, found, container='layers'):
+    """(name, trainable and other (name, array) pairs) of each layer of a model, or cell of stacked ones, in order.
+
+    A layer in several models is stored with the first; ``found`` holds the pairs of those before, by class and name.
+    """
     counts = Counter()
     places = [place for place in (_CONTAINERS if container == 'layers' else [container]) if place in group]
     for entry in config[container]:
@@ -123,22 +126,25 @@ def _by_layer(config, group, container='layers'):
         counts[kind] += 1
         number = f'_{counts[kind] - 1}' if counts[kind] > 1 else ''
         words = dict.fromkeys((_SECOND_WORD.sub('_', kind).lower(), to_snake_case(kind)))
-        found = [path for path in (f'{place}/{word}{number}' for place in places for word in words) if path in group]
-        if kind != 'InputLayer' and found:
-            yield entry['config']['name'], *_arrays(entry, group.child(found[0]))
+        paths = [path for path in (f'{place}/{word}{number}' for place in places for word in words) if path in group]
+        name = entry['config']['name']
+        if paths:
+            found[kind, name] = _arrays(entry, group.child(paths[0]), found)
+        if kind != 'InputLayer' and (kind, name) in found:
+            yield name, *found[kind, name]
 
 
-def _arrays(entry, group):
+def _arrays(entry, group, found):
     """The trainable arrays and the other ones of a layer, with those of the layers in it."""
     kind, config = entry['class_name'], entry['config']
     containers = [key for key in ('layers', 'cells') if key in config]
     if containers:
-        parts = [(trained, rest) for _, trained, rest in _by_layer(config, group, *containers)]
+        parts = [(trained, rest) for _, trained, rest in _by_layer(config, group, found, *containers)]
     elif 'layer' in config:
         places = ('forward_layer', 'backward_layer') if kind == 'Bidirectional' else ('layer',)
-        parts = [_arrays(config['layer'], group.child(place)) for place in places]
+        parts = [_arrays(config['layer'], group.child(place), found) for place in places]
     elif 'cell' in config:
-        parts = [_arrays(config['cell'], group.child('cell'))]
+        parts = [_arrays(config['cell'], group.child('cell'), found)]
     else:
         stored = group.child('cell/vars' if 'cell' in group else 'vars')
         arrays = [(f'{config.get("name")}/weight_{i}', stored.array(str(i)))

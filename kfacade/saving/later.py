@@ -65,7 +65,8 @@ def as_before(config, custom_objects=None, version=None):
     Raises InvalidModelFile for an argument, new since then, at a value that makes a difference.
     """
     own, by = registered(custom_objects), origin(version, config)
-    return _Translation(own, by != 'Keras').object(as_keras_2(config, own) if by == 'Keras 3' else config)
+    return _Translation(own, by != 'Keras').object(
+        as_keras_2(config, own, is_whole=True) if by == 'Keras 3' else config)
 
 
 class _Translation:

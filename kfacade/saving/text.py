@@ -56,7 +56,7 @@ def model_from_stored_config(config, custom_objects=None, version=None):
         raise ListForModel('`model_from_config` expects a dictionary, not a list. Maybe you meant to use '
                            '`Sequential.from_config(config)`?')
     claims = nullcontext() if mode.claims else WeightClaims(_MOST_WEIGHTS, 'a configuration without weights')
-    with refusing('The configuration'), claims, building(origin(version, config) != 'Keras'):
+    with refusing('The configuration'), claims, building(origin(version, config)):
         return deserialize(as_before(config, custom_objects, version), custom_objects)
 
 

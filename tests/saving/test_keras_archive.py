@@ -128,7 +128,7 @@ def later_arguments(kind, index, value):
      'GRU layer "gru" has recurrent_activation=\'hard_sigmoid\''),
     ('images', changed('Add', module='keras.src.ops.numpy'), 'The operation Add "add.*" is no layer'),
     ('dense', changed('Dropout', module='my.layers'), '"dropout" is a Dropout of my.layers, not of Keras'),
-    ('masked', later_arguments('NotEqual', 1, 3), 'The operation NotEqual "not_equal.*" is no layer'),
+    ('masked', later_arguments('NotEqual', 1, 3), 'is called with a mask of its own'),
     ('sequences', changed('Bidirectional', 'config', 'backward_layer', 'config', activation='relu'),
      'has a backward layer of its own'),
     ('images', later_arguments('Dense', 1, 2), 'The layer "dense.*" is called with arguments .* no form for'),
