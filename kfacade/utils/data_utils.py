@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections import deque
 from http.client import HTTPException
+from pathlib import PurePosixPath, PureWindowsPath
 from urllib.request import urlretrieve
 
 import numpy as np
@@ -41,8 +42,8 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
         archive_format: 'tar', 'zip', a list of them to try, 'auto' for both, or None for none.
 
     Raises an Exception that names the address, the place in the cache and the hash when the download fails, ValueError
-    for a download with another hash, and for an archive with paths that lead out of the folder. None leaves a partial
-    file behind.
+    for a download with another hash, and for an archive with paths, links or devices that lead out of the folder. None
+    leaves a partial file behind.
     """
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, 'md5'
@@ -126,25 +127,36 @@ def validate_file(fpath, file_hash, algorithm='auto', chunk_size=65535):
     return _hash_file(fpath, algorithm, chunk_size) == str(file_hash)
 
 
-# How to tell the kind of an archive, open it, list its members; and what unpacking it safely takes.
-_ARCHIVES = {'tar': (tarfile.is_tarfile, tarfile.open, tarfile.TarFile.getnames, {'filter': 'data'}),
+def _tar_paths(archive):
+    """The paths of the members, and those that links among them lead to. Raises ValueError for pipes and devices."""
+    for member in archive:
+        if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+            raise ValueError(f'The archive {archive.name} was not unpacked: its member {member.name!r} is neither a '
+                             'file nor a folder.')
+        yield member.name
+        if member.issym() or member.islnk():
+            yield member.linkname
+
+
+# How to tell the kind of an archive, open it, list its paths; and what unpacking it safely takes.
+_ARCHIVES = {'tar': (tarfile.is_tarfile, tarfile.open, _tar_paths, {'filter': 'data'}),
              'zip': (zipfile.is_zipfile, zipfile.ZipFile, zipfile.ZipFile.namelist, {})}
 
 
 def _extract_archive(file_path, path='.', archive_format='auto'):
     """Unpacks a tar or zip file into the folder `path`. Returns whether it was one of the formats asked for.
 
-    An archive with members that would land outside the folder, or with links or devices that lead there, is refused.
+    Raises ValueError, before anything is unpacked, for an archive with devices, or with paths or links that lead
+    anywhere but down, on this system or on Windows: then none leaves the folder, not even by way of others.
     """
-    folder = os.path.realpath(path)
     formats = _ARCHIVES if archive_format == 'auto' else to_list(archive_format, allow_tuple=True)
-    for is_kind, opened, list_names, options in (_ARCHIVES[kind] for kind in formats if kind in _ARCHIVES):
+    for is_kind, opened, list_paths, options in (_ARCHIVES[kind] for kind in formats if kind in _ARCHIVES):
         if is_kind(file_path):
             with opened(file_path) as archive:
-                for name in list_names(archive):
-                    if os.path.commonpath([folder, os.path.realpath(os.path.join(folder, name))]) != folder:
-                        raise ValueError(f'The archive {file_path} was not unpacked: its member {name!r} would be '
-                                         f'written outside of {folder}.')
+                for name in list_paths(archive):
+                    if any(kind(name).anchor or '..' in kind(name).parts for kind in (PurePosixPath, PureWindowsPath)):
+                        raise ValueError(f'The archive {file_path} was not unpacked: its member or link {name!r} would '
+                                         f'be written outside of {path}.')
                 archive.extractall(path, **options)
             return True
     return False

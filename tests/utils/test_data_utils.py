@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import os
 import random
+import stat
 import sys
 import tarfile
 import threading
@@ -153,14 +154,92 @@ def test_an_archive_cannot_write_outside(tmp_path, cache, kind, name):
     assert sorted(os.listdir(tmp_path)) == ['archive', 'cache']
 
 
-def test_an_archive_cannot_link_outside(tmp_path, cache):
-    path = tmp_path / 'archive'
+@pytest.mark.parametrize('kind', ['tar', 'zip'])
+@pytest.mark.parametrize('name', [
+    '..', 'a/../../outside', '/outside', '//outside', '..\\outside', 'a\\..\\..\\outside', 'C:\\outside', 'C:outside',
+    'c:/outside', '\\outside', '\\\\host\\share\\outside', '//?/C:/outside', '\\\\.\\pipe\\outside',
+    'a/b/c/../../../../x', './../outside', 'a/..'])
+def test_no_path_of_an_archive_leaves_the_folder_on_any_system(tmp_path, cache, kind, name):
+    origin = archive_of(tmp_path / 'archive', kind, 'inside', name)
+    with pytest.raises(ValueError, match='was not unpacked: its member or link .* would be written outside'):
+        get_file('name', origin, cache_dir=cache, extract=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['name'] and sorted(os.listdir(tmp_path)) == [
+        'archive', 'cache']
+
+
+def tar_of(path, *members):
+    """A tar file of (name, type, target of a link, contents)."""
     with tarfile.open(path, 'w:gz') as archive:
-        link = tarfile.TarInfo('link')
-        link.type, link.linkname = tarfile.SYMTYPE, '/etc'
-        archive.addfile(link)
-    with pytest.raises(tarfile.FilterError):
-        get_file('name', path.as_uri(), cache_dir=cache, extract=True)
+        for name, kind, target, text in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.size, member.devmajor, member.devminor = kind, target, len(text), 1, 3
+            archive.addfile(member, io.BytesIO(text))
+    return path.as_uri()
+
+
+LINKS = [('l', tarfile.SYMTYPE, '/etc', b''), ('l', tarfile.SYMTYPE, '../..', b''), ('a/l', tarfile.SYMTYPE, '..', b''),
+         ('l', tarfile.LNKTYPE, '/etc/passwd', b''), ('l', tarfile.LNKTYPE, '../../outside', b''),
+         ('l', tarfile.SYMTYPE, 'a/../..', b''), ('l', tarfile.SYMTYPE, 'C:\\', b''),
+         ('l', tarfile.SYMTYPE, '..\\..', b'')]
+
+
+@pytest.mark.parametrize('link', LINKS)
+def test_no_link_of_an_archive_leads_out(tmp_path, cache, link):
+    (tmp_path / 'outside').write_bytes(b'old')
+    origin = tar_of(tmp_path / 'archive', ('a/f', tarfile.REGTYPE, '', TEXT), link, ('l', tarfile.REGTYPE, '', TEXT),
+                    ('l/outside', tarfile.REGTYPE, '', TEXT))
+    with pytest.raises(ValueError, match='was not unpacked'):
+        get_file('name', origin, cache_dir=cache, extract=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['name']
+    assert (tmp_path / 'outside').read_bytes() == b'old'
+
+
+@pytest.mark.parametrize('deep', [2, 25])
+def test_no_chain_of_links_leads_out(tmp_path, cache, deep):
+    """CVE-2025-4517: where paths get too long to be resolved, tarfile's own filter takes them for short ones."""
+    step, members, where = 'd' * 200, [], ''
+    for i in range(deep):
+        members += [(f'{where}{step}', tarfile.DIRTYPE, '', b''), (f'{where}{i}', tarfile.SYMTYPE, step, b'')]
+        where += f'{i}/'
+    members += [(f'{where}up', tarfile.SYMTYPE, '../' * deep, b''), ('escape', tarfile.SYMTYPE, f'{where}up/../..', b''),
+                ('escape/outside', tarfile.REGTYPE, '', TEXT)]
+    with pytest.raises(ValueError, match='was not unpacked'):
+        get_file('name', tar_of(tmp_path / 'archive', *members), cache_dir=cache, extract=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['name'] and sorted(os.listdir(tmp_path)) == [
+        'archive', 'cache']
+
+
+@pytest.mark.parametrize('kind', [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
+def test_no_device_comes_out_of_an_archive(tmp_path, cache, kind):
+    origin = tar_of(tmp_path / 'archive', ('a', tarfile.REGTYPE, '', TEXT), ('node', kind, '', b''))
+    with pytest.raises(ValueError, match="'node' is neither a file nor a folder"):
+        get_file('name', origin, cache_dir=cache, extract=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['name']
+
+
+def test_links_that_lead_down_are_unpacked(tmp_path, cache):
+    origin = tar_of(tmp_path / 'archive', ('a/f', tarfile.REGTYPE, '', TEXT), ('b', tarfile.SYMTYPE, 'a', b''),
+                    ('b/g', tarfile.REGTYPE, '', TEXT), ('h', tarfile.LNKTYPE, 'a/f', b''))
+    folder = os.path.dirname(get_file('name', origin, cache_dir=cache, extract=True))
+    assert sorted(os.listdir(folder)) == ['a', 'b', 'h', 'name'] and sorted(os.listdir(f'{folder}/a')) == ['f', 'g']
+    assert content(f'{folder}/b/f') == content(f'{folder}/h') == TEXT
+
+
+def test_a_link_in_a_zip_is_a_file(tmp_path, cache):
+    with zipfile.ZipFile(tmp_path / 'archive', 'w') as archive:
+        link = zipfile.ZipInfo('link')
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, '/etc')
+    path = get_file('name', (tmp_path / 'archive').as_uri(), cache_dir=cache, extract=True)
+    assert content(os.path.join(os.path.dirname(path), 'link')) == b'/etc' and not os.path.islink(
+        os.path.join(os.path.dirname(path), 'link'))
+
+
+def test_an_archive_that_is_refused_leaves_nothing_of_untar(tmp_path, cache):
+    origin = tar_of(tmp_path / 'archive', ('data/f', tarfile.REGTYPE, '', TEXT), *LINKS[:1])
+    with pytest.raises(ValueError, match='was not unpacked'):
+        get_file('data', origin, cache_dir=cache, untar=True)
+    assert os.listdir(os.path.join(cache, 'datasets')) == ['data.tar.gz']
 
 
 # ---------------------------------------------------------------- batches
