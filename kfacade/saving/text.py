@@ -21,7 +21,7 @@ from .trust import InvalidModelFile, reading, refusing
 
 _MOST_WEIGHTS = 7 << 29  # bytes that the weights of a model from text may take
 _MOST_HELD = 1 << 28  # bytes that the objects of a JSON text may take
-_MOST_WRITTEN, _MOST_REPEATED, _DEEPEST = 1_000_000, 300_000, 400  # items of a YAML text, without and with aliases
+_MOST_WRITTEN, _MOST_REPEATED, _DEEPEST = 500_000, 300_000, 400  # items of a YAML text, without and with aliases
 _PYTHON = 'tag:yaml.org,2002:python/'
 
 
@@ -107,7 +107,7 @@ def parse_json(text, where):
 def parse_yaml(text, where):
     """As :func:`parse_json`, for YAML."""
     text = text.read() if hasattr(text, 'read') else text
-    with reading(where, errors=(yaml.YAMLError, ValueError, TypeError, LookupError)):
+    with reading(where):
         _check_yaml(text)
         found = yaml.load(text, Loader=_Loader)
     return _as_dict(found, where)
@@ -116,6 +116,7 @@ def parse_yaml(text, where):
 def _check_yaml(text):
     """Raises ValueError for YAML of too many items, counting those that aliases repeat, or nested too deeply."""
     sizes, nested, written = {}, [], 0
+    most = min(_MOST_WRITTEN, 1000 + len(text) // 4)  # no model's items are shorter on the average
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             nested.append([event.anchor, 1])
@@ -132,7 +133,7 @@ def _check_yaml(text):
         sizes[anchor] = size
         if nested:
             nested[-1][1] += size
-        if len(nested) > _DEEPEST or written > _MOST_WRITTEN or size > written + _MOST_REPEATED:
+        if len(nested) > _DEEPEST or written > most or size > written + _MOST_REPEATED:
             raise ValueError('it is nested too deeply, or repeats itself or others into too many items, for a model')
 
 

@@ -32,7 +32,7 @@ _OPCODES = {'PROTO', 'STOP', 'MARK', 'GLOBAL', 'REDUCE', 'BUILD', 'BINPERSID', '
             'EMPTY_LIST', 'APPEND', 'APPENDS', 'EMPTY_TUPLE', 'TUPLE', 'TUPLE1', 'TUPLE2', 'TUPLE3', 'BINPUT',
             'LONG_BINPUT', 'BINGET', 'LONG_BINGET', 'BINUNICODE', 'SHORT_BINSTRING', 'BINSTRING', 'BININT', 'BININT1',
             'BININT2', 'LONG1', 'NEWTRUE', 'NEWFALSE', 'NONE'}
-_MOST_STEPS = 2_000_000  # a tensor takes 32
+_MOST_STEPS = 1_000_000  # a tensor takes 32
 
 
 def is_torch_file(filepath):

@@ -9,8 +9,11 @@ storage in test_hdf5.py.
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
+import tarfile
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -22,8 +25,12 @@ import torch
 import yaml
 
 from kfacade import layers
+from kfacade.backend.state import WeightClaims
 from kfacade.models import Sequential, load_model, model_from_json, model_from_yaml
-from kfacade.saving import InvalidModelFile
+from kfacade.saving import InvalidModelFile, torch_files
+from kfacade.saving.text import parse_yaml
+from kfacade.saving.torch_files import read_state
+from kfacade.saving.trust import Reader, opened
 
 
 def dense_with(**changes):
@@ -229,6 +236,181 @@ def test_packed_data_are_read(tmp_path, options):
     np.testing.assert_array_equal(model.get_weights()[0], kernel)
 
 
+# ------------------------------------------------------------ texts of HDF5
+
+def _share(path, text, others):
+    """Makes all the references to ``others``, short texts of variable length in a file, references to ``text``."""
+    data, found = bytearray(path.read_bytes()), {}
+    for length in {len(text), *map(len, others)}:
+        at = -1
+        while (at := data.find(struct.pack('<I', length), at + 1)) >= 0 and at + 16 <= len(data):
+            address, number = struct.unpack_from('<QI', data, at + 4)
+            if data[address:address + 4] == b'GCOL' and 0 < number < 10 ** 5:
+                found.setdefault(length, []).append(at)
+    (source,), target = found[len(text)], [at for length in set(map(len, others)) for at in found[length]]
+    assert len(target) == len(others)
+    for at in target:
+        data[at:at + 16] = data[source:source + 16]
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize('attribute', ['layer_names', 'layer_names0', 'weight_names', 'keras_version', 'model_config'])
+def test_a_text_counts_as_often_as_it_is_referred_to(path, attribute):
+    dense().save(path)
+    long, short = 'x' * 10 ** 6, ['yyy'] * 3000
+    with h5py.File(path, 'r+') as f:
+        group = f['model_weights/' + dense_name(f)] if attribute == 'weight_names' else f['model_weights']
+        group = f if attribute in ('keras_version', 'model_config') else group
+        group.attrs.pop(attribute.rstrip('0'), None)
+        group.attrs[attribute] = [long, *short]
+    _share(path, long, short)
+    assert path.stat().st_size < 2 * 10 ** 6
+    with pytest.raises(InvalidModelFile, match='claims 30010000+ bytes, more than its file holds'):
+        load_model(path, compile=False)
+
+
+def dense_name(f):
+    name, = f['model_weights'].attrs['layer_names']
+    return name.decode()
+
+
+def test_a_text_counts_for_each_attribute_that_refers_to_it(path):
+    with h5py.File(path, 'w') as f:
+        names = [f'g{i}' for i in range(400)]
+        f.attrs['layer_names'] = np.array(names, 'S')
+        for name in names:
+            f.create_group(name).attrs['weight_names'] = 'yyy'
+        f['g0'].attrs['weight_names'] = 'x' * 10 ** 6
+    _share(path, 'x' * 10 ** 6, ['yyy'] * 399)
+    with pytest.raises(InvalidModelFile, match='would read more than the [0-9]+ bytes of the file'):
+        dense().load_weights(path)
+
+
+@pytest.mark.parametrize('many', [False, True])
+def test_texts_of_variable_length_are_read(path, many):
+    """As others than Keras write lists of names: in the header of an object, also where that goes on elsewhere."""
+    model = Sequential([layers.Dense(3, input_shape=(2,), name='\u00e9' * 20), layers.Dense(2, name='b')])
+    model.save(path)
+    with h5py.File(path, 'r+', track_order=True) as f:
+        for group in (f['model_weights'], *f['model_weights'].values()):
+            for i in range(30 * many):
+                group.attrs[f'more{i}'] = 'x' * 100
+            for name in ('layer_names', 'weight_names'):
+                if name in group.attrs:
+                    group.attrs[name] = [item.decode() for item in group.attrs[name]]
+                    assert group.attrs.get_id(name).get_type().is_variable_str()
+    for given, wanted in zip(load_model(path, compile=False).get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(given, wanted)
+
+
+def test_an_attribute_is_read_once(path):
+    dense().save(path)
+    with opened(path) as reader:
+        before = reader.names('layer_names'), reader.text('keras_version')
+        left = dict(reader._unread)
+        again = opened_twice = Reader(reader.group, reader)
+        assert (again.names('layer_names'), opened_twice.text('keras_version')) == before and reader._unread == left
+
+
+@pytest.mark.parametrize('dtype', ['longdouble', 'clongdouble', 'c8', 'S4'])
+def test_numbers_that_torch_does_not_have(tmp_path, dtype):
+    path = _with_weight(tmp_path / 'w.h5', lambda f: f['d'].create_dataset('w', data=np.zeros((2, 1)).astype(dtype)))
+    with pytest.raises(InvalidModelFile, match='Expected numbers at "/d/w"'):
+        Sequential([layers.Dense(1, input_shape=(2,), use_bias=False)]).load_weights(path)
+
+
+@pytest.mark.parametrize('dtype', ['>f4', '>f8', 'f2', 'f8', 'u1', '>u2', 'u4', 'u8', 'i1', '>i2', 'i8', '?'])
+def test_numbers_of_other_types_are_converted(tmp_path, dtype):
+    kernel = np.array([[0], [1]]).astype(dtype)
+    path = _with_weight(tmp_path / 'w.h5', lambda f: f['d'].create_dataset('w', data=kernel))
+    model = Sequential([layers.Dense(1, input_shape=(2,), use_bias=False)])
+    model.load_weights(path)
+    np.testing.assert_array_equal(model.get_weights()[0], np.array([[0], [1]], 'f4'))
+
+
+# ------------------------------------------------------------ sizes that only a configuration claims
+
+STATEFUL = [('LSTM', {'units': 3, 'batch_input_shape': [10 ** 9, 2, 3]}),
+            ('GRU', {'units': 3, 'batch_input_shape': [10 ** 9, 2, 3]}),
+            ('CuDNNLSTM', {'units': 3, 'batch_input_shape': [10 ** 9, 2, 3]}),
+            ('ConvLSTM2D', {'filters': 3, 'kernel_size': 1, 'batch_input_shape': [10 ** 3, 2, 10 ** 3, 10 ** 3, 3]}),
+            ('Bidirectional', {'layer': {'class_name': 'SimpleRNN', 'config': {'units': 3, 'stateful': True}},
+                               'batch_input_shape': [10 ** 9, 2, 3]}),
+            ('RNN', {'cell': {'class_name': 'GRUCell', 'config': {'units': 3}}, 'batch_input_shape': [10 ** 9, 2, 3]})]
+
+
+@pytest.mark.parametrize('kind, config', STATEFUL)
+def test_states_count_with_the_weights(path, kind, config):
+    config = layer_of(kind, {'stateful': True, **config} if kind != 'Bidirectional' else config)
+    saved_as(config, path)
+    for load in (lambda: load_model(path), lambda: model_from_json(json.dumps(config))):
+        with pytest.raises(InvalidModelFile, match='claims a state .* far more than'):
+            load()
+
+
+def test_weights_and_states_count_by_their_type():
+    claims = WeightClaims(1000, 'a test')
+    with claims:
+        model_from_json(json.dumps(layer_of('Embedding', {'input_dim': 3, 'output_dim': 2, 'dtype': 'float64'})))
+        assert claims.left == 1000 - 8 * 3 * 2
+        model_from_json(json.dumps(layer_of('GRU', {'units': 2, 'batch_input_shape': [3, 4, 1], 'stateful': True,
+                                                    'use_bias': False})))
+    assert claims.left == 1000 - 8 * 3 * 2 - 4 * (6 + 12) - 4 * 3 * 2
+
+
+# ------------------------------------------------------------ texts that are small and hold much
+
+def _array(shape, data=''):
+    return ("{class_name: !!python/object/apply:numpy.core.multiarray._reconstruct {args: [!!python/name:numpy.ndarray "
+            "'', !!python/tuple [0], !!binary ''], state: !!python/tuple [1, !!python/tuple [SHAPE], "
+            "!!python/object/apply:numpy.dtype {args: [f8, 0, 1]}, false, !!binary 'DATA']}}"
+            ).replace('SHAPE', shape).replace('DATA', data)
+
+
+def _levels(start, level, count):
+    return '- &a0 ' + '\n- '.join([start, *(f'&a{i} ' + level.replace('*', f'*a{i - 1}') for i in range(1, count))])
+
+
+LONG = 400_000
+YAML = {'tuples as a key': _levels('!!python/tuple [1]', '!!python/tuple [*, *]', 60) + '\n- {? *a59 : 1}',
+        'merges': _levels('{k: 1}', '{<<: [*, *, *]}', 40), 'aliases': _levels('[1]', '[*, *, *, *, *, *]', 9),
+        'rows': _array('10000000, 0'), 'other rows': _array('10000000, -1, 1'), 'inner rows': _array('1, 10000000, 0'),
+        'sexagesimal': 'a: ' + '1:' * (LONG // 2) + '1', 'tagged': '!!int "' + '1:' * (LONG // 2) + '1"',
+        'float': '!!float "' + '1:' * (LONG // 2) + '1.5"', 'digits': 'a: 0x' + 'f' * LONG,
+        'deep': '[' * LONG, 'maps': '{' * LONG, 'keys': '? ' * (LONG // 2), 'items': '- ' * (LONG // 2),
+        'lists': '[' + '[],' * (LONG // 3) + ']', 'dicts': '[' + '{},' * (LONG // 3) + ']',
+        'odd keys': '{' + '? a,' * (LONG // 4) + '}', 'pairs': '!!pairs [' + 'a: b,' * (LONG // 6) + ']',
+        'date': '!!timestamp x', 'tag': '!' * LONG, 'anchors': '[' + ','.join(f'&a{i} x' for i in range(40_000)) + ']'}
+
+
+@pytest.mark.parametrize('text', YAML.values(), ids=YAML)
+def test_yaml_is_refused_before_it_takes_time(text):
+    before = time.process_time()
+    with pytest.raises(InvalidModelFile):
+        model_from_yaml(text)
+    assert time.process_time() - before < 2
+
+
+def test_arrays_and_numbers_of_keras_yaml_are_read():
+    arrays = _array('2, 1', 'AAAAAAAA8D8AAAAAAAAAQA=='), _array('0')
+    read = parse_yaml(f'a: {arrays[0]}\nb: {arrays[1]}\nc: 1e-3\nd: -12\ne: .inf\nf: [&x {{g: 1}}, *x]\nh: 0x1F\n'
+                      'i: "1:30"', 'a test')
+    assert read == {'a': {'class_name': [[1.], [2.]]}, 'b': {'class_name': []}, 'c': '1e-3', 'd': -12,
+                    'e': float('inf'), 'f': [{'g': 1}, {'g': 1}], 'h': 31, 'i': '1:30'}
+    assert parse_yaml(io.StringIO('a: 1'), 'a test') == parse_yaml(b'a: 1', 'a test') == {'a': 1}
+
+
+@pytest.mark.parametrize('item', ['[],', '{},', '1,', '"",'])
+def test_json_counts_by_what_it_holds(path, item):
+    text = '{"class_name": "Model", "config": [%s1]}' % (item * 7_000_000)
+    dense().save(path)
+    with h5py.File(path, 'r+') as f:
+        f.attrs['model_config'] = text
+    for load in (lambda: model_from_json(text), lambda: load_model(path)):
+        with pytest.raises(InvalidModelFile, match='too long for a model: it would take'):
+            load()
+
+
 # ------------------------------------------------------------ torch files
 
 def _repacked(path):
@@ -260,6 +442,86 @@ def test_torch_files_hold_plain_tensors(tmp_path, save, message):
         dense().load_weights(str(path), by_name=True)
 
 
+def _pickled(save):
+    """Writes the pickle that ``save`` gives as the only one of a .pt file of the new form."""
+    def write(path):
+        with zipfile.ZipFile(path, 'w') as target:
+            target.writestr('a/data.pkl', save())
+            target.writestr('a/version', '3\n')
+            target.writestr('a/data/0', bytes(8))
+    return write
+
+
+def _tensor(kind=b'FloatStorage', key=b'0', count=2, offset=0, shape=b'K\2\x85', stride=b'K\1\x85',
+            function=b'torch._utils\n_rebuild_tensor_v2'):
+    """The pickle of a state dict of one tensor, as torch writes it."""
+    def number(n):
+        return b'\x8a\x10' + n.to_bytes(16, 'little', signed=True)
+    text = b'X\7\0\0\0storage' + b'ctorch\n' + kind + b'\nX\1\0\0\0' + key + b'X\3\0\0\0cpu' + number(count)
+    return (b'\x80\2}X\1\0\0\0ac' + function + b'\n((' + text + b'tQ' + number(offset) + shape + stride
+            + b'\x89ccollections\nOrderedDict\n)RtRs.')
+
+
+def test_the_pickle_of_a_tensor_is_read(tmp_path):
+    _pickled(_tensor)(tmp_path / 'w.pt')
+    assert read_state(tmp_path / 'w.pt')['a'].tolist() == [0, 0]
+
+
+def _call(name, *numbers):
+    return b'\x80\2}X\1\0\0\0ac' + name.replace(b'.', b'\n') + b'\n(' + b''.join(
+        b'J' + struct.pack('<i', n) for n in numbers) + b'tRs.'
+
+
+@pytest.mark.parametrize('data, message', [
+    (_call(b'builtins.bytearray', 2 ** 31 - 1), 'asks for builtins.bytearray'),
+    (_call(b'torch.Tensor', 2 ** 17, 2 ** 17), 'asks for torch.Tensor'),
+    (_call(b'torch.FloatStorage', 2 ** 31 - 1), 'not callable'), (_call(b'torch.zeros', 2 ** 31 - 1), 'torch.zeros'),
+    (_call(b'torch.Size', 1), 'torch.Size'), (b'\x80\4\x95' + bytes(8) + b'N.', 'FRAME'),
+    (b'\x80\2}r' + b'\xff' * 4 + b'.', 'LONG_BINPUT'), (b'\x80\5\x96' + b'\xff' * 7 + b'\0.', 'torch tensors'),
+    (b'\x80\2' + b']' * 1100 + b'.', 'EMPTY_LIST'), (_tensor(count=10 ** 12), 'claims 4000000000000 bytes'),
+    (_tensor(count=-1), 'as a storage'), (_tensor(count=1), 'claims 4 bytes'), (_tensor(key=b'1'), 'claims 8 bytes'),
+    (_tensor(kind=b'DoubleStorage'), 'claims 16 bytes'), (_tensor(offset=1), 'not in its storage'),
+    (_tensor(offset=-1), 'not in its storage'), (_tensor(shape=b'J\xff\xff\xff\x7f\x85'), 'not in its storage'),
+    (_tensor(stride=b'J\xff\xff\xff\xff\x85'), 'not in its storage'), (_tensor(stride=b')'), 'torch tensors'),
+    (_tensor(kind=b'QInt8Storage'), 'QInt8Storage'), (_tensor(kind=b'Tensor'), 'torch.Tensor'),
+    (_tensor(function=b'torch._utils\n_rebuild_qtensor'), '_rebuild_qtensor')])
+def test_pickles_hold_what_a_state_dict_needs(tmp_path, monkeypatch, data, message):
+    monkeypatch.setattr(torch_files, '_MOST_STEPS', 1000)
+    _pickled(lambda: data)(tmp_path / 'new.pt')
+    (tmp_path / 'old.pt').write_bytes(data + bytes(100))
+    for name in ('new.pt', 'old.pt'):
+        with pytest.raises(InvalidModelFile, match=message if name == 'new.pt' else 'torch tensors'):
+            dense().load_weights(str(tmp_path / name))
+
+
+def test_storages_of_the_old_form_are_in_the_file(tmp_path):
+    """Torch makes room for them when it meets their names, before it looks for them."""
+    path = tmp_path / 'w.pt'
+    torch.save({'a': torch.zeros(77)}, path, _use_new_zipfile_serialization=False)
+    assert read_state(path)['a'].shape == (77,)
+    path.write_bytes(path.read_bytes().replace(b'KMt', b'J' + struct.pack('<i', 2 ** 31 - 1) + b't', 1).replace(
+        b'KMN', b'J' + struct.pack('<i', 2 ** 31 - 1) + b'N', 1))
+    with pytest.raises(InvalidModelFile, match='claims 8589934588 bytes'):
+        read_state(path)
+
+
+def test_tar_files_of_torch_are_refused(tmp_path):
+    with tarfile.open(tmp_path / 'w.pt', 'w') as archive:
+        archive.addfile(tarfile.TarInfo('N.' * 5))
+    with pytest.raises(InvalidModelFile, match='TAR archive'):
+        read_state(tmp_path / 'w.pt')
+
+
+def test_parameters_are_tensors_too(tmp_path):
+    for old in (False, True):
+        torch.save({'a': torch.nn.Parameter(torch.ones(2).half()), 'b': torch.ones(2, dtype=torch.bfloat16),
+                    'c': torch.tensor(3), 'd': torch.ones(2, 3).t(), 'e': torch.ones(0, 5), 'f': torch.tensor([True])},
+                   tmp_path / 'w.pt', _use_new_zipfile_serialization=not old)
+        found = read_state(tmp_path / 'w.pt')
+        assert [tuple(tensor.shape) for tensor in found.values()] == [(2,), (2,), (), (3, 2), (0, 5), (1,)]
+        assert found['d'].tolist() == [[1, 1]] * 3 and found['a'].dtype == torch.float16
+
+
 # ------------------------------------------------------------ saving loses nothing
 
 SAVES = {'save': '.h5', 'save_weights': '.h5', 'safetensors': '.safetensors', 'pt': '.pt', 'convert': '.json'}
@@ -273,6 +535,7 @@ def test_full_disk_and_crash_leave_the_old_file(tmp_path, kind, how):
     script = f'''
 import os, resource, signal, sys
 from kfacade import layers
+from kfacade.backend.state import WeightClaims
 from kfacade.models import Sequential
 from kfacade.saving import atomic, commands
 model = Sequential([layers.Dense(40, input_shape=(40,), name='d' * 2000)])
@@ -335,9 +598,9 @@ def test_new_files_have_the_usual_permissions(tmp_path):
 
 # ------------------------------------------------------------ all kinds of damage
 
-def _fuzz(count, seed, timeout):
+def _fuzz(count, seed, timeout, *options):
     script = Path(__file__).with_name('fuzz_model_files.py')
-    done = subprocess.run([sys.executable, str(script), '--count', str(count), '--seed', str(seed)],
+    done = subprocess.run([sys.executable, str(script), '--count', str(count), '--seed', str(seed), *options],
                           capture_output=True, text=True, cwd=script.parents[2], timeout=timeout,
                           env={**os.environ, 'PYTHONPATH': str(script.parents[2])})
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
@@ -347,6 +610,11 @@ def test_damaged_files_give_one_kind_of_error():
     _fuzz(360, 7, 300)
 
 
+def test_crafted_files_give_it_too():
+    _fuzz(100, 9, 300, '--crafted')
+
+
 @pytest.mark.slow
-def test_many_damaged_files():
-    _fuzz(1000, 11, 600)
+@pytest.mark.parametrize('count, options', [(1000, []), (2000, ['--crafted'])])
+def test_many_damaged_files(count, options):
+    _fuzz(count, 11, 3000, *options)

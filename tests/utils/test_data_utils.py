@@ -201,8 +201,8 @@ def test_no_chain_of_links_leads_out(tmp_path, cache, deep):
     for i in range(deep):
         members += [(f'{where}{step}', tarfile.DIRTYPE, '', b''), (f'{where}{i}', tarfile.SYMTYPE, step, b'')]
         where += f'{i}/'
-    members += [(f'{where}up', tarfile.SYMTYPE, '../' * deep, b''), ('escape', tarfile.SYMTYPE, f'{where}up/../..', b''),
-                ('escape/outside', tarfile.REGTYPE, '', TEXT)]
+    members += [(f'{where}up', tarfile.SYMTYPE, '../' * deep, b''),
+                ('escape', tarfile.SYMTYPE, f'{where}up/../..', b''), ('escape/outside', tarfile.REGTYPE, '', TEXT)]
     with pytest.raises(ValueError, match='was not unpacked'):
         get_file('name', tar_of(tmp_path / 'archive', *members), cache_dir=cache, extract=True)
     assert os.listdir(os.path.join(cache, 'datasets')) == ['name'] and sorted(os.listdir(tmp_path)) == [
