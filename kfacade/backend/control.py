@@ -6,6 +6,7 @@ import torch
 from .dtypes import torch_dtype
 from .math import named
 from .session import int_shape, is_tensor
+from .shapes import unknown
 from .state import is_exporting
 from .symbolic import as_tensor, closure, computes, leaves, live, map_leaves, op, record
 
@@ -180,8 +181,7 @@ def _rnn(step, inputs, states, go_backwards, mask, constants, repeat_output, inp
     if not inputs.is_meta:
         return _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length)
     output, states = step(inputs[:, 0], *states, *constants)  # all steps have the shapes of the first
-    time = len(range(inputs.shape[1])[:input_length])
-    return output, output.unsqueeze(1).expand(-1, time, *output.shape[1:]), *states
+    return output, output.unsqueeze(1).expand(-1, unknown(), *output.shape[1:]), *states
 
 
 def _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length):

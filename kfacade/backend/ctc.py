@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ..config import epsilon
+from .shapes import empty
 from .symbolic import as_tensor, op
 
 __all__ = ['ctc_batch_cost', 'ctc_decode', 'ctc_label_dense_to_sparse']
@@ -60,7 +61,7 @@ def ctc_decode(y_pred, input_length, greedy=True, beam_width=100, top_paths=1):
 def _decode(y_pred, input_length, paths, beam_width):
     y_pred = as_tensor(y_pred)
     if y_pred.is_meta:  # the longest sequence is not known before: like the batch size, a size that varies
-        unknown = torch.empty(y_pred.shape[0], y_pred.shape[0], dtype=torch.int64, device='meta')
+        unknown = empty((y_pred.shape[0], None), torch.int64)
         return [unknown] * paths + [y_pred.new_empty(y_pred.shape[0], paths)]
     samples = torch.log(y_pred + epsilon())
     lengths = as_tensor(input_length).reshape(-1).long().tolist()

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from . import state
 from .dtypes import torch_dtype
+from .shapes import is_unknown
 from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
 
 __all__ = [
@@ -29,7 +30,7 @@ __all__ = [
 def as_ints(values):
     """`values` as a list of ints: a tensor, an array, or a list that may hold tensors without dimensions."""
     if isinstance(values, torch.Tensor):
-        return values.tolist()
+        return [int(v) for v in values] if values.is_meta else values.tolist()
     return [int(v) if isinstance(v, torch.Tensor) else v for v in values]
 
 
@@ -407,7 +408,14 @@ def flatten(x):
     return torch.reshape(as_tensor(x), (-1,))
 
 
-@op
+def _flat(x):
+    """The shape of `batch_flatten`, where TensorFlow knows none of the sizes unless it knows them all."""
+    if not [size for size in x.shape if is_unknown(size)]:
+        return x.shape[:1].numel(), x.shape[1:].numel()
+    return x.shape[0] if is_unknown(x.shape[0]) else None, None
+
+
+@op(shape=_flat)
 def batch_flatten(x):
     """(batch, ...) as (batch, features)."""
     x = as_tensor(x)
@@ -424,7 +432,7 @@ def expand_dims(x, axis=-1):
 def squeeze(x, axis):
     """`x` without a dimension of size 1. Raises ValueError where it has another size."""
     x = as_tensor(x)
-    if x.shape[axis] != 1 and not x.is_meta:  # an unknown size stands for 1 while shapes are worked out
+    if x.shape[axis] != 1 and not (x.is_meta and is_unknown(x.shape[axis])):
         raise ValueError(f'Cannot squeeze axis {axis} of shape {tuple(x.shape)}: its size is not 1.')
     return x.select(axis, 0)
 
@@ -435,7 +443,10 @@ def slice(x, start, size):
     """The part of `x` that begins at `start` and has `size` (-1: all that is left), one int an axis each."""
     x = as_tensor(x)
     for axis, (first, length) in enumerate(zip(as_ints(start), as_ints(size))):
-        x = x.narrow(axis, first, x.shape[axis] - first if length == -1 else length)
+        if length == -1 or not x.is_meta or not is_unknown(x.shape[axis]):
+            x = x.narrow(axis, first, x.shape[axis] - first if length == -1 else length)
+        else:  # where there are too few at run time, it fails
+            x = x.new_empty((*x.shape[:axis], length, *x.shape[axis + 1:]))
     return x
 
 

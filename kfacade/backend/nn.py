@@ -68,14 +68,7 @@ def _without_axis(target, output, from_logits=False, axis=-1):
     return [size for i, size in enumerate(output.shape) if i != axis % output.dim()]
 
 
-def _without_class_axis(target, output, from_logits=False, axis=-1):
-    return _without_axis(target, output, axis=-1 if from_logits else axis)
-
-
-_loss = functools.partial(op, dtype=lambda target, output, *rest, **options: output.dtype)
-
-
-@_loss(shape=_without_class_axis)
+@op
 def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against target probabilities of the same shape.
 
@@ -91,7 +84,7 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     return -torch.sum(target * torch.log(_clip_probability(output)), axis)
 
 
-@_loss(shape=_without_axis)
+@op(shape=_without_axis, dtype=lambda target, output, *rest, **options: output.dtype)
 def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     """Cross-entropy of probabilities against integer targets, as many as there are positions.
 
@@ -114,7 +107,7 @@ categorical_crossentropy.body.gradients_reach = lambda target, output, from_logi
 sparse_categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: output
 
 
-@_loss(shape=lambda target, output, from_logits=False: output.shape)
+@op
 def binary_crossentropy(target, output, from_logits=False):
     """Cross-entropy of each probability (clipped by ``epsilon()``), or logit, against its target, elementwise.
 
@@ -181,7 +174,10 @@ def normalize_batch_in_training(x, gamma, beta, reduction_axes, epsilon=1e-3):
     fused = x.dim() == 4 and axes == [0, 1, 2]
     if fused:
         epsilon = max(epsilon, MIN_FUSED_EPSILON)
-    gamma, beta = [p if p is None else p.reshape(mean.shape) for p in (gamma, beta)]
+    along = [1 if i in axes else size if len(axes) < x.dim() - 1 else -1 for i, size in enumerate(x.shape)]
+    gamma, beta = [p if p is None else p.reshape(along) for p in (gamma, beta)]
+    if fused and any(p is not None and p.shape[-1] != x.shape[-1] for p in (gamma, beta)):
+        raise ValueError(f'`gamma` and `beta` must have as many elements as `x` has channels: {x.shape[-1]}')
     normed = _normalize(x, mean, var, beta, gamma, epsilon)
     if fused:
         count = x.numel() // x.shape[-1]

@@ -9,7 +9,8 @@ from . import state
 from .dtypes import dtype_name, on_host, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
 from .math import named
-from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, stand_in, to_feed
+from .shapes import new_size, pairs_of, stand_in
+from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, to_feed
 from .symbolic import placeholder as _placeholder
 from .variable import MovingAverageUpdate, Update, Variable
 
@@ -131,7 +132,7 @@ class _ShapeTensor(SymbolicTensor):
     def __getitem__(self, index):
         x = self.args[0]
         if isinstance(index, int):
-            return record(_size, (x, index), {})
+            return record(_size, (x, index), {}, metas=_size_metas(x, index))
         if isinstance(index, slice):
             axes = list(range(len(x.shape)))[index]
             return record(_sizes, (x, axes), {}, metas=tuple(_sizes(meta, axes) for meta in x.metas))
@@ -140,6 +141,12 @@ class _ShapeTensor(SymbolicTensor):
 
 def _size(x, axis):
     return x.size(axis)
+
+
+def _size_metas(x, axis):
+    """What stands for a size: TensorFlow knows it where it knows all of them."""
+    sizes = tuple(meta.shape[axis] for meta in x.metas)
+    return sizes if None not in x.shape or x.shape[axis] is None else new_size()
 
 
 def _sizes(x, axes):
@@ -282,12 +289,10 @@ def in_train_phase(x, alt, training=None):
         chosen = x if training else alt
         return chosen() if callable(chosen) else chosen
     x, alt = (branch() if callable(branch) else branch for branch in (x, alt))
-    metas = x.metas if isinstance(x, SymbolicTensor) else None
-    if metas is None and is_tensor(x) and is_symbolic(alt):
-        metas = stand_in(int_shape(x), x.dtype)
-    result = record(choose_phase, (training, x, alt), {}, metas=metas)
-    result._keras_shape = int_shape(x) if metas else result._keras_shape
-    return result
+    sizes, others, metas = pairs_of(x), pairs_of(alt), None
+    if None not in (sizes, others) and len(sizes) == len(others):  # a size in which the two differ is unknown
+        metas = stand_in([a if a == b else None for a, b in zip(sizes, others)], x.dtype)
+    return record(choose_phase, (training, x, alt), {}, metas=metas)
 
 
 def in_test_phase(x, alt, training=None):
@@ -306,7 +311,7 @@ def gradients(loss, variables):
     variables = [variables] if single else list(variables)
     found = [t if there else None for t, there in zip(variables, has_gradient(loss, variables))]
     targets = [t for t in found if t is not None]
-    metas = [t.metas if isinstance(t, SymbolicTensor) else stand_in(t.shape, t.dtype) for t in targets]
+    metas = [t.metas for t in targets]
     symbols = iter(record(gradients_of, (loss, targets, False), {}, metas=tuple(zip(*metas))) if targets else ())
     return [None if t is None else next(symbols) for t in found]
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from ..config import normalize_data_format
 from .math import as_ints, resolved
+from .shapes import is_unknown
 from .symbolic import as_tensor, op
 
 __all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d_transpose', 'depthwise_conv2d',
@@ -109,12 +110,17 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
     cropped, missing = [], []
     for size, k, stride, rate, wanted in zip(x.shape[2:], weight.shape[2:], strides, dilation, output_size):
         extent = (k - 1) * rate + 1
-        if size != (-(-wanted // stride) if padding == 'same' else (wanted - extent) // stride + 1):
+        if size != (-(-wanted // stride) if padding == 'same' else (wanted - extent) // stride + 1) and not (
+                x.is_meta and (is_unknown(size) or is_unknown(wanted))):
             raise ValueError(f'A transposed convolution with padding {padding!r}, kernel size {k}, stride {stride} and '
                              f'dilation {rate} cannot turn size {size} into {wanted}.')
         surplus = (size - 1) * stride + extent - wanted
         cropped.append(max(surplus, 0) // 2)
         missing.append(max(-surplus, 0))
+    if x.is_meta:
+        if x.shape[1] != weight.shape[0]:
+            raise ValueError(f'A kernel for {weight.shape[0]} channels does not fit data of {x.shape[1]}.')
+        return _restored(x.new_empty((x.shape[0], weight.shape[1], *output_size)), rank, data_format)
     y = _CONV_TRANSPOSE[x.dim()](x, weight, bias, strides, cropped, missing, 1, dilation)
     for axis, wanted in enumerate(output_size, start=2):  # an odd number of surplus elements: the last one goes here
         if y.shape[axis] != wanted:
@@ -187,7 +193,7 @@ def local_conv_nd(x, kernel, kernel_size, strides, data_format='channels_last'):
         windows = windows.unfold(axis, size, stride)
     outputs, inner = list(range(2, 2 + rank)), list(range(2 + rank, 2 + 2 * rank))
     windows = windows.permute(*outputs, 0, *([1, *inner] if data_format == 'channels_first' else [*inner, 1]))
-    positions, batch = windows.shape[:rank], windows.shape[rank]
+    positions, batch = kernel.shape[:1] if rank == 1 else windows.shape[:rank], windows.shape[rank]
     y = torch.bmm(windows.reshape(kernel.shape[0], batch, kernel.shape[1]), kernel)
     y = y.reshape(*positions, batch, kernel.shape[2]).permute(rank, rank + 1, *range(rank))
     return from_channels_first(y, data_format)
@@ -265,8 +271,9 @@ def conv3d(x, kernel, strides=(1, 1, 1), padding='valid', data_format=None, dila
 def _conv_transpose(x, kernel, output_shape, strides, padding, data_format, dilation_rate=1):
     sizes = as_ints(output_shape)
     sizes = sizes[2:] if data_format == 'channels_first' else sizes[1:-1]
-    return conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), sizes, None, strides, padding, dilation_rate,
-                             data_format)
+    y = conv_transpose_nd(as_tensor(x), _torch_kernel(kernel), sizes, None, strides, padding, dilation_rate,
+                          data_format)
+    return y.new_empty(as_ints(output_shape)) if y.is_meta else y
 
 
 @_formatted
@@ -392,6 +399,9 @@ def bias_add(x, bias, data_format=None):
     x, bias = as_tensor(x), as_tensor(bias)
     if bias.dim() not in (1, x.dim() - 1):
         raise ValueError(f'Unexpected bias dimensions {bias.dim()}, expect to be 1 or {x.dim()} dimensions')
+    channels = x.shape[1 if data_format == 'channels_first' else -1]
+    if bias.dim() == 1 and x.dim() in (2, 4) and len(bias) != channels:
+        raise ValueError(f'A bias of {len(bias)} elements does not fit {channels} channels.')
     if data_format == 'channels_first' and x.dim() > 2:
         spatial = bias.shape[:-1] if bias.dim() > 1 else (1,) * (x.dim() - 2)
         bias = bias.reshape(bias.shape[-1], *spatial)

@@ -13,33 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import state
+from . import shapes, state
 from .dtypes import dtype_name, torch_dtype
-
-# What stands for None while shapes are worked out: each recorded call runs on the meta device with the one and with the
-# other, and a dimension that differs is unknown. Highly composite, so that reshapes and strides divide them.
-STAND_INS = (720, 1680)
-# Sizes to try for None where a call accepts neither stand-in, because the script wrote its batch size down somewhere
-# (if in the shape of another argument, that size is tried first).
-_STATIC_SIZES = (1, 2, 8, 10, 16, 20, 32, 50, 64, 100, 128, 256)
+from .shapes import common_shape, stand_in
+from .trees import leaves, map_leaves
 
 _ids = itertools.count()
-
-
-class Shape(tuple):
-    """A shape with None for what is unknown; also answers as TensorFlow's ``TensorShape`` does."""
-
-    def as_list(self):
-        return list(self)
-
-    @property
-    def ndims(self):
-        return len(self)
-
-    def is_fully_defined(self):
-        return None not in self
 
 
 def floordiv(x, y):
@@ -172,6 +152,10 @@ class TensorFace:
 class Face(TensorFace):
     """Base of the variables (`backend.variable`): their `value` is a live tensor, which counts in a running forward."""
 
+    @property
+    def metas(self):
+        return stand_in(self.shape, self.dtype)
+
 
 class SymbolicTensor(TensorFace):
     """A tensor without data: the node ``fn(*args, **kwargs)`` of a recorded graph, or a placeholder (``fn`` None).
@@ -186,7 +170,7 @@ class SymbolicTensor(TensorFace):
 
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)
-        self.shape = _common_shape(metas)
+        self.shape = common_shape(metas)
         self.dtype = metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])
         self._keras_shape = tuple(self.shape)
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
@@ -200,15 +184,14 @@ class SymbolicTensor(TensorFace):
             self._name = f'{self._scope}/{own}:0' if self._scope else f'{own}:0'
         return self._name
 
-
     def set_shape(self, shape):
         """Tells sizes that inference left open. Raises ValueError where known ones are others."""
         if len(shape) != len(self.shape) or any(
                 None not in (old, new) and old != new for old, new in zip(self.shape, shape)):
             raise ValueError(f'The shape {tuple(shape)} does not fit {self.name} of shape {tuple(self.shape)}.')
-        self.metas = tuple(_on_meta([old if new is None else new for old, new in zip(meta.shape, shape)], self.dtype,
-                                    None) for meta in self.metas)
-        self.shape = _common_shape(self.metas)
+        self.metas = stand_in([old if new is None else new for old, new in zip(shapes.pairs_of(self), shape)],
+                              self.dtype)
+        self.shape = common_shape(self.metas)
         self._keras_shape = tuple(self.shape)
 
 
@@ -220,29 +203,6 @@ def dispatch(func, args, kwargs):
 
 
 # ---------------------------------------------------------------- trees of arguments
-
-def map_leaves(f, tree):
-    """``tree`` with `f` applied to what its lists, tuples, dicts and slices hold."""
-    kind = type(tree)
-    if kind is list:
-        return [map_leaves(f, x) for x in tree]
-    if kind is tuple:
-        return tuple([map_leaves(f, x) for x in tree])
-    if kind is dict:
-        return {k: map_leaves(f, x) for k, x in tree.items()}
-    if kind is slice:
-        return slice(map_leaves(f, tree.start), map_leaves(f, tree.stop), map_leaves(f, tree.step))
-    if isinstance(tree, tuple) and hasattr(tree, '_fields'):
-        return kind(*[map_leaves(f, x) for x in tree])
-    return f(tree)
-
-
-def leaves(tree):
-    """What the lists, tuples, dicts and slices of `tree` hold, in order."""
-    found = []
-    map_leaves(found.append, tree)
-    return found
-
 
 def symbols_in(tree):
     """The symbolic tensors in a tree, in order."""
@@ -309,42 +269,10 @@ def as_tensor(x, dtype=None):
 
 # ---------------------------------------------------------------- shapes
 
-def _on_meta(shape, dtype, size):
-    """A meta tensor of `shape`, with `size` for each None."""
-    return torch.empty([size if d is None else d for d in shape], dtype=dtype, device='meta')
-
-
-def stand_in(shape, dtype):
-    """The two meta tensors that stand for a tensor of `shape`, which may hold None."""
-    return tuple(_on_meta(shape, dtype, size) for size in STAND_INS)
-
-
-def _common_shape(metas):
-    first, second = metas
-    if not isinstance(first, torch.Tensor):
-        return Shape(())
-    return Shape(a if a == b else None for a, b in zip(first.shape, second.shape))
-
-
 def _number_dtype(value):
     if isinstance(value, bool):
         return torch.bool
     return torch.int32 if isinstance(value, int) else torch_dtype()
-
-
-def _meta_leaf(run, size=None, keep_ints=True):
-    """What makes stand-ins for arguments: those that meta run `run` carried along, or anew with `size` for None."""
-    def of(x):
-        if isinstance(x, SymbolicTensor):
-            meta = x.metas[run]
-            return meta if size is None or not isinstance(meta, torch.Tensor) else _on_meta(
-                x._keras_shape, x.dtype, size)
-        if isinstance(x, Face):
-            return _on_meta(x.shape, x.dtype, None)
-        if isinstance(x, torch.Tensor):
-            return x if keep_ints and not x.is_floating_point() else x.to('meta')  # integers may be sizes
-        return x
-    return of
 
 
 def _by_rule(fn, shape_rule, dtype_rule):
@@ -355,61 +283,19 @@ def _by_rule(fn, shape_rule, dtype_rule):
         tensors = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         dtype = dtype_rule(*args, **kwargs) if dtype_rule else tensors[0].dtype if tensors else torch_dtype()
         if isinstance(shape, list) and not all(isinstance(size, int) for size in shape):
-            return [torch.empty(tuple(s), dtype=dtype, device='meta') for s in shape]
-        return torch.empty(tuple(shape), dtype=dtype, device='meta')
+            return [shapes.empty(s, dtype) for s in shape]
+        return shapes.empty(shape, dtype)
     return result
 
 
-_BLIND_TAGS = {torch.Tag.pointwise, getattr(torch.Tag, 'reduction', None)}
-_BLIND_OPS = {getattr(torch.ops.aten, name).default for name in (
-    '_softmax', '_log_softmax', 'floor_divide', 'mm', 'bmm', 'addmm')}
-
-
-class _Miniatures(TorchDispatchMode):
-    """Runs elementwise functions, reductions and products of meta tensors on real ones of a few elements.
-
-    Their own meta kernels are Python, and the first of them to run imports torch's compiler, for a second or more.
-    These functions are blind to sizes: each size has a small one stand for it, and is put back in the result.
-    """
-
-    _should_skip_dynamo = classmethod(lambda cls: False)  # or torch would wrap the method, and import the same
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        blind = func in _BLIND_OPS or not (_BLIND_TAGS.isdisjoint(func.tags) or func._schema.is_mutable)
-        tensors = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)] if blind else []
-        if not any(x.is_meta for x in tensors) or not all(x.is_meta or x.dim() == 0 for x in tensors):
-            return func(*args, **kwargs)
-        small = {0: 0, 1: 1}
-
-        def shrunk(x):
-            if not isinstance(x, torch.Tensor) or not x.is_meta:
-                return x
-            return torch.ones([small.setdefault(n, len(small)) for n in x.shape], dtype=x.dtype, device='cpu')
-        try:
-            results = func(*map_leaves(shrunk, args), **map_leaves(shrunk, kwargs))
-        except Exception:  # what is wrong is to be said with the sizes as they are
-            return func(*args, **kwargs)
-        sizes = list(small)
-        return map_leaves(lambda x: torch.empty([sizes[n] for n in x.shape], dtype=x.dtype, device='meta'), results)
-
-
-def _infer(fn, args, kwargs):
-    """The values of ``fn(*args, **kwargs)`` in the two meta runs. Raises ValueError with the shapes at hand."""
-    attempts = [[_meta_leaf(run) for run in (0, 1)],
-                [_meta_leaf(run, size, keep_ints=False) for run, size in enumerate(STAND_INS)]]
-    batches = [d for x in leaves((args, kwargs)) if isinstance(x, (TensorFace, torch.Tensor)) for d in x.shape[:1] if d]
-    attempts += [[_meta_leaf(0, size)] * 2 for size in dict.fromkeys((*batches, *_STATIC_SIZES))]
-    first_error = None
-    for i, attempt in enumerate(attempts):  # the first keeps real values, of K.shape and the like; then all is meta
-        try:
-            with state.running(phase=True), torch.no_grad(), _Miniatures(), torch.device('meta' if i else 'cpu'):
-                return tuple([fn(*map_leaves(leaf, args), **map_leaves(leaf, kwargs)) for leaf in attempt])
-        except Exception as error:  # whatever the call raises on these shapes, other sizes may suit it
-            first_error = first_error or error
-    shapes = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
-    raise ValueError(f'`{function_name(fn)}` cannot be applied to {shapes or "these arguments"}: '
-                     f'{first_error}') from first_error
+def _infer(fn, args, kwargs, rule=None):
+    """The values of ``fn(*args, **kwargs)`` in the two runs. Raises ValueError with the shapes at hand."""
+    try:
+        return shapes.infer(rule or fn, args, kwargs)
+    except shapes.Misfit as misfit:
+        given = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
+        raise ValueError(f'`{function_name(fn)}` cannot be applied to {given or "these arguments"}: '
+                         f'{misfit}') from misfit.__cause__
 
 
 # ---------------------------------------------------------------- recording
@@ -438,7 +324,7 @@ def record(fn, args, kwargs, metas=None, rule=None):
     if inspect.ismethod(fn) and isinstance(fn.__self__, torch.nn.Module):
         fn, args = fn.__func__, (fn.__self__, *args)
     args, kwargs = map_leaves(_constant_leaf, tuple(args)), map_leaves(_constant_leaf, dict(kwargs))
-    return wrap(SymbolicNode(fn, args, kwargs), metas or _infer(rule or fn, args, kwargs))
+    return wrap(SymbolicNode(fn, args, kwargs), metas or _infer(fn, args, kwargs, rule))
 
 
 class SymbolicNode(NamedTuple):
@@ -463,7 +349,7 @@ def placeholder(shape, dtype=None, name=None, sparse=False):
     """A symbol without a recorded call: its value is fed. `shape` may hold None."""
     symbol = SymbolicTensor(None, (), {}, stand_in(shape, torch_dtype(dtype)),
                             name=f'{state.unique_scope(name)}:0' if name else None)
-    symbol._keras_shape, symbol._sparse = tuple(shape), sparse
+    symbol._sparse = sparse
     return symbol
 
 
@@ -562,12 +448,12 @@ class SubGraph:
 
     def results(self, run):
         """What stands for the outputs in meta run number `run`."""
-        return map_leaves(_meta_leaf(run), self.outputs)
+        return map_leaves(lambda x: x.metas[run] if isinstance(x, TensorFace) else x, self.outputs)
 
 
 def like(x):
     """A placeholder for what is like the symbol, Variable or tensor `x`."""
-    symbol = SymbolicTensor(None, (), {}, tuple(_meta_leaf(run)(x) for run in (0, 1)))
+    symbol = SymbolicTensor(None, (), {}, stand_in(shapes.pairs_of(x) or (), x.dtype))
     symbol._keras_shape = getattr(x, '_keras_shape', symbol._keras_shape)
     return symbol
 

@@ -6,7 +6,8 @@ import torch
 
 from . import state
 from .dtypes import on_host, torch_dtype
-from .symbolic import Face, Shape, as_tensor, record
+from .shapes import Shape
+from .symbolic import Face, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
 Layout.__doc__ = """How torch stores a weight: two functions between its layout and Keras', each tensor to tensor.
@@ -172,8 +173,7 @@ class MovingAverageUpdate(Update):
 
     def __init__(self, variable, value, momentum, zero_debias=True, output=None):
         self.momentum, self.zero_debias, self.output = momentum, zero_debias, output
-        super().__init__(variable, record(_move_average, (variable, value, _Rate(self)), {}, metas=tuple(
-            torch.empty(variable.shape, dtype=variable.dtype, device='meta') for _ in range(2))))
+        super().__init__(variable, record(_move_average, (variable, value, _Rate(self)), {}, metas=variable.metas))
 
     def rate(self):
         """a_t of the next update."""

@@ -11,8 +11,9 @@ from .. import initializers
 from ..backend import session as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
+from ..backend.shapes import stand_in
 from ..backend.state import mode
-from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, stand_in, wrap
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
@@ -210,24 +211,22 @@ class Layer(NodeAccess, torch.nn.Module):
             return SymbolicNode(self, (inputs,), kwargs)
         return SymbolicNode(call.body, (self, inputs), kwargs)
 
-    def _infer(self, inputs, owner, run):
-        """What stands for the output in meta run number `run`: empty tensors, and no weight is touched.
-
-        They have the shape that the rule of the class `owner` gives.
-        """
-        given = to_list(inputs, allow_tuple=True)
-        dtype = self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
-        rule = owner.compute_output_shape
-        metas = [x.metas[run] if isinstance(x, SymbolicTensor) else x for x in given]
-        try:
-            shape = rule(self, unpack_singleton([tuple(meta.shape) for meta in metas]))
-        except ValueError:  # a size that stands for None does not fit beside a known one
-            shape = rule(self, unpack_singleton([K.int_shape(x) for x in given]))
-        return map_shapes(lambda s: stand_in(s, dtype)[run], shape)
 
     def _output_metas(self, owner, inputs):
-        """The outputs of the two meta runs."""
-        return tuple(self._infer(inputs, owner, run) for run in range(2))
+        """What stands for the output in both runs; the class `owner` has the rule for the shape."""
+        given = to_list(inputs, allow_tuple=True)
+        rule, dtype = owner.compute_output_shape, self._output_dtype(given)
+        try:
+            both = [rule(self, unpack_singleton([tuple(x.metas[which].shape) for x in given])) for which in (0, 1)]
+        except ValueError:  # a size that stands for None does not fit beside a known one
+            both = [rule(self, unpack_singleton([K.int_shape(x) for x in given]))] * 2
+        several = isinstance(both[0], list) or both[0] and isinstance(both[0][0], (tuple, list))
+        metas = [stand_in(zip(*shapes), dtype) if shapes[0] is not None else (None, None)
+                 for shapes in (zip(*both) if several else [both])]
+        return tuple(map(list, zip(*metas))) if several else metas[0]
+
+    def _output_dtype(self, given):
+        return self.compute_output_dtype(unpack_singleton([x.dtype for x in given]))
 
     def compute_output_dtype(self, input_dtypes):
         """The torch dtype of the output, from that of the input (a list of them for several inputs)."""
@@ -498,7 +497,7 @@ def _key(inputs):
 
 
 def _identity(x):
-    return record(K.identity_of, (x,), {}, metas=x.metas if isinstance(x, SymbolicTensor) else None)
+    return record(K.identity_of, (x,), {}, metas=x.metas)
 
 
 def _collect_previous_mask(input_tensors):

@@ -7,7 +7,8 @@ from .. import losses as losses_module
 from .. import metrics as metrics_module
 from ..backend import session as K
 from ..backend import state
-from ..backend.symbolic import placeholder, record, stand_in
+from ..backend.shapes import pairs_of, stand_in
+from ..backend.symbolic import placeholder, record
 from ..utils.generic_utils import check_for_unexpected_keys
 from . import training_utils
 from .base_layer import Layer
@@ -22,7 +23,7 @@ class TorchLoss:
         self.reduces = getattr(module, 'reduction', 'mean') != 'none'
 
     def __call__(self, y_true, y_pred):
-        shape = () if self.reduces else tuple(y_pred.shape[:-1])
+        shape = () if self.reduces else pairs_of(y_pred)[:-1]
         return record(self._apply, (y_true, y_pred), {}, metas=stand_in(shape, y_pred.dtype))
 
     def _apply(self, y_true, y_pred):
@@ -89,12 +90,21 @@ def prepare_sample_weight_modes(modes, output_names, used):
 
 def target_placeholder(output, loss_fn, name):
     """The symbol for the target of an output: Keras knows its rank alone, shape inference more."""
-    shape = tuple(output._keras_shape)
+    shape = pairs_of(output)
     if loss_fn is losses_module.sparse_categorical_crossentropy:
-        shape = (*shape[:-1], 1)
-    target = placeholder(shape, output.dtype, f'{name}_target')
-    target._keras_shape = (None,) * len(shape)
-    return target
+        shape[-1] = 1
+    return _fed(shape, output.dtype, f'{name}_target')
+
+
+def weights_placeholder(output, mode, name):
+    """The symbol for the sample weights of an output: (samples,), or (samples, time) in mode 'temporal'."""
+    return _fed(pairs_of(output)[:2 if mode == 'temporal' else 1], None, f'{name}_sample_weights')
+
+
+def _fed(shape, dtype, name):
+    symbol = placeholder(shape, dtype, name)
+    symbol._keras_shape = (None,) * len(shape)
+    return symbol
 
 
 def scores(fn, y_true, y_pred, mask):
@@ -107,7 +117,7 @@ def scores(fn, y_true, y_pred, mask):
     except ValueError:
         if isinstance(fn, Layer):
             raise
-        metas = stand_in(tuple(y_pred._keras_shape[:-1]), y_pred.dtype)
+        metas = stand_in(pairs_of(y_pred)[:-1], y_pred.dtype)
         return training_utils.masked(record(fn, (y_true, y_pred), {}, metas=metas), mask)
 
 

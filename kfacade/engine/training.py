@@ -114,8 +114,7 @@ class Model(GeneratorMethods, Network):
             if self.targets[i] is None:
                 self.targets[i] = objectives.target_placeholder(self.outputs[i], self.loss_functions[i], name)
             if K.is_placeholder(self.targets[i]):  # others are not fed, nor weighted
-                shape = (None, None) if modes[i] == 'temporal' else (None,)
-                self.sample_weights[i] = K._placeholder(shape, None, f'{name}_sample_weights')
+                self.sample_weights[i] = objectives.weights_placeholder(self.outputs[i], modes[i], name)
             self.sample_weight_modes[i] = modes[i]
         fed = [i for i in used if K.is_placeholder(self.targets[i])]
         (self._feed_targets, self._feed_outputs, self._feed_output_names, self._feed_loss_fns,

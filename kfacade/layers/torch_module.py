@@ -2,10 +2,11 @@
 import torch
 
 from ..backend import state
-from ..backend.symbolic import SymbolicTensor, stand_in
+from ..backend.shapes import common_shape, infer
+from ..backend.symbolic import placeholder
 from ..backend.variable import Variable
 from ..engine.base_layer import Layer, opaque
-from ..utils.generic_utils import to_list
+from ..utils.generic_utils import to_list, unpack_singleton
 
 
 class TorchModule(Layer):
@@ -46,22 +47,18 @@ class TorchModule(Layer):
             self.module.train(training)
         return self.module(*inputs) if isinstance(inputs, (list, tuple)) else self.module(inputs)
 
-    def _meta_call(self, inputs):
+    def _meta_call(self, *inputs):
         tensors = {name: torch.empty_like(t, device='meta') for name, t in (
             *self.module.named_parameters(), *self.module.named_buffers())}
-        with torch.no_grad(), state.running():
-            return torch.func.functional_call(self.module, tensors, tuple(inputs))
+        return torch.func.functional_call(self.module, tensors, inputs)
 
     def _output_metas(self, owner, inputs):
-        return tuple(self._meta_call([x.metas[run] if isinstance(x, SymbolicTensor) else x.value.to('meta')
-                                      for x in to_list(inputs, allow_tuple=True)]) for run in range(2))
+        return infer(self._meta_call, tuple(to_list(inputs, allow_tuple=True)), {})
 
     def compute_output_shape(self, input_shape):
-        shapes = input_shape if isinstance(input_shape, list) else [input_shape]
-        pairs = [stand_in(shape, torch.get_default_dtype()) for shape in shapes]
-        first, second = (to_list(self._meta_call([pair[run] for pair in pairs]), allow_tuple=True) for run in range(2))
-        found = [tuple(a if a == b else None for a, b in zip(x.shape, y.shape)) for x, y in zip(first, second)]
-        return found if len(found) > 1 else found[0]
+        inputs = [placeholder(shape) for shape in (input_shape if isinstance(input_shape, list) else [input_shape])]
+        outputs = zip(*[to_list(run, allow_tuple=True) for run in self._output_metas(None, inputs)])
+        return unpack_singleton([tuple(common_shape(metas)) for metas in outputs])
 
     def get_config(self):
         raise NotImplementedError(f'Layer {self.name} wraps the torch module {type(self.module).__name__}, which a '
