@@ -312,6 +312,16 @@ def test_fit_generator_with_processes(folder):
     np.testing.assert_array_equal(out.reshape(40, 4, 4, 3), np.concatenate([x for x, _ in batches]))
 
 
+def test_processes_share_each_epoch():
+    flow = ImageDataGenerator(rotation_range=9).flow(pixels(12, 3, 3, 1), np.arange(12), batch_size=2)
+    enqueuer = OrderedEnqueuer(flow, use_multiprocessing=True)
+    enqueuer.start(2)
+    batches = enqueuer.get()
+    for _ in range(3):
+        assert seen(next(batches) for _ in range(6)) == list(range(12))
+    enqueuer.stop()
+
+
 # ---------------------------------------------------------------- imports
 
 SCRIPT = """
@@ -391,6 +401,12 @@ def test_a_class_without_images_is_named(folder):
     with pytest.warns(UserWarning, match=r"without an image in '.*': \['class-2'\]"):
         flow = ImageDataGenerator().flow_from_directory(folder)
     assert flow.num_classes == 3 and next(flow)[1].shape == (32, 3)
+
+
+def test_files_of_several_bands_are_warned_of(folder):
+    save(os.path.join(folder, 'class-0', 'x.TIFF'), pixels(3, 3, 3))
+    with pytest.warns(UserWarning, match='Using ".tiff" files with multiple bands will cause distortion'):
+        assert ImageDataGenerator().flow_from_directory(folder).samples == 41
 
 
 @pytest.mark.parametrize('content', [b'', b'no image', b'truncated', b'damaged'])
