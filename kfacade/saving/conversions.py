@@ -88,9 +88,11 @@ def places_by_name(layer, names):
     parts = [f'{owner[id(weight)].name}/{name.rpartition("/")[2]}' for weight, name in zip(layer.weights, own)]
     number = {id(weight): i for leaf in owner.values() for i, weight in enumerate(leaf.weights)}
     numbers = [f'{owner[id(weight)].name}/weight_{number[id(weight)]}' for weight in layer.weights]  # see keras_archive
-    short = [f'{name.partition("/")[0]}/{name.rpartition("/")[2]}' for name in stems]
-    plain = [name if name.partition('/')[0] in leaves else re.sub(r'_\d+(?=/)', '', name, count=1) for name in short]
-    for found, wanted in ((stems, own), (stems, parts), (stems, numbers), (short, parts), (plain, parts)):
+    short = []  # of names with more scopes than the layer's, or with a suffix at it
+    for *scopes, part in (name.split('/') for name in stems):
+        plain = re.sub(r'_\d+$', '', ''.join(scopes[:1]))
+        short.append(f'{next((scope for scope in reversed(scopes) if scope in leaves), plain)}/{part}')
+    for found, wanted in ((stems, own), (stems, parts), (stems, numbers), (short, parts)):
         if len(set(found)) == len(found) and sorted(found) == sorted(wanted):
             return [found.index(name) for name in wanted]
     return None

@@ -16,6 +16,7 @@ import h5py
 
 from ..utils.generic_utils import to_snake_case
 from .hdf5 import save_attributes_to_hdf5_group, stamp, unique_names, write_arrays
+from .report import some
 from .text import model_config, parse_json
 from .trust import InvalidModelFile, Reader, opened, reading, refusing
 
@@ -97,6 +98,7 @@ def _write_weights(group, config, reader):
     for name, arrays in layers.items():
         names = unique_names(name for name, _ in arrays)
         write_arrays(group.require_group(name), names, [array for _, array in arrays])
+    return layers
 
 
 def holds_paths(reader):
@@ -106,10 +108,22 @@ def holds_paths(reader):
 
 @contextmanager
 def by_paths(model, reader):
-    """A Reader of a ``.weights.h5`` as the file of weights that Keras 2 would have written for ``model``."""
+    """A Reader of a ``.weights.h5`` as the file of weights that Keras 2 would have written for ``model``.
+
+    Raises ValueError where it holds layers that are none of the model's.
+    """
     with h5py.File(reader.group.file.filename, 'w', driver='core', backing_store=False) as f:
-        _write_weights(f, model_config(model)['config'], reader)
+        read = [name for name, arrays in _write_weights(f, model_config(model)['config'], reader).items() if arrays]
+        stored = [name for place in _CONTAINERS if place in reader for name in reader.child(place).group
+                  if _has_weights(reader.child(f'{place}/{name}'))]
+        if len(read) < len(stored):
+            raise ValueError(f'{reader.where()} holds the weights of {len(stored)} layers, by class and number: '
+                             f'{some(stored)}. The model has counterparts of {len(read)} of them: {some(read)}.')
         yield Reader(f)
+
+
+def _has_weights(layer):
+    return 'vars/0' in layer or bool({*layer.group} - {'vars', 'seed_generator'})
 
 
 # ---------------------------------------------------------------- weights
