@@ -76,6 +76,25 @@ def _is_open(pad):
     return isinstance(sum(pad), torch.SymInt)
 
 
+def _enlarged(x, extents, strides, pads):
+    """`x` with zeros after the axes that are smaller than a window, and these axes: their output is to be empty.
+
+    TensorFlow's kernels give an empty output there, up to two strides below; the rest is left for torch to refuse, and
+    on the meta device so is what is known beforehand.
+    """
+    missing = [0 if x.is_meta or not isinstance(size, int) else extent - size - sum(pad)
+               for size, extent, pad in zip(x.shape[2:], extents, pads)]
+    missing = [short if 0 < short < 2 * stride else 0 for short, stride in zip(missing, strides)]
+    axes = [axis for axis, short in enumerate(missing, start=2) if short]
+    return (F.pad(x, [side for short in reversed(missing) for side in (0, short)]) if axes else x), axes
+
+
+def _emptied(y, axes):
+    for axis in axes:
+        y = y.narrow(axis, 0, 0)
+    return y
+
+
 def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
     """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
 
@@ -93,7 +112,9 @@ def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_f
     symmetric = tuple([0 if _is_open(pad) else min(pad) for pad in pads])
     if any(_is_open(pad) or pad[0] != pad[1] for pad in pads):
         x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
-    y = _CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups)
+    extents = [(size - 1) * rate + 1 for size, rate in zip(weight.shape[2:], dilation)]
+    x, empty = _enlarged(x, extents, strides, [(side, side) for side in symmetric])
+    y = _emptied(_CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups), empty)
     return _restored(y, rank, data_format)
 
 
@@ -146,7 +167,8 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
     before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])
     options = {'count_include_pad': False} if mode == 'avg' else {}
-    y = _POOL[mode][x.dim()](x, pool_size, strides, before, ceil_mode=padding == 'same', **options)
+    x, empty = _enlarged(x, pool_size, strides, pads)
+    y = _emptied(_POOL[mode][x.dim()](x, pool_size, strides, before, ceil_mode=padding == 'same', **options), empty)
     for axis, drop in enumerate(dropped, start=2):
         if drop:
             y = y.narrow(axis, 1, y.shape[axis] - 1)

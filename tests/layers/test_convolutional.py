@@ -303,3 +303,29 @@ def test_cropping_may_leave_nothing(layer, shape, left):
     x = Input(shape)
     y = layer(x)
     assert K.int_shape(y) == (None, *left) and Model(x, y).predict(np.ones((2, *shape))).shape == (2, *left)
+
+
+# ---------------------------------------------------------------- inputs smaller than the window
+
+@pytest.mark.parametrize('layer, size, expected', [
+    (lambda: layers.Conv1D(1, 3), (2,), (0,)), (lambda: layers.Conv1D(1, 3, strides=2), (1,), (0,)),
+    (lambda: layers.Conv1D(1, 3, dilation_rate=2), (4,), (0,)), (lambda: layers.Conv2D(1, 3), (2, 3), (0, 1)),
+    (lambda: layers.Conv2D(1, 3, strides=2), (0, 3), (0, 1)), (lambda: layers.Conv2D(1, 3), (4, 2), (2, 0)),
+    (lambda: layers.Conv3D(1, 3), (2, 3, 3), (0, 1, 1)), (lambda: layers.MaxPooling1D(3), (1,), (0,)),
+    (lambda: layers.MaxPooling2D(3), (2, 3), (0, 1)), (lambda: layers.AveragePooling2D(3, strides=2), (2, 2), (0, 0)),
+    (lambda: layers.SeparableConv2D(1, 3), (2, 2), (0, 0)), (lambda: layers.DepthwiseConv2D(3), (2, 2), (0, 0)),
+    (lambda: layers.SeparableConv1D(1, 3), (2,), (0,)), (lambda: layers.Cropping2D(1), (2, 2), (0, 0))])
+def test_an_input_smaller_than_the_window_gives_an_empty_output(layer, size, expected):
+    """Where sizes are known only at run time; as in Keras 2.2.4, up to two strides below."""
+    x = layers.Input((*[None] * len(size), 1))
+    model = Model(x, layer()(x))
+    assert model.predict(np.ones((1, *size, 1))).shape == (1, *expected, 1)
+    assert model.predict(np.ones((1, *[9] * len(size), 1))).size
+
+
+def test_an_input_much_smaller_than_the_window_is_refused():
+    x = layers.Input((None, 1))
+    with pytest.raises(RuntimeError, match='Kernel size'):
+        Model(x, layers.Conv1D(1, 3)(x)).predict(np.ones((1, 1, 1)))
+    with pytest.raises(ValueError, match='Negative dimension'):
+        layers.Conv1D(1, 3)(layers.Input((2, 1)))
