@@ -51,6 +51,23 @@ def _lstm():
     return _LastStep(nn.LSTM(128, 128, batch_first=True), nn.Embedding(20000, 128))
 
 
+class _OwnCell(nn.Module):
+    """A recurrent step of one's own, in a loop over time."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.u = (nn.Parameter(torch.randn(32, 32) / 6) for _ in range(2))
+        self.b, self.head = nn.Parameter(torch.zeros(1, 32)), nn.Linear(32, 1)
+
+    def forward(self, x):
+        h = x.new_zeros(len(x), 32)
+        for step in x.unbind(1):
+            a = step @ self.w + self.b
+            n = torch.tanh(a * torch.sigmoid(a + h @ self.u))
+            h = torch.maximum(n, torch.relu(torch.square(n) - torch.abs(h)))
+        return self.head(h)
+
+
 def _adam(parameters):
     return torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
 
@@ -73,6 +90,7 @@ MODELS = {
     'lstm': (_lstm, _adam),
     'lstm_default': (_lstm, _adam),
     'gru': (lambda: _LastStep(nn.GRU(64, 128, batch_first=True)), _adam),
+    'own_cell': (_OwnCell, _adam),
 }
 
 # What is learned: the loss of logits and targets, and how many of a batch are right.

@@ -30,8 +30,11 @@ def _word_data(random, samples):
     return random.randint(20000, size=(samples, 80)), random.randint(2, size=(samples, 1)).astype('float32')
 
 
-def _sequence_data(random, samples):
-    return random.randn(samples, 80, 64).astype('float32'), random.randint(2, size=(samples, 1)).astype('float32')
+def _sequence_data(features):
+    def make(random, samples):
+        x = random.randn(samples, 80, features).astype('float32')
+        return x, random.randint(2, size=(samples, 1)).astype('float32')
+    return make
 
 
 def tiny(keras):
@@ -108,6 +111,30 @@ def gru(keras):
     return model
 
 
+def own_cell(keras):
+    """`RNN` over a cell of one's own, of eight backend functions."""
+    layers, ops = keras.layers, keras.backend if hasattr(keras.backend, 'dot') else keras.ops
+
+    class Cell(layers.Layer):
+        state_size = output_size = 32
+
+        def build(self, input_shape):
+            self.w = self.add_weight(name='w', shape=(32, 32), initializer='glorot_uniform')
+            self.u = self.add_weight(name='u', shape=(32, 32), initializer='orthogonal')
+            self.b = self.add_weight(name='b', shape=(1, 32), initializer='zeros')
+
+        def call(self, inputs, states):
+            a, h = ops.dot(inputs, self.w) + self.b, states[0]
+            n = ops.tanh(a * ops.sigmoid(a + ops.dot(h, self.u)))
+            h = ops.maximum(n, ops.relu(ops.square(n) - ops.abs(h)))
+            return h, [h]
+
+    steps = layers.Input((80, 32))
+    model = keras.models.Model(steps, layers.Dense(1, activation='sigmoid')(layers.RNN(Cell())(steps)))
+    model.compile(loss='binary_crossentropy', optimizer='adam', metrics=['accuracy'])
+    return model
+
+
 def vgg16(keras):
     """The network of VGG16, of 138 million weights, not compiled."""
     layers = keras.layers
@@ -156,5 +183,6 @@ WORKLOADS = {
     'bn_convnet': Workload(bn_convnet, _class_data(32, 32, 3), 960, 32),
     'lstm': Workload(lstm, _word_data, 640, 32),
     'lstm_default': Workload(lstm_default, _word_data, 640, 32),
-    'gru': Workload(gru, _sequence_data, 960, 32),
+    'gru': Workload(gru, _sequence_data(64), 960, 32),
+    'own_cell': Workload(own_cell, _sequence_data(32), 320, 16),
 }

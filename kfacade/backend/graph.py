@@ -145,10 +145,10 @@ class CompiledGraph:
         """Adds to the message of `error` which layer raised it, and the shapes of what that was given."""
         lines = {frame: line for frame, line in walk_tb(error.__traceback__) if frame.f_code is self.forward.__code__}
         for frame, line in lines.items():
-            name = linecache.getline(frame.f_code.co_filename, line).split()[0]
+            name = linecache.getline(frame.f_code.co_filename, line).partition('=')[0].strip()
             for node in self.module.graph.nodes:
                 if node.name == name and isinstance(next(iter(error.args), None), str):
-                    given = [frame.f_locals[x.name] for x in node.all_input_nodes]
+                    given = [frame.f_locals.get(x.name) for x in node.all_input_nodes]
                     shapes = ', '.join(str(tuple(x.shape)) for x in given if isinstance(x, torch.Tensor))
                     what = f'layer {node.meta["path"]}' if node.meta.get('path') else f'`{name}`'
                     error.args = f'{error.args[0]}\n(Raised in {what}, by tensors of shapes {shapes}.)', *error.args[1:]

@@ -104,14 +104,14 @@ class BuiltinLayer(Layer):
             self.__dict__['_activate'] = live_activation(value)
 
     def activated(self, x, activation=None):
-        """The live tensor `x` under the `activation` that was recorded, or else this layer's."""
-        activate = activation or self._activate
-        return x if activate is None else activate(x)
+        """The live tensor `x` under the `activation` that was recorded (False for none), or else this layer's."""
+        activate = self._activate if activation is None else activation
+        return activate(x) if activate else x
 
     def _record_activation(self, kwargs, metas):
-        """Adds a user's activation, recorded on what has the `metas`, to the arguments of a recorded call."""
+        """Adds the activation to the arguments of a recorded call: a user's own is recorded on what has the `metas`."""
         if is_own(self.activation):
-            return kwargs, metas
+            return {**kwargs, 'activation': self._activate or False}, metas
         activation = closure(self.activation, SymbolicTensor(None, (), {}, metas))
         return {**kwargs, 'activation': activation}, tuple(result() for result in activation.metas)
 
