@@ -100,18 +100,20 @@ class BuiltinLayer(Layer):
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
-        if name == 'activation':
+        # Calls that were recorded with none stay so; those with one keep it as their argument.
+        if name == 'activation' and (not self._inbound_nodes or self._activate is not None):
             self.__dict__['_activate'] = live_activation(value)
 
     def activated(self, x, activation=None):
-        """The live tensor `x` under the `activation` that was recorded (False for none), or else this layer's."""
-        activate = self._activate if activation is None else activation
-        return activate(x) if activate else x
+        """The live tensor `x` under the `activation` that was recorded, or else this layer's."""
+        activate = activation or self._activate
+        return x if activate is None else activate(x)
 
     def _record_activation(self, kwargs, metas):
         """Adds the activation to the arguments of a recorded call: a user's own is recorded on what has the `metas`."""
         if is_own(self.activation):
-            return {**kwargs, 'activation': self._activate or False}, metas
+            activate = live_activation(self.activation)
+            return {**kwargs, 'activation': activate} if activate else kwargs, metas
         activation = closure(self.activation, SymbolicTensor(None, (), {}, metas))
         return {**kwargs, 'activation': activation}, tuple(result() for result in activation.metas)
 

@@ -80,6 +80,16 @@ def test_activation_assigned_before_the_call_counts():
     check_layer(layer, x, np.maximum(x @ kernel + bias, 0), [kernel, bias])
 
 
+def test_activation_assigned_after_the_call_counts_from_the_next_call():
+    layer, symbol, x = Dense(3, kernel_initializer='identity'), Input((3,)), data(5, 3)
+    found = []
+    for activation in (activations.linear, activations.relu, activations.linear, lambda v: v + 1):
+        layer.activation = activation
+        found.append(Model(symbol, layer(symbol)))
+    for model, expected in zip(found, [x, np.maximum(x, 0), x, x + 1]):
+        np.testing.assert_allclose(model.predict(x), expected, rtol=1e-6)
+
+
 def test_a_layer_as_activation_warns_and_works():
     with pytest.warns(UserWarning, match='Do not pass a layer instance'):
         layer = Dense(2, activation=layers.LeakyReLU(.5))
