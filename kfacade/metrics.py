@@ -2,6 +2,8 @@
 
 Every loss function is a metric too. The model takes the mean over the batch (and weights, for ``weighted_metrics``).
 """
+import difflib
+
 from . import backend as K
 from .backend.dtypes import torch_dtype
 from .losses import *  # noqa: F403 (every loss is a metric, under its short names too)
@@ -38,6 +40,9 @@ def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5):
     return K.mean(K.in_top_k(y_pred, K.cast(K.flatten(y_true), 'int32'), k), axis=-1)
 
 
+_FOR_COMPILE = 'accuracy', 'crossentropy'  # which function these mean depends on the output
+
+
 def serialize(metric):
     """The name of a metric function (a config dict for an object with ``get_config``)."""
     return serialize_keras_object(metric)
@@ -45,7 +50,14 @@ def serialize(metric):
 
 def deserialize(config, custom_objects=None):
     """The metric of a name or a config. Raises ValueError if it is unknown."""
-    return deserialize_keras_object(config, public_objects(globals()), custom_objects, 'metric function')
+    known = public_objects(globals())
+    try:
+        return deserialize_keras_object(config, known, custom_objects, 'metric function')
+    except ValueError:
+        meant = isinstance(config, str) and difflib.get_close_matches(config, [*known, *_FOR_COMPILE], n=1)
+        if not meant or meant[0] not in _FOR_COMPILE:
+            raise
+        raise ValueError(f'Unknown metric function:{config}. Did you mean {meant[0]!r}?') from None
 
 
 def get(identifier):

@@ -15,7 +15,13 @@ from . import _optimizer_steps as kernels
 from . import backend as K
 from .backend.variable import HostVariable, Variable
 from .legacy import interfaces
-from .utils.generic_utils import check_number, deserialize_keras_object, serialize_keras_object
+from .utils.generic_utils import (
+    check_number,
+    deserialize_keras_object,
+    parameters_of,
+    serialize_keras_object,
+    unknown_arguments,
+)
 
 
 def clip_norm(g, c, n):
@@ -66,9 +72,11 @@ class Optimizer:
     """
 
     def __init__(self, **kwargs):
+        if kwargs.keys() - {'clipnorm', 'clipvalue'}:
+            own = ['clipnorm', 'clipvalue', *parameters_of(type(self))]
+            raise TypeError(f'Unexpected keyword argument passed to optimizer: {next(iter(kwargs.keys() - set(own)))}. '
+                            f'{type(self).__name__} has no argument {unknown_arguments(kwargs, own)}.')
         for name in kwargs:
-            if name not in ('clipnorm', 'clipvalue'):
-                raise TypeError(f'Unexpected keyword argument passed to optimizer: {name}')
             check_number(name, 0 if kwargs[name] is None else kwargs[name], type(self).__name__)
         self.__dict__.update(kwargs)
         self.updates = []
@@ -494,4 +502,5 @@ def get(identifier):
     is_keras_class = inspect.isclass(identifier) and issubclass(identifier, Optimizer)
     if isinstance(identifier, torch.optim.Optimizer) or (callable(identifier) and not is_keras_class):
         return TorchOptimizer(identifier)
-    raise ValueError(f'Could not interpret optimizer identifier: {identifier}')
+    raise ValueError(f'Could not interpret optimizer identifier: {identifier}' + (
+        f'. An instance is wanted: call the class, {identifier.__name__}().' if is_keras_class else ''))

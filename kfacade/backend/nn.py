@@ -90,16 +90,25 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
 
     The output is clipped by ``epsilon()``, then scaled to sum to 1 along `axis`; with `from_logits` that axis holds
     logits. Returns the shape of the output without `axis`.
-    Raises ValueError for an axis that is none, RuntimeError for a target that is no class.
+    Raises ValueError for an axis that is none, and on the CPU for a target that is no class.
     """
     output = as_tensor(output)
     _check_axis(axis, output.dim())
     output = output.movedim(axis, -1)
     classes = as_tensor(target).long().reshape(*output.shape[:-1], 1)
     if from_logits:
-        return torch.logsumexp(output, -1) - torch.gather(output, -1, classes).squeeze(-1)
+        return torch.logsumexp(output, -1) - _of_class(output, classes)
     output = _clip_probability(output)  # what Keras writes as a softmax of the logarithms, without them
-    return torch.log(torch.sum(output, -1) / torch.gather(output, -1, classes).squeeze(-1))
+    return torch.log(torch.sum(output, -1) / _of_class(output, classes))
+
+
+def _of_class(output, classes):
+    try:
+        return torch.gather(output, -1, classes).squeeze(-1)
+    except RuntimeError:
+        wrong = classes[(classes < 0) | (classes >= output.shape[-1])].unique().tolist()
+        raise ValueError(f'The targets hold labels that are out of bounds: {str(wrong)[1:-1]}. Predictions for '
+                         f'{output.shape[-1]} classes need integers from 0 to {output.shape[-1] - 1}.') from None
 
 
 categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: (

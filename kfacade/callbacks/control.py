@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from .. import backend as K
+from ..utils.generic_utils import parameters_of, unknown_arguments
 from .core import Callback
 
 
@@ -18,12 +19,12 @@ def _direction(title, mode, larger_is_better):
     return np.less, np.inf
 
 
-def _watched(title, monitor, logs):
-    """The value of `monitor` in `logs`; warns and gives None where there is none."""
-    value = logs.get(monitor)
-    if value is None:
-        warnings.warn(f'{title} conditioned on metric `{monitor}` which is not available. Available metrics are: '
-                      f'{",".join(logs)}', RuntimeWarning, stacklevel=3)
+def _watched(callback, logs, message):
+    """The value of what `callback` monitors; None where there is none, of which the first epoch warns."""
+    value = logs.get(callback.monitor)
+    if value is None and not getattr(callback, '_has_warned', False):
+        callback._has_warned = True
+        warnings.warn(f'{message} Available metrics are: {",".join(logs)}', RuntimeWarning, stacklevel=3)
     return value
 
 
@@ -59,13 +60,15 @@ class ModelCheckpoint(Callback):
         if self.epochs_since_last_save < self.period:
             return
         self.epochs_since_last_save = 0
-        filepath = self.filepath.format(epoch=epoch + 1, **logs)
+        try:
+            filepath = self.filepath.format(epoch=epoch + 1, **logs)
+        except KeyError as error:
+            raise KeyError(f'{error} of the path {self.filepath} is not among the logs. Available are: epoch,'
+                           f'{",".join(logs)}') from None
         saves, message = True, f'saving model to {filepath}'
         if self.save_best_only:
-            current = logs.get(self.monitor)
+            current = _watched(self, logs, f'Can save best model only with {self.monitor} available, skipping.')
             if current is None:
-                warnings.warn(f'Can save best model only with {self.monitor} available, skipping.', RuntimeWarning,
-                              stacklevel=2)
                 return
             saves = self.monitor_op(current, self.best)
             if saves:
@@ -126,7 +129,8 @@ class EarlyStopping(Callback):
 
     def get_monitor_value(self, logs):
         """The watched value in `logs`; warns and gives None where there is none."""
-        return _watched('Early stopping', self.monitor, logs or {})
+        return _watched(self, logs or {}, f'Early stopping conditioned on metric `{self.monitor}` which is not '
+                        'available.')
 
 
 class LearningRateScheduler(Callback):
@@ -176,8 +180,8 @@ class ReduceLROnPlateau(Callback):
             warnings.warn('`epsilon` argument is deprecated and will be removed, use `min_delta` instead.',
                           stacklevel=2)
         if kwargs:
-            warnings.warn(f'ReduceLROnPlateau has no arguments {sorted(kwargs)}: they make no difference.',
-                          stacklevel=2)
+            unknown = unknown_arguments(sorted(kwargs), parameters_of(type(self)))
+            warnings.warn(f'ReduceLROnPlateau has no arguments {unknown}: they make no difference.', stacklevel=2)
         self._keep_arguments(locals())
         better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)
         margin = min_delta if better is np.greater else -min_delta
@@ -195,7 +199,8 @@ class ReduceLROnPlateau(Callback):
         logs = {} if logs is None else logs
         optimizer = self.model.optimizer
         logs['lr'] = K.get_value(optimizer.lr)
-        current = _watched('Reduce LR on plateau', self.monitor, logs)
+        current = _watched(self, logs, f'Reduce LR on plateau conditioned on metric `{self.monitor}` which is not '
+                           'available.')
         if current is None:
             return
         if self.in_cooldown():

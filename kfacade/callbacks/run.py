@@ -1,6 +1,20 @@
 """The callbacks of one training run."""
+import inspect
+
+import numpy as np
+
 from .core import CallbackList
 from .loggers import BaseLogger, History, ProgbarLogger
+
+
+def _checked(callbacks):
+    """The user's callbacks as a list. Raises TypeError for what is no list, or holds classes or what has no hooks."""
+    listed = list(callbacks) if np.iterable(callbacks) else []
+    wrong = [callback for callback in listed if inspect.isclass(callback) or not hasattr(callback, 'on_epoch_end')]
+    if wrong or callbacks and not listed:
+        raise TypeError('`callbacks` must be a list of instances of `keras.callbacks.Callback`. Received: '
+                        f'{(wrong or [callbacks])[0]!r}')
+    return listed
 
 
 def configure(model, callbacks=None, batch_size=None, epochs=1, steps_per_epoch=None, samples=None, verbose=1,
@@ -23,7 +37,7 @@ def configure(model, callbacks=None, batch_size=None, epochs=1, steps_per_epoch=
               'verbose': verbose, 'do_validation': do_validation, 'metrics': metrics}
     if from_generator:
         del params['batch_size'], params['samples']
-    run = CallbackList([*own, *(callbacks or []), model.history])
+    run = CallbackList([*own, *_checked(callbacks), model.history])
     run.set_model(getattr(model, 'callback_model', None) or model)
     run.set_params(params)
     return run

@@ -16,7 +16,16 @@ from ..backend.state import mode
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
-from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
+from ..utils.generic_utils import (
+    has_arg,
+    is_all_none,
+    object_list_uid,
+    parameters_of,
+    to_list,
+    to_snake_case,
+    unknown_arguments,
+    unpack_singleton,
+)
 from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
@@ -77,10 +86,10 @@ class Layer(NodeAccess, torch.nn.Module):
         return self
 
     def __init__(self, **kwargs):
-        for kwarg in kwargs:
-            if kwarg not in _KWARGS:
-                raise TypeError(f'Keyword argument not understood: {kwarg!r}. A layer takes {sorted(_KWARGS)}, and '
-                                f'{type(self).__name__} its own arguments.')
+        if kwargs.keys() - _KWARGS:
+            own = [*_KWARGS, *parameters_of(type(self).__init__)]
+            raise TypeError(f'Keyword argument not understood: {unknown_arguments(kwargs, own)}. A layer takes '
+                            f'{sorted(_KWARGS)}, and {type(self).__name__} its own arguments.')
         name = kwargs.get('name')
         if not name:
             prefix = type(self).__name__

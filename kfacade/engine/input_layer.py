@@ -4,6 +4,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.symbolic import SymbolicTensor, as_tensor, placeholder, record
 from ..legacy import interfaces
+from ..utils.generic_utils import names_unknown_arguments
 from .base_layer import Layer, Node, checked_batch_shape, checked_shape
 
 
@@ -47,6 +48,7 @@ class InputLayer(Layer):
                 'name': self.name}
 
 
+@names_unknown_arguments
 def Input(shape=None, batch_shape=None, name=None, dtype=None, sparse=False, tensor=None):
     """A symbol for data to come, of `shape` (without the batch) or `batch_shape`; or the symbol `tensor` made one.
 

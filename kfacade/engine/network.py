@@ -96,7 +96,8 @@ class Network(Layer):
         for x in self.outputs:
             if not hasattr(x, '_keras_history'):
                 raise ValueError('Output tensors to a Model must be the output of a Keras `Layer` (thus holding past '
-                                 f'layer metadata). Found: {x}')
+                                 f'layer metadata). Found: {x}. What is computed outside of layers belongs into one: '
+                                 '`Lambda(lambda x: ...)(tensor)`.')
 
     @staticmethod
     def _coordinates(tensors):
@@ -538,8 +539,12 @@ def _depth_first(outputs):
             met.setdefault(node.outbound_layer, len(met))
             in_progress.add(node)
             stack.append((node, True))
-            for inbound, i in reversed(list(zip(node.inbound_layers, node.node_indices))):
-                if inbound is not None and inbound._inbound_nodes[i] not in done:
+            for x, inbound, i in reversed(list(zip(node.input_tensors, node.inbound_layers, node.node_indices))):
+                if inbound is None:
+                    raise ValueError(f'Layer "{node.outbound_layer.name}" was called on {x}, which no layer gave. What '
+                                     'is computed outside of layers belongs into one: '
+                                     '`Lambda(lambda x: ...)(tensor)`.')
+                if inbound._inbound_nodes[i] not in done:
                     stack.append((inbound._inbound_nodes[i], False))
     return finished, met
 

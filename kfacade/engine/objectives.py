@@ -85,6 +85,10 @@ def prepare_sample_weight_modes(modes, output_names, used):
     for i in used:
         if isinstance(modes, dict) and output_names[i] not in modes:
             raise ValueError(f'Output "{output_names[i]}" missing from sample_weight_modes dictionary')
+    unknown = [mode for mode in found if mode not in (None, 'temporal')]
+    if unknown:
+        warnings.warn(f'`sample_weight_mode` may be None or "temporal". Received {unknown}, which counts as None.',
+                      stacklevel=4)
     return ['temporal' if mode == 'temporal' else None for mode in found]
 
 
@@ -158,8 +162,9 @@ def _metric_function(metric, output, loss_fn):
 def check_metrics(metrics, output_names):
     """The metrics of each output as lists; names that are no output raise ValueError."""
     if isinstance(metrics, dict):
-        for name in metrics:
-            if name not in output_names:
-                warnings.warn(f'Unknown entry in metrics dictionary: "{name}". Only expected the following keys: '
-                              f'{output_names}', stacklevel=4)
+        unknown = [name for name in metrics if name not in output_names]
+        if unknown:
+            names = ', '.join(f'"{name}"' for name in unknown)
+            warnings.warn(f'Unknown entry in metrics dictionary: {names}. Only expected the following keys: '
+                          f'{output_names}', stacklevel=5)
     return training_utils.collect_metrics(metrics, output_names)

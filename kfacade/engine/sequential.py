@@ -102,6 +102,8 @@ class Sequential(Model):
 
         Raises ValueError where neither says it.
         """
+        if not self._layers:
+            raise ValueError(f'Sequential model "{self.name}" has no layers yet: add some.')
         if input_shape and not self.inputs:
             batch_shape = tuple(input_shape)
             self._build_input_shape = input_shape

@@ -15,7 +15,15 @@ from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE
 from ..backend.symbolic import SymbolicTensor, TensorFace
 from ..callbacks.run import configure
-from ..utils.generic_utils import slice_arrays, to_list, unpack_singleton
+from ..utils.generic_utils import (
+    check_number,
+    names_unknown_arguments,
+    parameters_of,
+    slice_arrays,
+    to_list,
+    unknown_arguments,
+    unpack_singleton,
+)
 from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
 from .input_layer import Input
@@ -78,8 +86,9 @@ class Model(GeneratorMethods, Network):
         Raises ValueError, TypeError for what does not fit the outputs.
         """
         if kwargs:
-            raise ValueError(f'Invalid argument "{next(iter(kwargs))}" passed to K.function: the torch backend has no '
-                             'session to pass it to.')
+            raise ValueError(f'Invalid argument "{next(iter(kwargs))}": `compile` has no argument '
+                             f'{unknown_arguments(kwargs, parameters_of(self.compile))}. Keras would pass it to a '
+                             'session of TensorFlow, and the torch backend has none.')
         self.optimizer = optimizers.get(optimizer)
         self._modules.pop('loss', None)  # of an earlier compile: torch lets only a module take a module's place
         self.loss, self.metrics = loss if loss is not None else [], metrics or []
@@ -358,7 +367,8 @@ class Model(GeneratorMethods, Network):
             warnings.warn('The `nb_epoch` argument in `fit` has been renamed `epochs`.', stacklevel=2)
             epochs = kwargs.pop('nb_epoch')
         if kwargs:
-            raise TypeError(f'Unrecognized keyword arguments: {kwargs}')
+            raise TypeError(f'`fit` has no argument {unknown_arguments(kwargs, parameters_of(self.fit))}. Unrecognized '
+                            f'keyword arguments: {kwargs}')
         if is_torch_data(x):
             check_alone(x, y=y, batch_size=batch_size, validation_split=validation_split or None,
                         sample_weight=sample_weight)
@@ -413,6 +423,13 @@ class Model(GeneratorMethods, Network):
         """The training arrays, and (x, y, weights) to validate on, or None."""
         if is_torch_data(validation_data):
             return (x, y, weights), None  # these batches are not arrays
+        if not isinstance(validation_data, (tuple, list, type(None))):
+            raise ValueError('`validation_data` must be a tuple (x_val, y_val) or (x_val, y_val, val_sample_weights). '
+                             f'Received: {type(validation_data).__name__}. `fit_generator` takes generators.')
+        check_number('validation_split', validation_split or 0., '`fit`')
+        if validation_split and not 0. <= validation_split < 1.:
+            warnings.warn(f'`validation_split` is a share of the samples, in [0, 1). Received {validation_split}: '
+                          'nothing is held out to validate on.', stacklevel=3)
         if validation_data:
             if len(validation_data) not in (2, 3):
                 raise ValueError('When passing validation_data, it must contain 2 (x_val, y_val) or 3 (x_val, y_val, '
@@ -430,6 +447,7 @@ class Model(GeneratorMethods, Network):
             return (x, y, weights), ([], [], [])
         return (x, y, weights), None
 
+    @names_unknown_arguments
     def evaluate(self, x=None, y=None, batch_size=None, verbose=1, sample_weight=None, steps=None):
         """The loss and metrics on arrays, or on a data set or loader of torch.
 
@@ -449,6 +467,7 @@ class Model(GeneratorMethods, Network):
         batches = self._feed(self.test_function, x, y, weights, samples=n, batch_size=batch_size, steps=steps)
         return unpack_singleton(test_loop(self, batches, verbose))
 
+    @names_unknown_arguments
     def predict(self, x, batch_size=None, verbose=0, steps=None):
         """The outputs for arrays, or a data set or loader of torch: an array, or a list with one for each output."""
         if is_torch_data(x):
@@ -469,10 +488,12 @@ class Model(GeneratorMethods, Network):
 
     # ------------------------------------------------------------ single batches
 
+    @names_unknown_arguments
     def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
         """Trains on one batch; gives its loss, or a list of loss and metrics."""
         return _numbers(self._on_batch('train', x, y, sample_weight, class_weight))
 
+    @names_unknown_arguments
     def test_on_batch(self, x, y, sample_weight=None):
         """Evaluates one batch; gives its loss, or a list of loss and metrics."""
         return _numbers(self._on_batch('test', x, y, sample_weight))

@@ -8,7 +8,7 @@ import numpy as np
 from ..callbacks.run import configure
 from ..legacy import interfaces
 from ..utils.data_utils import GeneratorEnqueuer, OrderedEnqueuer, Sequence
-from ..utils.generic_utils import to_list, unpack_singleton
+from ..utils.generic_utils import names_unknown_arguments, to_list, unpack_singleton
 from .torch_data import TorchBatches, as_batches
 from .training_loop import fit_loop, predict_loop, test_loop
 from .training_utils import count, iter_sequence_infinite
@@ -18,6 +18,7 @@ class GeneratorMethods:
     """The half of a `Model` that works on batches which somebody makes while it does."""
 
     @interfaces.legacy_generator_methods_support
+    @names_unknown_arguments
     def fit_generator(self, generator, steps_per_epoch=None, epochs=1, verbose=1, callbacks=None, validation_data=None,
                       validation_steps=None, class_weight=None, max_queue_size=10, workers=1,
                       use_multiprocessing=False, shuffle=True, initial_epoch=0):
@@ -42,9 +43,10 @@ class GeneratorMethods:
         _warn_of_duplicates(generator, *queue)
         epochs, initial_epoch = count(epochs, 'epochs'), count(initial_epoch, 'initial_epoch')
         steps_per_epoch = _count(generator, steps_per_epoch, 'steps_per_epoch')
-        validates = bool(validation_data)
-        val_from_generator = validates and (isinstance(validation_data, Sequence)
-                                            or hasattr(validation_data, '__next__'))
+        val_from_generator = isinstance(validation_data, Sequence) or hasattr(validation_data, '__next__')
+        if not (val_from_generator or isinstance(validation_data, (tuple, list, type(None)))):
+            _refuse_validation_data(type(validation_data).__name__)
+        validates = val_from_generator or bool(validation_data)
         if val_from_generator:
             validation_steps = _count(validation_data, validation_steps or None, 'validation_steps')
         generator, to_come = _build(self, generator), range(initial_epoch, epochs)
@@ -73,6 +75,7 @@ class GeneratorMethods:
         return self.history
 
     @interfaces.legacy_generator_methods_support
+    @names_unknown_arguments
     def evaluate_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
                            verbose=0):
         """The loss and metrics over batches of a generator or `Sequence`, averaged over samples.
@@ -88,6 +91,7 @@ class GeneratorMethods:
             return unpack_singleton(test_loop(self, GeneratorFeed(self, 'test', batches, steps), verbose))
 
     @interfaces.legacy_generator_methods_support
+    @names_unknown_arguments
     def predict_generator(self, generator, steps=None, max_queue_size=10, workers=1, use_multiprocessing=False,
                           verbose=0):
         """The outputs for batches of a generator or `Sequence`: tuples as for `fit_generator`, or inputs alone.
@@ -157,7 +161,7 @@ def _batches(source, number, max_queue_size, workers, use_multiprocessing, shuff
 def _warn_of_duplicates(source, max_queue_size, workers, use_multiprocessing):
     if use_multiprocessing and workers > 1 and not isinstance(source, Sequence):
         warnings.warn('Using a generator with `use_multiprocessing=True` and multiple workers may duplicate your data. '
-                      'Please consider using the`keras.utils.Sequence class.', stacklevel=4)
+                      'Please consider using the`keras.utils.Sequence class.', stacklevel=5)
 
 
 def _count(source, steps, argument, least=1):
@@ -190,10 +194,14 @@ def _samples(x):
     return shape[0] if shape else max(len(arrays), 1)
 
 
+def _refuse_validation_data(found):
+    raise ValueError('`validation_data` should be a tuple `(val_x, val_y, val_sample_weight)` or `(val_x, val_y)`, a '
+                     f'generator or a `Sequence`. Found: {found}')
+
+
 def _validation_arrays(model, validation_data):
     if len(validation_data) not in (2, 3):
-        raise ValueError('`validation_data` should be a tuple `(val_x, val_y, val_sample_weight)` or `(val_x, val_y)`. '
-                         f'Found: {validation_data}')
+        _refuse_validation_data(validation_data)
     return model._standardize_user_data(*validation_data)
 
 

@@ -3,6 +3,7 @@ import codecs
 import contextlib
 import dataclasses
 import difflib
+import functools
 import inspect
 import marshal
 import re
@@ -78,6 +79,8 @@ def interpret(identifier, deserialize, kind, instantiate=False):
         identifier = {'class_name': identifier, 'config': {}}
     if isinstance(identifier, (str, dict)):
         return deserialize(identifier)
+    if inspect.isclass(identifier):
+        raise ValueError(f'The {kind} must be an instance, not the class {identifier.__name__} itself: call it.')
     if callable(identifier):
         return identifier
     raise ValueError(f'Could not interpret {kind} identifier: {identifier}. Expected a name, a config '
@@ -248,6 +251,32 @@ def transpose_shape(shape, target_format, spatial_axes):
         raise ValueError('The `data_format` argument must be one of "channels_first", "channels_last". '
                          f'Received: {target_format}')
     return type(shape)([*shape[:spatial_axes[0]], shape[-1], *(shape[axis] for axis in spatial_axes)])
+
+
+def unknown_arguments(given, known):
+    """The names of arguments that are not known, as text, each with the known one that may be meant."""
+    def hint(name):
+        initials = ''.join(word[:1] for word in name.split('_'))  # learning_rate: lr
+        close = [initials] if initials in known else difflib.get_close_matches(name, known, n=1)
+        return f'{name!r} (did you mean {close[0]!r}?)' if close else repr(name)
+    return ', '.join(hint(name) for name in given if name not in known)
+
+
+def parameters_of(function):
+    """The names of a function's parameters."""
+    return list(inspect.signature(function).parameters)
+
+
+def names_unknown_arguments(function):
+    """Has calls with unknown keywords raise a TypeError that names them all, and the ones that may be meant."""
+    known = set(parameters_of(function))
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        if not known >= kwargs.keys():
+            raise TypeError(f'`{function.__name__}` has no argument {unknown_arguments(kwargs, known)}.')
+        return function(*args, **kwargs)
+    return wrapper
 
 
 def check_for_unexpected_keys(name, input_dict, expected_values):

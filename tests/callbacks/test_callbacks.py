@@ -364,7 +364,7 @@ def test_early_stopping_starts_anew():
     (lambda: epochs(cbks.EarlyStopping(), [1.], 'loss'),
      'Early stopping conditioned on metric `val_loss` which is not available. Available metrics are: loss'),
     (lambda: epochs(cbks.ModelCheckpoint('p', save_best_only=True), [1.], 'loss'),
-     'Can save best model only with val_loss available, skipping.'),
+     'Can save best model only with val_loss available, skipping. Available metrics are: loss'),
     (lambda: epochs(cbks.ReduceLROnPlateau(), [1.], 'loss'),
      'Reduce LR on plateau conditioned on metric `val_loss` which is not available. Available metrics are: loss,lr'),
 ])
