@@ -116,16 +116,18 @@ def _merge_gates(layer, arrays):
         if len(rest) < count:
             return arrays
         part, rest, variables = rest[:count], rest[count:], variables[size:]
-        merged += [_join(leaf, [part[gate + i] for gate in gates]) for i in range(3)] if gates else part
+        merged += [_join(leaf, [part[gate + i] for gate in gates], tuple(weight.shape))
+                   for i, weight in enumerate(leaf.weights)] if gates else part
     return arrays if rest else merged
 
 
-def _join(leaf, blocks):
-    if blocks[0].ndim == 4 and leaf.data_format == 'channels_first':
-        # (filters, channels, rows, columns), but for the files that hold them as we do, whatever their format
-        window = tuple(leaf.kernel_size)
-        blocks = [block if block.shape[:2] == window != block.shape[2:] else np.transpose(block, (2, 3, 1, 0))
-                  for block in blocks]
+def _join(leaf, blocks, shape):
+    """The arrays of all gates as one of ``shape``."""
+    if blocks[0].ndim == 4:  # (filters, channels, rows, columns), or as ours: the shapes tell, then the format
+        shape = (*shape[:-1], shape[-1] // len(blocks))
+        turned = [np.transpose(block, (2, 3, 1, 0)) for block in blocks]
+        if turned[0].shape == shape and (leaf.data_format == 'channels_first' or blocks[0].shape != shape):
+            blocks = turned
     return np.concatenate(blocks, axis=-1)
 
 

@@ -59,6 +59,34 @@ def test_add_loss_in_call_counts_in_the_total_loss():
     np.testing.assert_allclose(model.evaluate(data, data, verbose=0), 15.)
 
 
+class Constants(Layer):
+    """Adds numbers to the loss."""
+
+    def call(self, inputs):
+        self.add_loss([1, 1, .5], inputs if self.name == 'bound' else None)
+        return inputs * 1
+
+
+def test_equal_constants_in_add_loss_each_count():
+    """As Keras 2.2.4 counts them: those of a nested model's layers once more for each call of it."""
+    def losses(model, *added):
+        for loss in added:
+            model.add_loss(loss)
+        model.compile('sgd', ['mse'] * len(model.outputs))
+        x = [np.ones((2, 3))] * len(model.inputs)
+        y = model.predict(x)
+        total = model.evaluate(x, y, verbose=0)
+        return float(total if len(model.outputs) == 1 else total[0]), len(model.losses)
+
+    x, z = Input((3,)), Input((3,))
+    constant = K.constant(2.)
+    assert losses(Model(x, layers.Dense(2)(x)), 1, 1) == (2, 2)
+    assert losses(Sequential([layers.Dense(2, input_shape=(3,))]), [1, 1], constant, constant) == (4, 3)
+    assert losses(Model(x, Constants()(x))) == losses(Model(x, Constants(name='bound')(x))) == (2.5, 3)
+    inner = Model(x, Constants()(x))
+    assert losses(Model(z, inner(z))) == (5, 6)
+
+
 def test_a_model_may_have_no_loss_but_add_loss():
     class Penalty(Layer):
         def call(self, inputs):

@@ -41,6 +41,16 @@ def test_gates_of_keras1(layer, shape, order):
     check(layer, layer.get_weights())  # Keras 1 could write them joined, too
 
 
+@pytest.mark.parametrize('data_format', ['channels_first', 'channels_last'])
+@pytest.mark.parametrize('turned', [False, True])
+def test_convolutional_gates_of_keras1_have_either_order(data_format, turned):
+    """(filters, channels, rows, columns) or (rows, columns, channels, filters): the shapes say which."""
+    shape = (3, 2, 6, 6) if data_format == 'channels_first' else (3, 6, 6, 2)
+    layer = built(L.ConvLSTM2D(4, 3, data_format=data_format), shape)
+    arrays = old_gates(layer.get_weights(), LSTM_ORDER)
+    check(layer, [array.transpose(3, 2, 0, 1) if turned and array.ndim == 4 else array for array in arrays])
+
+
 def test_gates_of_keras1_inside_wrappers_and_models():
     wrapper = built(L.Bidirectional(L.LSTM(4)), (5, 3))
     weights = wrapper.get_weights()
