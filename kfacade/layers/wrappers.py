@@ -220,7 +220,8 @@ class Bidirectional(Wrapper):
         given = {'training': training, 'mask': mask, 'constants': constants}
         if mask is not None and (self.return_sequences or initial_state is not None) and self.is_as_tf_keras():
             for layer in self._inner_layers():
-                layer.as_tf_keras, layer.zero_output_for_mask = True, self.return_sequences
+                layer.as_tf_keras = True
+                layer.zero_output_for_mask = layer.zero_output_for_mask or self.return_sequences
         results = []
         for layer, states in zip(self._inner_layers(), _halves(initial_state)):
             kwargs = {name: value for name, value in given.items() if has_arg(layer.call, name)}

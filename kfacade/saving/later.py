@@ -148,9 +148,10 @@ def _mirrored(config):
     if not isinstance(config.get('layer'), dict):
         return
     there, back = config['layer']['config'], config.pop('backward_layer', None)
-    there.pop('zero_output_for_mask', None)
+    for inner in (there, back['config'] if back else {}):
+        if inner.get('return_sequences'):  # TensorFlow 1 has it for last outputs, too
+            inner.pop('zero_output_for_mask', None)
     if back:
-        back['config'].pop('zero_output_for_mask', None)
         mirrored = {**there, 'name': None, 'go_backwards': not there['go_backwards']}
         if {**back['config'], 'name': None} != mirrored:
             raise InvalidModelFile(f'The Bidirectional layer "{config.get("name")}" has a backward layer of its own, '
