@@ -250,9 +250,11 @@ class _Compiler:
     def _emit(self, symbol):
         fn, args, kwargs = symbol.fn, symbol.args, symbol.kwargs
         if fn is None:
+            why = ('among the inputs' if symbol._name else
+                   'known outside of the loop, or other function, whose argument it is')
             raise ValueError(f'You must feed a value for the placeholder {symbol.name} of shape '
                              f'{tuple(symbol._keras_shape)}: it is needed to compute what was asked for, and it is not '
-                             'among the inputs.')
+                             f'{why}.')
         if fn is choose_phase and args[0] is PHASE:
             self._set(symbol, self._argument(args[1] if self.phase else args[2]))
             return

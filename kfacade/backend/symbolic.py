@@ -434,6 +434,8 @@ class SubGraph:
         first, self.__name__ = next(_ids), function_name(fn)
         given = map_leaves(like, examples)
         self.inputs, result = leaves(given), fn(*given)
+        if any(x is None for x in leaves(result)):
+            raise TypeError(f'`{self.__name__}` must return tensors; it returned {result!r}.')
         self.outputs = map_leaves(lambda x: x if isinstance(x, TensorFace) else as_tensor(x), result)
         known, self.captured, stack = set(self.inputs), [], leaves(self.outputs)
         while stack:

@@ -380,3 +380,18 @@ def test_errors_of_a_running_graph_name_the_layer():
     x, y = K.placeholder((None, None)), K.placeholder((None, None))
     with pytest.raises(RuntimeError, match=r'Raised in `dot`, by tensors of shapes \(2, 3\), \(4, 5\)'):
         K.function([x, y], [K.dot(x, y)])([np.zeros((2, 3)), np.zeros((4, 5))])
+
+
+def test_what_cannot_be_recorded_is_said():
+    def mine(v):
+        raise KeyError('mine')
+    with pytest.raises(KeyError, match='mine'):
+        Dense(3, activation=mine)(Input((3,)))
+    with pytest.raises(TypeError, match='`<lambda>` must return tensors; it returned None'):
+        Dense(3, activation=lambda v: None)(Input((3,)))
+    kept, i = [], Input((4, 3))
+    K.map_fn(lambda r: kept.append(r) or r, i)
+    with pytest.raises(ValueError, match='not known outside of the loop, or other function, whose argument it is'):
+        K.function([i], [kept[0] * 2])([STEPS])
+    with pytest.raises(ValueError, match='among the inputs.$'):
+        K.function([], [i])([])
