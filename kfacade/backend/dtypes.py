@@ -7,7 +7,7 @@ from .. import config
 _BY_NAME = {name: getattr(torch, name) for name in (
     'float16', 'bfloat16', 'float32', 'float64', 'uint8', 'int8', 'int16', 'int32', 'int64', 'bool',
     'complex64', 'complex128')}
-_NAMES = {dtype: name for name, dtype in _BY_NAME.items()}
+names = {dtype: name for name, dtype in _BY_NAME.items()}
 _BY_NAME.update(float=torch.float32, double=torch.float64, half=torch.float16, int=torch.int32, long=torch.int64)
 
 
@@ -20,18 +20,18 @@ def torch_dtype(dtype=None):
         return dtype
     if dtype is None:
         dtype = config.floatx()
-    found = _BY_NAME.get(dtype) if isinstance(dtype, str) else None
+    found = _BY_NAME.get(str(dtype)) if isinstance(dtype, str) else None
     if found is None:
         try:
             found = _BY_NAME[np.dtype(dtype).name]
         except (KeyError, TypeError):
-            raise TypeError(f'Unknown data type: {dtype!r}. Expected one of {sorted(_NAMES.values())}.') from None
+            raise TypeError(f'Unknown data type: {dtype!r}. Expected one of {sorted(names.values())}.') from None
     return found
 
 
 def dtype_name(dtype):
     """The name of a torch, numpy or named dtype: ``torch.float32`` gives ``'float32'``."""
-    return _NAMES[torch_dtype(dtype)]
+    return names[torch_dtype(dtype)]
 
 
 def on_host(tensor):

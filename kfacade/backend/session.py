@@ -146,7 +146,7 @@ def _size(x, axis):
 def _size_metas(x, axis):
     """What stands for a size: TensorFlow knows it where it knows all of them."""
     sizes = tuple(meta.shape[axis] for meta in x.metas)
-    return sizes if None not in x.shape or x.shape[axis] is None else new_size()
+    return sizes if None not in x.shape or x.shape[axis].value is None else new_size()
 
 
 def _sizes(x, axes):

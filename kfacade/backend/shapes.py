@@ -21,25 +21,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import state
+from .dtypes import torch_dtype
+from .face import Shape
 from .trees import leaves, map_leaves
 
 _numbers = itertools.count()
 _COUNT = 96  # as many unknown sizes are told apart
 _SMALL = 64  # tensors of one axis and as many elements keep their values, since they may hold sizes
-
-
-class Shape(tuple):
-    """A shape with None for what is unknown; also answers as TensorFlow's ``TensorShape`` does."""
-
-    def as_list(self):
-        return list(self)
-
-    @property
-    def ndims(self):
-        return len(self)
-
-    def is_fully_defined(self):
-        return None not in self
 
 
 # ---------------------------------------------------------------- unknown sizes
@@ -102,7 +90,7 @@ def empty(shape, dtype):
 
 
 def _empty(shape, dtype):
-    return torch.empty(shape, dtype=dtype, device='meta')
+    return torch.empty(shape, dtype=torch_dtype(dtype), device='meta')
 
 
 

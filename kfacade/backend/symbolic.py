@@ -16,6 +16,7 @@ import torch
 
 from . import shapes, state
 from .dtypes import dtype_name, torch_dtype
+from .face import DTYPES, Dimension, DType, Shape
 from .shapes import common_shape, stand_in
 from .trees import leaves, map_leaves
 
@@ -154,7 +155,7 @@ class Face(TensorFace):
 
     @property
     def metas(self):
-        return stand_in(self.shape, self.dtype)
+        return stand_in(self.shape.as_list(), self.dtype)
 
 
 class SymbolicTensor(TensorFace):
@@ -171,8 +172,8 @@ class SymbolicTensor(TensorFace):
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)
         self.shape = common_shape(metas)
-        self.dtype = metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])
-        self._keras_shape = tuple(self.shape)
+        self.dtype = DTYPES[metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])]
+        self._keras_shape = tuple(self.shape.as_list())
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
         self._scope, self._path = state.mode.scope, state.mode.path
         self._name = name
@@ -186,13 +187,14 @@ class SymbolicTensor(TensorFace):
 
     def set_shape(self, shape):
         """Tells sizes that inference left open. Raises ValueError where known ones are others."""
-        if len(shape) != len(self.shape) or any(
-                None not in (old, new) and old != new for old, new in zip(self.shape, shape)):
-            raise ValueError(f'The shape {tuple(shape)} does not fit {self.name} of shape {tuple(self.shape)}.')
+        shape = Shape(shape).as_list()
+        if not self.shape.is_compatible_with(shape):
+            raise ValueError(f'The shape {tuple(shape)} does not fit {self.name} of shape '
+                             f'{tuple(self.shape.as_list())}.')
         self.metas = stand_in([old if new is None else new for old, new in zip(shapes.pairs_of(self), shape)],
                               self.dtype)
         self.shape = common_shape(self.metas)
-        self._keras_shape = tuple(self.shape)
+        self._keras_shape = tuple(self.shape.as_list())
 
 
 def dispatch(func, args, kwargs):
@@ -293,7 +295,7 @@ def _infer(fn, args, kwargs, rule=None):
     try:
         return shapes.infer(rule or fn, args, kwargs)
     except shapes.Misfit as misfit:
-        given = ', '.join(f'{s.name} {tuple(s.shape)}' for s in symbols_in((args, kwargs)))
+        given = ', '.join(f'{s.name} {tuple(s.shape.as_list())}' for s in symbols_in((args, kwargs)))
         raise ValueError(f'`{function_name(fn)}` cannot be applied to {given or "these arguments"}: '
                          f'{misfit}') from misfit.__cause__
 
@@ -308,11 +310,14 @@ def function_name(fn):
     return name or type(fn).__name__
 
 
+_PLAIN = {DType: torch_dtype, Dimension: int, Shape: Shape.as_list}
+
+
 def _constant_leaf(x):
     """Arrays become tensors when they are recorded, so that later changes of the array change nothing."""
     if isinstance(x, np.ndarray) and x.dtype != object:
         return as_tensor(x.copy())
-    return x.item() if isinstance(x, np.generic) else x
+    return x.item() if isinstance(x, np.generic) else _PLAIN[type(x)](x) if type(x) in _PLAIN else x
 
 
 def record(fn, args, kwargs, metas=None, rule=None):
@@ -381,7 +386,7 @@ def to_feed(symbol, value, device=None, float_dtype=None):
     value = fed_tensor(symbol, value) if not isinstance(value, torch.Tensor) else value
     if value.is_sparse and not symbol._sparse:
         value = value.to_dense()
-    dtype = value.dtype if symbol._keeps_dtype else symbol.dtype
+    dtype = value.dtype if symbol._keeps_dtype else torch_dtype(symbol.dtype)
     if float_dtype is not None and dtype.is_floating_point:
         dtype = float_dtype
     return value.to(device or value.device, dtype, non_blocking=True)

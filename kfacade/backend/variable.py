@@ -6,7 +6,7 @@ import torch
 
 from . import state
 from .dtypes import on_host, torch_dtype
-from .shapes import Shape
+from .face import DTYPES, Shape
 from .symbolic import Face, as_tensor, record
 
 Layout = namedtuple('Layout', 'to_keras from_keras')
@@ -38,7 +38,7 @@ class _AbstractVariable(Face):
 
     @property
     def _keras_shape(self):
-        return tuple(self.shape)
+        return tuple(self.shape.as_list())
 
     def numpy(self):
         """A copy of the value as an array, in Keras' layout."""
@@ -146,7 +146,7 @@ class HostVariable(_AbstractVariable):
 
 
 def _numpy_scalar(number, dtype):
-    return torch.empty(0, dtype=dtype).numpy().dtype.type(number)
+    return DTYPES[dtype].as_numpy_dtype(number)
 
 
 class Update:

@@ -8,6 +8,7 @@ import warnings
 import torch
 
 from ..backend import state
+from ..backend.dtypes import torch_dtype
 from ..backend.graph import compile_graph
 from .atomic import may_write, replacing, suffix_of
 from .hdf5 import unique_names
@@ -124,7 +125,8 @@ def _example(model, shapes, batch, size):
     for symbol, shape in zip(model._feed_inputs, shapes):
         sizes = [d or (size if axis else batch) for axis, d in enumerate(shape)]
         values = torch.linspace(0, .9, math.prod(sizes), device=device).view(sizes)
-        inputs.append(values.to(floating if floating and symbol.dtype.is_floating_point else symbol.dtype))
+        dtype = floating if floating and symbol.dtype.is_floating_point else symbol.dtype
+        inputs.append(values.to(torch_dtype(dtype)))
     return tuple(inputs)
 
 

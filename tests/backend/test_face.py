@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence, Sized
 
 import numpy as np
 import pytest
+import torch
 
 from kfacade import backend as K
 from kfacade.layers import LSTM, Dense, Dropout, Input, Lambda, Layer, TimeDistributed
@@ -125,3 +126,52 @@ def test_name_of_the_backend():
     assert K._BACKEND == K.backend()
     with pytest.raises(AttributeError, match='no attribute'):
         assert K._NO_SUCH_NAME
+
+
+# ---------------------------------------------------------------- shapes and data types
+
+def test_shapes():
+    shape = Input((3, 4)).shape
+    assert [size.value for size in shape] == [shape[i].value for i in range(3)] == [None, 3, 4]
+    assert shape.as_list() == [None, 3, 4] and shape == (None, 3, 4) and tuple(shape) == (None, 3, 4)
+    assert shape[1:].as_list() == [3, 4] and shape[:1].concatenate(7).concatenate((8,)).as_list() == [None, 7, 8]
+    assert shape.ndims == shape.rank == len(shape) == len(shape.dims) == 3 and not shape.is_fully_defined()
+    assert shape.num_elements() is None and shape[1:].num_elements() == 12 and shape[:0].num_elements() == 1
+    assert shape.is_compatible_with((None, 3, None)) and shape.is_compatible_with([7, 3, 4])
+    assert not shape.is_compatible_with((None, 3)) and not shape.is_compatible_with((None, 3, 5))
+    batch, rows, columns = shape
+    assert (rows * 2).value == 6 and (columns // 2).value == 2 and (1 + rows).value == 4 and (columns - 1).value == 3
+    assert rows == 3 and columns > 3 and int(columns) == 4 and list(range(rows)) == [0, 1, 2] and rows / 2 == 1.5
+    assert batch is not None and batch.value is (batch * 2).value is (3 + batch).value is (rows * batch).value is None
+    assert not batch == 3 and not batch != 3 and not batch > 1 and not batch and repr(batch) == '?'
+    with pytest.raises(TypeError, match='unknown.*`K.shape'):
+        int(batch)
+    v = K.variable(np.zeros((2, 5)))
+    assert [size.value for size in v.shape] == [2, 5] and v.get_shape()[1].value == 5 and K.int_shape(v) == (2, 5)
+    assert all(type(size) is int for size in (*K.int_shape(v), *K.int_shape(K.placeholder((3, 4)) * 2)))
+
+
+def test_sizes_are_used_as_numbers():
+    x = K.placeholder((None, 3, 4))
+    assert K.int_shape(K.reshape(x, [-1, x.shape[1] * x.shape[2]])) == (None, 12)
+    assert K.int_shape(K.zeros((x.shape[-1], 2))) == (4, 2) and Dense(x.shape[-1]).get_config()['units'] == 4
+    assert K.int_shape(K.tile(x, (1, x.shape[1], 1))) == (None, 9, 4)
+    y = Lambda(lambda t: t / t.shape[-1].value + K.cast(t.shape[1], 'float32'))(Input((3, 4)))
+    assert Model(y._keras_history[0].input, y).predict(np.ones((1, 3, 4))).ravel()[0] == 3.25
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16', 'float64', 'int32', 'int64', 'uint8', 'bool'])
+def test_data_types(dtype):
+    assert K.variable([1, 0], dtype=dtype).dtype is getattr(torch, dtype)
+    for x in (K.placeholder((2,), dtype=dtype), K.variable([1, 0], dtype=dtype)[:2]):
+        assert x.dtype.name == x.dtype.base_dtype.name == x.dtype == dtype == K.dtype(x) == str(x.dtype)
+        assert x.dtype == getattr(torch, dtype) and getattr(torch, dtype) == x.dtype and x.dtype == np.dtype(dtype)
+        assert x.dtype != 'complex64' and x.dtype != torch.complex64 and x.dtype not in (None, 3)
+        assert x.dtype.as_numpy_dtype is np.dtype(dtype).type and x.dtype.size == np.dtype(dtype).itemsize
+        assert [x.dtype.is_floating, x.dtype.is_integer, x.dtype.is_bool] == [
+            dtype.startswith('float'), 'int' in dtype, dtype == 'bool']
+        assert K.dtype(K.cast(K.placeholder((2,)), x.dtype)) == K.dtype(K.zeros((2,), dtype=x.dtype.name)) == dtype
+        assert K.dtype(K.placeholder((2,)).to(x.dtype)) == dtype and np.zeros(2, x.dtype.as_numpy_dtype).dtype == dtype
+    if dtype != 'bool':
+        limits = (np.finfo if dtype.startswith('float') else np.iinfo)(dtype)
+        assert (x.dtype.min, x.dtype.max) == (limits.min, limits.max)
