@@ -47,10 +47,17 @@ def deserialize(config, custom_objects=None):
 
     Raises ValueError for an unknown class, which says where it is from if another version has it.
     """
-    kind, classes = config.get('class_name') if isinstance(config, dict) else None, known()
-    version = isinstance(kind, str) and _ELSEWHERE.get(kind)
-    if version and not any(kind in objects for objects in (classes, custom_objects or (), get_custom_objects())):
+    classes = known()
+    if isinstance(config, dict):
+        check_version(config, {**classes, **get_custom_objects(), **(custom_objects or {})})
+    return deserialize_keras_object(config, classes, custom_objects, 'layer')
+
+
+def check_version(config, classes):
+    """Raises ValueError for a layer that is none of `classes`, but one of another version."""
+    kind = config.get('class_name')
+    version = isinstance(kind, str) and kind not in classes and _ELSEWHERE.get(kind)
+    if version:
         name = config['config'].get('name') if isinstance(config.get('config'), dict) else None
         raise ValueError(f'Unknown layer: {kind} ("{name}"). It is a layer of {version}, which Keras 2.2.4 does not '
                          'have. If you have a class that does the same, pass it in `custom_objects`.')
-    return deserialize_keras_object(config, classes, custom_objects, 'layer')

@@ -2,7 +2,7 @@
 
 What Keras 2 has under the same name but computes otherwise, and what it has not, is refused.
 """
-from ..registry import known
+from ..registry import check_version, known
 from ..utils.generic_utils import has_arg
 from .trust import InvalidModelFile
 
@@ -79,6 +79,7 @@ def _check_origin(entry, own):
         return
     if _is_operation(entry):
         raise InvalidModelFile(f'The operation {kind} "{name}" is no layer of Keras 2.')
+    check_version(entry, own)
     if not module.startswith('keras') and kind in known():
         raise InvalidModelFile(f'The layer "{name}" is a {kind} of {module}, not of Keras.')
 

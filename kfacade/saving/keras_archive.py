@@ -78,8 +78,8 @@ def _pieces(archive, name, most):
 def _write(f, saved, version, reader):
     """Writes the model of the config ``saved``, with the weights behind ``reader``, as Keras 2 does."""
     if saved.get('class_name') not in ('Functional', 'Model', 'Sequential') and 'layers' not in saved.get('config', ()):
-        raise InvalidModelFile(f'{reader.where()} is of the subclassed model {saved.get("class_name")}, whose '
-                               'architecture is in its code: no file can be made into it.')
+        raise InvalidModelFile(f'{f.filename!r} holds the subclassed model {saved.get("class_name")}, whose '
+                               'architecture is in its code: a file alone cannot be made into it.')
     f.attrs['keras_version'] = str(version).encode()
     f.attrs['model_config'] = json.dumps({key: saved[key] for key in ('class_name', 'config')}).encode()
     _write_weights(f.create_group('model_weights'), saved['config'], reader)

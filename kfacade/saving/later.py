@@ -29,18 +29,22 @@ _NEUTRAL = {'autocast': True, 'groups': 1, 'data_format': 'channels_last', **dic
 # arguments that only tune another one, or how random numbers are drawn
 _TUNING = ('renorm_momentum', 'seed')
 
+# what later versions write beside a class and its configuration
+_ORIGINS = 'module', 'registered_name', 'shared_object_id', 'build_config'
+
 # layer -> arguments that say where functions come from, or how a kernel is stored
 _NOTES = {'Lambda': ('module', 'output_shape_module'), 'LocallyConnected1D': ('implementation',),
           'LocallyConnected2D': ('implementation',)}
 
 # arguments of later optimizers that name them or tune how they compute
-_UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum')
+_UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum', 'ema_overwrite_frequency')
 
 # argument of a loss or metric -> the values that make it what its function computes; others tell nothing
 _PLAIN_OBJECTIVE = {'reduction': ('auto', 'sum_over_batch_size'), 'from_logits': (False,), 'label_smoothing': (0,),
                     'axis': (-1,), 'ignore_class': (None,), 'threshold': (0.5,), 'k': (5,)}
 _NAMING = ('name', 'dtype', 'fn')
 _OBJECTIVES = {'KLDivergence': 'kullback_leibler_divergence', 'LogCosh': 'logcosh'}
+_FUNCTIONS = {'kl_divergence': 'kullback_leibler_divergence', 'log_cosh': 'logcosh'}
 _CHANGED_OBJECTIVES = ('hinge', 'squared_hinge')  # later versions turn labels 0 and 1 to -1 and 1
 
 
@@ -85,7 +89,8 @@ class _Translation:
             return config
         if config.get('class_name') == 'function' and isinstance(config.get('config'), str):
             return config['config']
-        found = {key: self.object(value) for key, value in config.items()}
+        left_out = _ORIGINS if self.is_later and 'class_name' in config else ()
+        found = {key: self.object(value) for key, value in config.items() if key not in left_out}
         kind, inner = found.get('class_name'), found.get('config')
         if isinstance(kind, str) and isinstance(inner, dict):
             if kind not in self.own:
@@ -211,7 +216,9 @@ def as_before_optimizer(saved, custom_objects=None):
 
 
 def as_before_objective(saved):
-    """The name of the function that a loss or metric, saved as an object, computes; None where there is none."""
+    """The name of the function that a loss or metric, saved as an object or name, is; None where there is none."""
+    if isinstance(saved, str):
+        return _FUNCTIONS.get(saved, saved)
     kind, config = saved['class_name'].rpartition('>')[2], saved['config']
     function = config.get('fn') or _OBJECTIVES.get(kind) or to_snake_case(kind)
     plain = all(key in _NAMING or value in _PLAIN_OBJECTIVE.get(key, ()) for key, value in config.items())

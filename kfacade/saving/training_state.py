@@ -147,7 +147,7 @@ def _resolve(value, own, where=None):
         return name
     if isinstance(value, dict):
         return {key: _resolve(item, own, where) for key, item in value.items()}
-    return own.get(value, value) if isinstance(value, str) else value
+    return own.get(value) or as_before_objective(value) if isinstance(value, str) else value
 
 
 def _metrics(model, saved, own):

@@ -133,10 +133,20 @@ def later_arguments(kind, index, value):
      'has a backward layer of its own'),
     ('images', later_arguments('Dense', 1, 2), 'The layer "dense.*" is called with arguments .* no form for'),
     ('dense', changed('Dropout', class_name='LayerNormalization'), 'Unknown layer: LayerNormalization'),
+    ('images', changed('Add', class_name='MultiHeadAttention'), r'Unknown layer: MultiHeadAttention \("add.*Keras 3'),
+    ('dense', lambda config: config.update(class_name='VAE', config={}), 'holds the subclassed model VAE, whose'),
 ])
 def test_what_is_refused_by_name(altered, name, change, message):
     with pytest.raises(InvalidModelFile, match=message):
         load_model(altered(name, change))
+
+
+@pytest.mark.parametrize('optimizer', ['adam', {'class_name': 'Adam', 'config': {'learning_rate': .001}}])
+@pytest.mark.filterwarnings('ignore:Error in loading the saved optimizer state')
+def test_optimizers_by_name(altered, optimizer):
+    change = (lambda config: config['compile_config'].update(optimizer=optimizer, loss='kl_divergence'))
+    model = load_model(altered('dense', change))
+    assert type(model.optimizer).__name__ == 'Adam' and model.loss == 'kullback_leibler_divergence'
 
 
 def test_lambda(altered):
