@@ -144,7 +144,8 @@ def test_what_is_refused_by_name(altered, name, change, message):
 @pytest.mark.parametrize('optimizer', ['adam', {'class_name': 'Adam', 'config': {'learning_rate': .001}}])
 @pytest.mark.filterwarnings('ignore:Error in loading the saved optimizer state')
 def test_optimizers_by_name(altered, optimizer):
-    change = (lambda config: config['compile_config'].update(optimizer=optimizer, loss='kl_divergence'))
+    def change(config):
+        config['compile_config'].update(optimizer=optimizer, loss='kl_divergence')
     model = load_model(altered('dense', change))
     assert type(model.optimizer).__name__ == 'Adam' and model.loss == 'kullback_leibler_divergence'
 
