@@ -15,13 +15,7 @@ from . import _optimizer_steps as kernels
 from . import backend as K
 from .backend.variable import HostVariable, Variable
 from .legacy import interfaces
-from .utils.generic_utils import (
-    check_number,
-    deserialize_keras_object,
-    parameters_of,
-    serialize_keras_object,
-    unknown_arguments,
-)
+from .utils.generic_utils import check_number, deserialize_keras_object, serialize_keras_object, unknown_arguments
 
 
 def clip_norm(g, c, n):
@@ -72,11 +66,10 @@ class Optimizer:
     """
 
     def __init__(self, **kwargs):
-        if kwargs.keys() - {'clipnorm', 'clipvalue'}:
-            own = ['clipnorm', 'clipvalue', *parameters_of(type(self))]
-            raise TypeError(f'Unexpected keyword argument passed to optimizer: {next(iter(kwargs.keys() - set(own)))}. '
-                            f'{type(self).__name__} has no argument {unknown_arguments(kwargs, own)}.')
         for name in kwargs:
+            if name not in ('clipnorm', 'clipvalue'):
+                raise TypeError(f'Unexpected keyword argument passed to optimizer: {name}. {type(self).__name__} has '
+                                f'no argument {unknown_arguments(kwargs, type(self), "clipnorm", "clipvalue")}.')
             check_number(name, 0 if kwargs[name] is None else kwargs[name], type(self).__name__)
         self.__dict__.update(kwargs)
         self.updates = []

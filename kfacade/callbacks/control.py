@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from .. import backend as K
-from ..utils.generic_utils import parameters_of, unknown_arguments
+from ..utils.generic_utils import unknown_arguments
 from .core import Callback
 
 
@@ -180,7 +180,7 @@ class ReduceLROnPlateau(Callback):
             warnings.warn('`epsilon` argument is deprecated and will be removed, use `min_delta` instead.',
                           stacklevel=2)
         if kwargs:
-            unknown = unknown_arguments(sorted(kwargs), parameters_of(type(self)))
+            unknown = unknown_arguments(sorted(kwargs), type(self))
             warnings.warn(f'ReduceLROnPlateau has no arguments {unknown}: they make no difference.', stacklevel=2)
         self._keep_arguments(locals())
         better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)

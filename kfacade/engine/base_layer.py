@@ -16,16 +16,8 @@ from ..backend.state import mode
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
-from ..utils.generic_utils import (
-    has_arg,
-    is_all_none,
-    object_list_uid,
-    parameters_of,
-    to_list,
-    to_snake_case,
-    unknown_arguments,
-    unpack_singleton,
-)
+from ..utils import generic_utils
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
@@ -87,9 +79,9 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def __init__(self, **kwargs):
         if kwargs.keys() - _KWARGS:
-            own = [*_KWARGS, *parameters_of(type(self).__init__)]
-            raise TypeError(f'Keyword argument not understood: {unknown_arguments(kwargs, own)}. A layer takes '
-                            f'{sorted(_KWARGS)}, and {type(self).__name__} its own arguments.')
+            unknown = generic_utils.unknown_arguments(kwargs, type(self).__init__, *_KWARGS)
+            raise TypeError(f'Keyword argument not understood: {unknown}. A layer takes {sorted(_KWARGS)}, and '
+                            f'{type(self).__name__} its own arguments.')
         name = kwargs.get('name')
         if not name:
             prefix = type(self).__name__

@@ -15,15 +15,8 @@ from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE
 from ..backend.symbolic import SymbolicTensor, TensorFace
 from ..callbacks.run import configure
-from ..utils.generic_utils import (
-    check_number,
-    names_unknown_arguments,
-    parameters_of,
-    slice_arrays,
-    to_list,
-    unknown_arguments,
-    unpack_singleton,
-)
+from ..utils.generic_utils import check_number, names_unknown_arguments, slice_arrays, to_list, unpack_singleton
+from ..utils.generic_utils import unknown_arguments as unknown
 from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
 from .input_layer import Input
@@ -87,7 +80,7 @@ class Model(GeneratorMethods, Network):
         """
         if kwargs:
             raise ValueError(f'Invalid argument "{next(iter(kwargs))}": `compile` has no argument '
-                             f'{unknown_arguments(kwargs, parameters_of(self.compile))}. Keras would pass it to a '
+                             f'{unknown(kwargs, self.compile)}. Keras would pass it to a '
                              'session of TensorFlow, and the torch backend has none.')
         self.optimizer = optimizers.get(optimizer)
         self._modules.pop('loss', None)  # of an earlier compile: torch lets only a module take a module's place
@@ -367,8 +360,7 @@ class Model(GeneratorMethods, Network):
             warnings.warn('The `nb_epoch` argument in `fit` has been renamed `epochs`.', stacklevel=2)
             epochs = kwargs.pop('nb_epoch')
         if kwargs:
-            raise TypeError(f'`fit` has no argument {unknown_arguments(kwargs, parameters_of(self.fit))}. Unrecognized '
-                            f'keyword arguments: {kwargs}')
+            raise TypeError(f'Unrecognized keyword arguments: {unknown(kwargs, self.fit)}')
         if is_torch_data(x):
             check_alone(x, y=y, batch_size=batch_size, validation_split=validation_split or None,
                         sample_weight=sample_weight)

@@ -27,15 +27,21 @@ if hasattr(os, 'register_at_fork'):  # a fork lacks the threads that torch had, 
 
 @contextmanager
 def uninterrupted():
-    """Puts off a Ctrl-C until the block is done, so that it comes between no process and what will end it."""
+    """Puts off a Ctrl-C until the block is done, so that it comes between no process and what will end it.
+
+    Processes that start in it hear of none before they are ready to ignore it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     caught = []
     handler = signal.signal(signal.SIGINT, lambda *_: caught.append(True))
+    mask = getattr(signal, 'pthread_sigmask', lambda *_: ())  # Windows has none
+    before = mask(getattr(signal, 'SIG_BLOCK', None), [signal.SIGINT])
     try:
         yield
     finally:
+        mask(getattr(signal, 'SIG_SETMASK', None), before)
         signal.signal(signal.SIGINT, signal.SIG_DFL if handler is None else handler)
         if caught:
             signal.raise_signal(signal.SIGINT)
@@ -119,7 +125,7 @@ class _Worker:
     def __init__(self, context, start):
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, start), daemon=True)
-        with theirs, _interrupts_blocked():
+        with theirs:
             self.process.start()
 
     def call(self, function, *arguments):
@@ -144,19 +150,6 @@ def _end(workers):
         if not worker.process.is_alive():
             worker.process.close()
     workers.clear()
-
-
-@contextmanager
-def _interrupts_blocked():
-    """What starts here is not told of a Ctrl-C before it is ready to ignore it."""
-    if not hasattr(signal, 'pthread_sigmask'):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _serve(tasks, start):

@@ -223,21 +223,17 @@ def _surroundings():
     return [getattr(config, name) for name in _SETTINGS], random.getstate(), np.random.get_state()
 
 
-def _start_worker(surroundings, initializer, *arguments):
-    _take_over(surroundings)
-    initializer(*arguments)
-
-
-def _take_over(surroundings):
+def _take_over(surroundings, function, *arguments):
+    """In a worker: calls a function under what a fork would have found."""
     settings, python_state, numpy_state = surroundings
     vars(config).update(zip(_SETTINGS, settings))
     random.setstate(python_state)
     np.random.set_state(numpy_state)
+    function(*arguments)
 
 
-def _renew(surroundings, uid, state):
-    """In a worker: sets what an epoch starts with; `state` None leaves the sequence as it is."""
-    _take_over(surroundings)
+def _renew(uid, state):
+    """In a worker: sets the state of its sequence; None leaves it as it is."""
     if state is not None:
         sequence, state = _SHARED_SEQUENCES[uid], pickle.loads(state)
         getattr(sequence, '__setstate__', getattr(sequence, '__dict__', {}).update)(state)
@@ -304,14 +300,14 @@ class SequenceEnqueuer:
 
     def _open_pool(self):
         """Starts the workers; new processes where there were some, which see the sequence as it is now."""
+        if not self.use_multiprocessing:
+            self._pool = Threads([call_here] * self.workers)
+            return
+        start = start_method(functools.partial(_take_over, _surroundings(), *self._initializer()))
         with uninterrupted():
             if self._pool is not None:
                 self._pool.stop()
-            if not self.use_multiprocessing:
-                self._pool = Threads([call_here] * self.workers)
-                return
-            start = functools.partial(_start_worker, _surroundings(), *self._initializer())
-            self._pool = Processes(self.workers, *start_method(start))
+            self._pool = Processes(self.workers, *start)
 
     def _initializer(self):
         return init_pool, {self.uid: self.sequence}
@@ -376,9 +372,8 @@ class OrderedEnqueuer(SequenceEnqueuer):
         state = self._state()
         if self.use_multiprocessing and state is None:
             self._open_pool()
-        elif self.use_multiprocessing:
-            for worker in self._pool.workers:
-                worker.call(_renew, _surroundings(), self.uid, None if state == before else state)
+        for worker in self._pool.workers if state is not None else ():
+            worker.call(_take_over, _surroundings(), _renew, self.uid, None if state == before else state)
         return state
 
 

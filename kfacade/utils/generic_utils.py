@@ -253,8 +253,13 @@ def transpose_shape(shape, target_format, spatial_axes):
     return type(shape)([*shape[:spatial_axes[0]], shape[-1], *(shape[axis] for axis in spatial_axes)])
 
 
-def unknown_arguments(given, known):
-    """The names of arguments that are not known, as text, each with the known one that may be meant."""
+def unknown_arguments(given, function, *further):
+    """The names among `given` that are no parameters of `function`, nor `further`, each with the one that may be meant.
+
+    They come as text, empty where all are known.
+    """
+    known = [*further, *inspect.signature(function).parameters]
+
     def hint(name):
         initials = ''.join(word[:1] for word in name.split('_'))  # learning_rate: lr
         close = [initials] if initials in known else difflib.get_close_matches(name, known, n=1)
@@ -262,20 +267,14 @@ def unknown_arguments(given, known):
     return ', '.join(hint(name) for name in given if name not in known)
 
 
-def parameters_of(function):
-    """The names of a function's parameters."""
-    return list(inspect.signature(function).parameters)
-
-
 def names_unknown_arguments(function):
     """Has calls with unknown keywords raise a TypeError that names them all, and the ones that may be meant."""
-    known = set(parameters_of(function))
-
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
         if not known >= kwargs.keys():
-            raise TypeError(f'`{function.__name__}` has no argument {unknown_arguments(kwargs, known)}.')
+            raise TypeError(f'`{function.__name__}` has no argument {unknown_arguments(kwargs, function)}.')
         return function(*args, **kwargs)
+    known = set(inspect.signature(function).parameters)
     return wrapper
 
 
