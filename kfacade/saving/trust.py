@@ -75,16 +75,17 @@ def refusing(what):
 class Reader:
     """A view of one HDF5 group that gives names, texts and arrays, each checked before it is read.
 
-    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the ``file_size``, and
-    the texts neither, so a small file that names the same dataset again and again is refused. An attribute is read
-    once.
+    The arrays read through one Reader and its :meth:`child` readers may not sum to more than the ``file_size`` (packed
+    ones not to much more when unpacked), and the texts neither, so a small file that names the same dataset again and
+    again is refused. An attribute is read once.
     """
 
     def __init__(self, group, parent=None):
         self.group = group
         self.file_size = parent.file_size if parent else group.file.id.get_filesize()
         # one count of bytes, and one store of attributes, for all readers of a file
-        self._unread = parent._unread if parent else {'arrays': self.file_size, 'texts': self.file_size}
+        self._unread = parent._unread if parent else {
+            'arrays': self.file_size, 'texts': self.file_size, 'unpacked': 64 * self.file_size + 2 ** 28}
         self._attributes = parent._attributes if parent else {}
 
     def where(self, name=None):
@@ -179,7 +180,7 @@ class Reader:
     def _count(self, kind, size, where):
         self._unread[kind] -= size
         if self._unread[kind] < 0:
-            raise InvalidModelFile(f'Reading {where} would read more than the {self.file_size} bytes of the file.')
+            raise InvalidModelFile(f'Reading {where} would read more than belongs in a file of {self.file_size} bytes.')
 
     def _decode(self, value, name):
         if isinstance(value, str):
@@ -231,6 +232,7 @@ class Reader:
         if claimed > stored * (_BEST_COMPRESSION if filters else 1):
             raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
         self._count('arrays', stored, where)
+        self._count('unpacked', claimed, where)
         if dataset.chunks:
             _check_chunks(dataset, _DEFLATE in filters, where)
 
