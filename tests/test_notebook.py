@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from screen import on_screen
 
 
 def run(code, folder):
@@ -69,22 +70,6 @@ def notebook(home, tmp_path):
     return run
 
 
-def on_screen(text):
-    """The lines that a terminal or a notebook shows, after all that is written over."""
-    lines = ['']
-    column = 0
-    for part in re.findall('[^\b\r\n]+|.', text, re.DOTALL):
-        if part == '\n':
-            lines.append('')
-            column = 0
-        elif part in '\b\r':
-            column = max(column - 1, 0) if part == '\b' else 0
-        else:
-            lines[-1] = lines[-1][:column] + part + lines[-1][column + len(part):]
-            column += len(part)
-    return [line.rstrip() for line in lines if line.strip()]
-
-
 TRAINING = """
 import numpy as np, time
 from keras.models import Sequential
@@ -104,7 +89,7 @@ def test_training_cell_shows_one_bar_an_epoch(notebook):
     assert loaded == [] and shown[0].data['text/plain'] == "'2.2.4'"
     assert {output.output_type for output in trained} == {'stream'}
     text = ''.join(output.text for output in trained)
-    assert [re.sub(r'\d+s \d+ms/step - loss: .*', 'TIME', line) for line in on_screen(text)] == [
+    assert [re.sub(r'\d+s \d+ms/step - loss: .*', 'TIME', line) for line in on_screen(text) if line] == [
         'Epoch 1/2', '40/40 [==============================] - TIME',
         'Epoch 2/2', '40/40 [==============================] - TIME']
     assert text.count('\n') == 4 and text.count('[') > 6  # drawn over, not line by line
