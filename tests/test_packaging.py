@@ -77,6 +77,9 @@ def test_main_job_runs_from_the_wheel(installed, tmp_path):
                                     cwd=tmp_path, text=True, env=clean_environment())
     assert where.startswith(str(installed.parent))
     check_digits([str(installed / 'kfacade')], tmp_path, tmp_path / 'model.h5')
+    shown = subprocess.check_output([installed / 'kfacade', 'inspect', 'model.h5'], cwd=tmp_path, text=True,
+                                    env=clean_environment())
+    assert 'edges' in shown and '(3, 3, 1, 32)' in shown
 
 
 def clean_environment():
