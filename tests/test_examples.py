@@ -18,8 +18,8 @@ def run(tmp_path, request):
     environment = {**os.environ, 'PYTHONPATH': str(request.config.rootpath), 'OMP_NUM_THREADS': '1'}
 
     def run(name, share):
-        return subprocess.check_output([sys.executable, '-W', 'error', '-m', 'kfacade', '-m', f'kfacade.examples.{name}',
-                                        str(share)], cwd=tmp_path, text=True, env=environment)
+        command = [sys.executable, '-W', 'error', '-m', 'kfacade', '-m', f'kfacade.examples.{name}', str(share)]
+        return subprocess.check_output(command, cwd=tmp_path, text=True, env=environment)
     return run
 
 
@@ -52,7 +52,7 @@ def test_sums(run):
 def test_vae(run):
     pytest.importorskip('sklearn')
     output = run('vae', .06)
-    assert numbers(output, 'the same digit')[0] > .3
+    assert numbers(output, 'the same digit')[0] > .2
     losses = [float(loss) for loss in re.findall(r' - loss: ([\d.]+)', output)]
     assert losses[-1] < .9 * losses[0]
 

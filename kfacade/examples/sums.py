@@ -1,8 +1,8 @@
 """Sequence to sequence: a network reads a sum such as 12+34, character by character, and writes the result.
 
 An ordinary Keras script. Run it with `python -m kfacade -m kfacade.examples.sums [SHARE]`; SHARE, 1 by default,
-shortens it. An LSTM encodes the sum in one vector, another one decodes that into digits. The sums are made here; each is
-either trained on or tested with.
+shortens it. An LSTM encodes the sum in one vector, another one decodes that into digits. The sums are made here, and
+each is either trained on or tested with.
 """
 import sys
 
