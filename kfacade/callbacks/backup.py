@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from ..backend.random import set_stream_states, stream_states
+from ..backend.trees import map_leaves
 from ..backend.variable import HostVariable, Variable
 from ..optimizers import TorchOptimizer
 from ..utils.seeds import random_states, set_random_states
@@ -17,8 +18,8 @@ class BackupAndRestore(Callback):
     A run that was killed and is started again with the same command goes on after its last whole epoch, with the
     numbers of an unbroken one: weights, optimizer and states of layers, the random states of Python, numpy, torch and
     the layers, the order of the samples, and what other callbacks hold in numbers, texts, arrays, and lists and dicts
-    of these (best values, the history that `fit` returns). What a generator has given is its own affair. A `CSVLogger`
-    needs ``append=True``.
+    of these (best values, the history that `fit` returns). It cannot know where a generator or a shuffled `Sequence`
+    was: their batches come in an order of their own. A `CSVLogger` needs ``append=True``.
 
     Raises ValueError where the file is no backup, or that of another model.
     """
@@ -78,7 +79,7 @@ class BackupAndRestore(Callback):
             batches.index[:] = order
         for callback, (name, values) in zip(others, state['callbacks']):
             if type(callback).__name__ == name:
-                vars(callback).update(_unpacked(values))
+                vars(callback).update(map_leaves(_unpacked, values))
         set_random_states(state['random'])
         set_stream_states(state['streams'])
         return state['epoch']
@@ -121,9 +122,5 @@ def _packed(value):
     raise TypeError(f'{type(value).__name__} cannot be kept.')
 
 
-def _unpacked(value):
-    if isinstance(value, torch.Tensor):
-        return value.numpy()
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_unpacked, value))
-    return {key: _unpacked(item) for key, item in value.items()} if isinstance(value, dict) else value
+def _unpacked(leaf):
+    return leaf.numpy() if isinstance(leaf, torch.Tensor) else leaf

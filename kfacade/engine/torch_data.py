@@ -36,11 +36,12 @@ class TorchBatches(Sequence):
     """The batches of a data loader, in its order, read by the thread that trains: a loader has its own workers.
 
     A batch ``[x, y]`` or ``[x, y, sample_weight]`` becomes a tuple, one of a single part that part. With `n_inputs`
-    above 1 so many tensors are the inputs.
+    above 1 so many tensors are the inputs. `index`: what the next epoch is shuffled from, where this is done here.
     """
 
     def __init__(self, loader, n_inputs=None):
         self.loader, self.n_inputs = loader, n_inputs
+        self.index = loader.sampler.index if isinstance(loader.sampler, _Shuffled) else None
 
     def __len__(self):
         try:

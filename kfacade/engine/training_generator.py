@@ -70,6 +70,8 @@ class GeneratorMethods:
                     return self.evaluate(x, y, feed.size, 0, weights)
             feed = GeneratorFeed(self, 'train', stack.enter_context(_batches(
                 generator, steps_per_epoch * len(to_come), *queue, shuffle)), steps_per_epoch, class_weight)
+            if isinstance(generator, TorchBatches):
+                feed.index = generator.index
             fit_loop(self, feed, run, to_come, validate)
         run.on_train_end()
         return self.history

@@ -82,8 +82,8 @@ class BaseWrapper:
     def _fitted(self):
         """The trained model. Raises scikit-learn's NotFittedError before `fit`."""
         if not self.__sklearn_is_fitted__():
-            from sklearn.exceptions import NotFittedError
-            raise NotFittedError(f'This {type(self).__name__} has no model yet. Call `fit` first.')
+            from sklearn.utils.validation import check_is_fitted
+            check_is_fitted(self)
         return self.model
 
     def _predicted(self, x, kwargs):

@@ -93,27 +93,32 @@ def seeded(optimizer):
     return model(optimizer())
 
 
-def test_epochs_of_a_sequence(tmp_path):
-    class Batches(Sequence):
-        def __len__(self):
-            return 5
+class Batches(Sequence):
+    def __len__(self):
+        return 5
 
-        def __getitem__(self, index):
-            return X[8 * index:8 * index + 8], Y[8 * index:8 * index + 8]
+    def __getitem__(self, index):
+        return X[8 * index:8 * index + 8], Y[8 * index:8 * index + 8]
 
-    def fit_generator(stop=None):
+
+@pytest.mark.parametrize('train', [
+    lambda model, **options: model.fit_generator(Batches(), shuffle=False, **options),
+    lambda model, **options: model.fit(torch.utils.data.TensorDataset(*map(torch.from_numpy, (X, Y))), batch_size=8,
+                                       **options)])
+def test_other_sources_of_batches(tmp_path, train):
+    def fit(stop=None):
         done = callbacks(tmp_path / 'backup', stop, 'loss')
-        return trained.fit_generator(Batches(), epochs=6, verbose=0, shuffle=False, callbacks=done).history
+        return train(trained, epochs=6, verbose=0, callbacks=done).history
 
     trained = seeded(optimizers.Adam)
     set_random_seed(4)
-    expected = fit_generator()
+    expected = fit()
     trained = seeded(optimizers.Adam)
     set_random_seed(4)
     with pytest.raises(KeyboardInterrupt):
-        fit_generator(stop=3)
+        fit(stop=3)
     set_random_seed(5)
-    np.testing.assert_equal(fit_generator(), expected)
+    np.testing.assert_equal(fit(), expected)
 
 
 SCRIPT = """

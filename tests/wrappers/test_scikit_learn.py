@@ -174,7 +174,7 @@ def test_clone_has_equal_arguments_and_no_model():
     copied = clone(estimator)
     assert copied.get_params().keys() == estimator.get_params().keys()
     assert copied.build_fn is regressor and isinstance(copied.sk_params['callbacks'][0], EarlyStopping)
-    with pytest.raises(NotFittedError, match='Call `fit` first'):
+    with pytest.raises(NotFittedError, match="Call 'fit'"):
         copied.predict(X)
     with pytest.raises(NotFittedError):
         check_is_fitted(copied)
