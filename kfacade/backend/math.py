@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from . import state
 from .dtypes import torch_dtype
-from .shapes import is_unknown
+from .shapes import empty, is_unknown
 from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
 
 __all__ = [
@@ -364,7 +364,8 @@ def reshape(x, shape):
 @op
 def permute_dimensions(x, pattern):
     """`x` with its axes in the order that `pattern` lists."""
-    return as_tensor(x).permute(as_ints(pattern))
+    x, pattern = as_tensor(x), as_ints(pattern)
+    return empty([None] * len(pattern), x.dtype) if builtins.any(map(is_unknown, pattern)) else x.permute(pattern)
 
 
 @op
@@ -443,7 +444,7 @@ def slice(x, start, size):
     """The part of `x` that begins at `start` and has `size` (-1: all that is left), one int an axis each."""
     x = as_tensor(x)
     for axis, (first, length) in enumerate(zip(as_ints(start), as_ints(size))):
-        if length == -1 or not x.is_meta or not is_unknown(x.shape[axis]):
+        if length == -1 or not x.is_meta or not (is_unknown(x.shape[axis]) or is_unknown(first)):
             x = x.narrow(axis, first, x.shape[axis] - first if length == -1 else length)
         else:  # where there are too few at run time, it fails
             x = x.new_empty((*x.shape[:axis], length, *x.shape[axis + 1:]))

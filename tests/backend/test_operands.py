@@ -68,6 +68,17 @@ def test_operands_in_a_lambda(name):
     assert K.int_shape(y)[1:] == np.shape(expected)[1:]
 
 
+def test_sizes_that_a_variable_holds():
+    x = K.placeholder((None, 2, 3))
+    for function, values, shape, expected in (
+            (K.reshape, [-1, 6], (None, None), X.reshape(2, 6)),
+            (K.tile, [1, 2, 1], (None,) * 3, np.tile(X, (1, 2, 1))),
+            (K.permute_dimensions, [0, 2, 1], (None,) * 3, X.transpose(0, 2, 1))):
+        y = function(x, K.variable(values, dtype='int32'))
+        assert K.int_shape(y) == shape
+        np.testing.assert_array_equal(K.function([x], [y])([X])[0], expected)
+
+
 def test_operands_of_variables():
     v = K.variable(np.arange(6.).reshape(2, 3))
     np.testing.assert_array_equal(K.eval(v[::-1, ::-1] - [1, 2, 3]), [[4, 2, 0], [1, -1, -3]])

@@ -119,6 +119,16 @@ def test_what_is_not_data_is_not_looked_for_in_text():
     np.testing.assert_array_equal(clone_model(model_of(keyword(2.))).predict(X), 2 * X)
 
 
+def test_array_arguments_come_back_as_lists_from_files(tmp_path):
+    """As in Keras, whose operands they are all the same."""
+    model = model_of(lambda t, by, minus: (t - minus) * by,
+                     arguments={'by': np.array([1., 2., 3.]), 'minus': (0, 1, 0)})
+    model.save(tmp_path / 'model.h5')
+    loaded = load_model(tmp_path / 'model.h5', compile=False, safe_mode=False)
+    assert loaded.layers[1].arguments == {'by': [1, 2, 3], 'minus': [0, 1, 0]}
+    np.testing.assert_array_equal(loaded.predict(X), [[1, 0, 3]] * 2)
+
+
 # ---------------------------------------------------------------- the boundary
 
 def test_files_find_no_functions_though_this_process_wrote_them(tmp_path):
