@@ -13,7 +13,7 @@ from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.shapes import stand_in
 from ..backend.state import mode
-from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, is_symbolic, leaves, record, wrap
+from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves, record, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils import generic_utils
@@ -453,7 +453,7 @@ class Layer(NodeAccess, torch.nn.Module):
         return super()._apply(fn, recurse)
 
     def __getstate__(self):
-        kept = {k: v for k, v in self.__dict__.items() if not is_symbolic(v)}
+        kept = {k: v for k, v in self.__dict__.items() if not isinstance(v, SymbolicTensor)}
         return {**kept, '_inbound_nodes': [], '_outbound_nodes': [], '_losses': [], '_updates': [],
                 '_per_input_losses': {}, '_per_input_updates': {}}
 
