@@ -6,9 +6,10 @@ import torch
 from .dtypes import torch_dtype
 from .math import named
 from .session import int_shape, is_tensor
-from .shapes import unknown
+from .shapes import either, unknown
 from .state import is_exporting
-from .symbolic import as_tensor, closure, computes, leaves, live, map_leaves, op, record
+from .symbolic import as_tensor, closure, computes, live, op, record
+from .trees import filled, leaves, map_leaves
 
 __all__ = ['foldl', 'foldr', 'map_fn', 'rnn', 'switch']
 
@@ -35,7 +36,7 @@ def switch(condition, then_expression, else_expression):
     if computes((condition, *choices)):
         return live(_choose(as_tensor(condition), then, otherwise))
     then, otherwise = closure(then), closure(otherwise)
-    metas = then.metas[0](), otherwise.metas[1]()  # a size in which they differ is open
+    metas = either(*([result() for result in branch.metas] for branch in (then, otherwise)))
     return record(_choose, (condition, then, otherwise), {}, metas=metas)
 
 
@@ -56,19 +57,13 @@ def _where(condition, then_value, else_value):
 
 # ---------------------------------------------------------------- loops
 
-def _shaped(tensors, tree):
-    """`tree` with tensors in the place of its leaves."""
-    tensors = iter(tensors)
-    return map_leaves(lambda _: next(tensors), tree)
-
-
 def _flat(fn, *examples):
     """`fn`, which takes trees of tensors like the `examples`, as a function of their leaves for an op to call.
 
     It is recorded, unless the examples are live.
     """
     if computes(examples):
-        return lambda *tensors: live(fn(*_shaped(tensors, examples)))
+        return lambda *tensors: live(fn(*filled(examples, tensors)))
     return closure(fn, *examples)
 
 
@@ -77,7 +72,7 @@ def _elements(elems, on_meta):
     flat = leaves(elems)
     if flat[0].is_meta:
         return [map_leaves(lambda x: x[0], elems)] * on_meta
-    return [_shaped(rows, elems) for rows in zip(*(x.unbind() for x in flat))]
+    return [filled(elems, rows) for rows in zip(*(x.unbind() for x in flat))]
 
 
 def _stacked(trees):

@@ -9,8 +9,8 @@ from . import state
 from .dtypes import dtype_name, on_host, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
 from .math import named
-from .shapes import new_size, pairs_of, stand_in
-from .symbolic import Face, SymbolicTensor, as_tensor, is_symbolic, op, record, to_feed
+from .shapes import either, new_size
+from .symbolic import Face, SymbolicTensor, TensorFace, as_tensor, is_symbolic, op, record, to_feed
 from .symbolic import placeholder as _placeholder
 from .variable import MovingAverageUpdate, Update, Variable
 
@@ -289,10 +289,8 @@ def in_train_phase(x, alt, training=None):
         chosen = x if training else alt
         return chosen() if callable(chosen) else chosen
     x, alt = (branch() if callable(branch) else branch for branch in (x, alt))
-    sizes, others, metas = pairs_of(x), pairs_of(alt), None
-    if None not in (sizes, others) and len(sizes) == len(others):  # a size in which the two differ is unknown
-        metas = stand_in([a if a == b else None for a, b in zip(sizes, others)], x.dtype)
-    return record(choose_phase, (training, x, alt), {}, metas=metas)
+    both = isinstance(x, TensorFace) and isinstance(alt, TensorFace)
+    return record(choose_phase, (training, x, alt), {}, metas=either(x.metas, alt.metas) if both else None)
 
 
 def in_test_phase(x, alt, training=None):

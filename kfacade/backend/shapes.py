@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from . import state
 from .dtypes import torch_dtype
 from .face import Shape
-from .trees import leaves, map_leaves
+from .trees import filled, leaves, map_leaves
 
 _numbers = itertools.count()
 _COUNT = 96  # as many unknown sizes are told apart
@@ -53,10 +53,24 @@ def stand_in(shape, dtype):
     return tuple(_empty([pair[which] for pair in pairs], dtype) for which in (0, 1))
 
 
+def _zipped(metas):
+    return list(zip(*[meta.shape for meta in metas])) if isinstance(metas[0], torch.Tensor) else None
+
+
 def pairs_of(x):
     """The sizes of a symbol, variable or tensor, each as the pair that stands for it; None for other things."""
-    metas = (x, x) if isinstance(x, torch.Tensor) else getattr(x, 'metas', (None, None))
-    return list(zip(*[meta.shape for meta in metas])) if isinstance(metas[0], torch.Tensor) else None
+    return _zipped((x, x) if isinstance(x, torch.Tensor) else getattr(x, 'metas', (None,)))
+
+
+def either(x, y):
+    """What stands for one of two results, each given as its values in the two runs: a size that differs is unknown."""
+    merged = []
+    for ours, theirs in zip(zip(*map(leaves, x)), zip(*map(leaves, y))):
+        sizes, others = _zipped(ours), _zipped(theirs)
+        if None not in (sizes, others) and len(sizes) == len(others):
+            ours = stand_in([a if a == b else None for a, b in zip(sizes, others)], ours[0].dtype)
+        merged.append(ours)
+    return tuple(map(filled, x, zip(*merged)))
 
 
 def common_shape(metas):
@@ -213,10 +227,11 @@ class _Run(TorchDispatchMode):
         """Whether a function of small tensors, or of none, is sure to make small ones."""
         if func in _BLIND or not _has_device(func):
             return True
+        if func in _EYES or kwargs.get('device') == torch.device('meta'):
+            return False
         if func in _ARANGES:
             return _count(*args) <= _SMALL
-        return kwargs.get('device') != torch.device('meta') and func not in _EYES and _is_small(
-            func(*args, **{**kwargs, 'device': torch.device('meta')}))
+        return _is_small(func(*args, **{**kwargs, 'device': torch.device('meta')}))
 
     # ------------------------------------------------------------ functions whose sizes need a rule
 
@@ -266,6 +281,21 @@ class _Run(TorchDispatchMode):
     def _stack(self, tensors, dim=0):
         return self._cat([x.unsqueeze(dim) for x in tensors], dim)
 
+    def _repeat(self, x, counts):
+        shape = (1,) * (len(counts) - x.dim()) + tuple(x.shape)
+        return _empty([size * count for size, count in zip(shape, counts)], x.dtype)
+
+    def _convolution(self, x, weight, bias, strides, paddings, dilations, transposed, added, groups):
+        filters, channels = weight.shape[0], weight.shape[1] * groups
+        filters, channels, sizes = (channels, filters, []) if transposed else (filters, channels, [])
+        for size, kernel, stride, padding, dilation, more in zip(
+                x.shape[2:], weight.shape[2:], strides, paddings, dilations, added):
+            extent = (kernel - 1) * dilation + 1 - 2 * padding
+            sizes.append((size - 1) * stride + extent + more if transposed else (size - extent) // stride + 1)
+        if x.shape[1] != channels or min(sizes) < 1:
+            raise _misfit('convolution', (x, weight))
+        return _empty((x.shape[0], filters, *sizes), x.dtype)
+
     def _eye(self, rows, columns=None, *, dtype=None, **kwargs):
         return _empty((rows, rows if columns is None else columns), dtype or torch.get_default_dtype())
 
@@ -277,7 +307,8 @@ class _Run(TorchDispatchMode):
 _RULES = {func: getattr(_Run, rule) for rule, name in (
     ('_item', '_local_scalar_dense'), ('_nonzero', 'nonzero'), ('_masked_select', 'masked_select'), ('_index', 'index'),
     ('_unique', '_unique2'), ('_unique', 'unique_consecutive'), ('_bincount', 'bincount'), ('_slice', 'slice'),
-    ('_cat', 'cat'), ('_stack', 'stack'), ('_eye', 'eye'), ('_arange', 'arange'))
+    ('_cat', 'cat'), ('_stack', 'stack'), ('_repeat', 'repeat'), ('_convolution', 'convolution'),
+    ('_eye', 'eye'), ('_arange', 'arange'))
     for func in _overloads(name)}
 
 
@@ -382,9 +413,8 @@ class _Call:
             for j, pair in enumerate(pairs):
                 if (i, j) in doubted or merged and _is_open(pair):
                     pairs[j] = new[pair if _is_open(pair) else (i, j)]
-        results = [iter([_with_sizes(values[which], pairs, which) for values, pairs in zip(found, sizes)])
-                   for which in (0, 1)]
-        return tuple(map_leaves(lambda _, values=values: next(values), run) for run, values in zip(runs, results))
+        return tuple(filled(run, [_with_sizes(values[which], pairs, which) for values, pairs in zip(found, sizes)])
+                     for which, run in enumerate(runs))
 
     def _doubted(self, renamed, sizes):
         """The places of known `sizes` that another renaming changes."""

@@ -22,3 +22,9 @@ def leaves(tree):
     found = []
     map_leaves(found.append, tree)
     return found
+
+
+def filled(tree, values):
+    """`tree` with `values` in the places of its leaves."""
+    values = iter(values)
+    return map_leaves(lambda _: next(values), tree)

@@ -60,6 +60,8 @@ for batch in (None, 32):
         model.compile('adam', 'binary_crossentropy', metrics=['mae', 'acc'], sample_weight_mode='temporal')
 x = K.placeholder((None, None, 3))
 K.cumsum(K.concatenate([x[:, ::-1], K.stack([x[..., 0]] * 2, -1)]), 1) + K.eye(K.shape(x)[1])[0, 0]
+K.conv1d(K.tile(x, K.stack([1, 2, 1])), K.ones((3, 3, 4))) + K.random_uniform((K.shape(x)[0], 1, 4))
+K.one_hot(K.argmax(x), 4) + K.repeat(K.gather(K.ones((4, 4)), K.arange(K.shape(x)[1])), 1)
 try:
     K.dot(x, K.ones((4, 5)))
 except ValueError:
