@@ -119,10 +119,10 @@ class History(Callback):
             raise ValueError('There is nothing to draw: the history has no epochs. Call `fit` first.')
         columns = min(len(names), 3)
         rows = -(-len(names) // columns)
-        figure, axes = pyplot.subplots(rows, columns, figsize=(4.5 * columns, 3.2 * rows), squeeze=False,
-                                       layout='constrained')
+        figure = pyplot.figure(figsize=(4.5 * columns, 3.2 * rows), layout='constrained')
         pyplot.close(figure)  # or a notebook would show it twice
-        for axis, name in zip(axes.flat, names):
+        for i, name in enumerate(names):
+            axis = figure.add_subplot(rows, columns, i + 1)
             for key, label in ((name, 'training'), (f'val_{name}', 'validation')):
                 if key in self.history:
                     values = self.history[key]
@@ -131,8 +131,6 @@ class History(Callback):
             axis.xaxis.get_major_locator().set_params(integer=True)
             if len(axis.lines) > 1:
                 axis.legend()
-        for axis in axes.flat[len(names):]:
-            axis.remove()
         return figure
 
 
