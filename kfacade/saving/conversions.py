@@ -84,7 +84,9 @@ def places_by_name(layer, names):
     owner = {id(weight): leaf for leaf in _leaves(layer) for weight in leaf.weights}
     stems = [name.removesuffix(':0') for name in names]
     leaves = {leaf.name for leaf in owner.values()}
-    own = [weight.name.removesuffix(':0') for weight in layer.weights]
+    if any(id(weight) not in owner for weight in layer.weights):
+        return None  # a layer of the caller's, with weights of its own
+    own = [str(weight.name).removesuffix(':0') for weight in layer.weights]
     parts = [f'{owner[id(weight)].name}/{name.rpartition("/")[2]}' for weight, name in zip(layer.weights, own)]
     number = {id(weight): i for leaf in owner.values() for i, weight in enumerate(leaf.weights)}
     numbers = [f'{owner[id(weight)].name}/weight_{number[id(weight)]}' for weight in layer.weights]  # see keras_archive
@@ -93,8 +95,9 @@ def places_by_name(layer, names):
         plain = re.sub(r'_\d+$', '', ''.join(scopes[:1]))
         short.append(f'{next((scope for scope in reversed(scopes) if scope in leaves), plain)}/{part}')
     for found, wanted in ((stems, own), (stems, parts), (stems, numbers), (short, parts)):
-        if len(set(found)) == len(found) and sorted(found) == sorted(wanted):
-            return [found.index(name) for name in wanted]
+        places = {name: place for place, name in enumerate(found)}
+        if len(places) == len(found) and places.keys() == set(wanted):
+            return [places[name] for name in wanted]
     return None
 
 

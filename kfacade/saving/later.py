@@ -191,9 +191,8 @@ _CHANGES = {'BatchNormalization': _plain_averages, 'Bidirectional': _mirrored,
 def as_before_optimizer(saved, custom_objects=None):
     """``{'class_name', 'config'}`` of an optimizer, with ``lr`` under its old name and without later arguments.
 
-    The caller's own optimizers, and names, are given back as they are.
-
-    What is left out at a value that may matter is named in a warning.
+    The caller's own optimizers, and names, are given back as they are. What is left out at a value that may matter is
+    named in a warning.
     """
     own = registered(custom_objects)
     if isinstance(saved, str) or saved['class_name'] in own:
