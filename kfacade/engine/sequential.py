@@ -24,8 +24,7 @@ class Sequential(Model):
     def __init__(self, layers=None, name=None):
         super().__init__(name=name)
         self._build_input_shape = None
-        for layer in layers or ():
-            self.add(layer)
+        self._add_all(layers or ())
 
     @property
     def layers(self):
@@ -56,6 +55,15 @@ class Sequential(Model):
         else:
             self._layers.append(layer)
             self._register_layers()
+        if self.inputs and not self._has_more:
+            self.build()
+
+    def _add_all(self, layers):
+        """Adds the layers, and makes the model of them once, which takes a time for each."""
+        self._has_more = True
+        for layer in layers:
+            self.add(layer)
+        self._has_more = False
         if self.inputs:
             self.build()
 
@@ -154,8 +162,7 @@ class Sequential(Model):
         """A new model of this configuration, as Keras 2 wrote it (a dict) or as Keras before 2.2.3 did (a list)."""
         config = {'layers': config} if isinstance(config, list) else config
         model = cls(name=config.get('name'))
-        for data in config['layers']:
-            model.add(registry.deserialize(data, custom_objects))
+        model._add_all(registry.deserialize(data, custom_objects) for data in config['layers'])
         if not model.inputs and config.get('build_input_shape'):
             model.build(config['build_input_shape'])
         return model

@@ -116,3 +116,15 @@ def test_torch_modules_in_a_stack_that_is_built_late():
 def test_input_layer_first():
     model = Sequential([layers.InputLayer((3,)), layers.Dense(2)])
     assert model.predict(np.zeros((1, 3))).shape == (1, 2) and len(model.layers) == 1
+
+
+@pytest.mark.parametrize('made', [lambda added: Sequential(added),
+                                  lambda added: Sequential.from_config(Sequential(added).get_config())])
+def test_many_layers_are_made_into_a_model_once(monkeypatch, made):
+    counts, init = [], Sequential._init_graph_network
+    monkeypatch.setattr(Sequential, '_init_graph_network', lambda self, *given, **more: (
+        counts.append(len(self._layers)), init(self, *given, **more))[1])
+    model = made([layers.Dense(2, input_shape=(3,)), *(layers.Activation('relu') for _ in range(20))])
+    assert set(counts) == {22} and model.output_shape == (None, 2) and len(model.layers) == 21
+    model.add(layers.Dense(1))
+    assert counts[-1] == 23 and model.predict(np.ones((1, 3))).shape == (1, 1)
