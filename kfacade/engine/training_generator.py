@@ -217,3 +217,8 @@ def _build(model, generator):
     first = next(generator)
     model._standardize_user_data(*_parts(first))
     return itertools.chain([first], generator)
+
+
+# Keras has these methods as functions, too.
+evaluate_generator, fit_generator, predict_generator = (
+    GeneratorMethods.evaluate_generator, GeneratorMethods.fit_generator, GeneratorMethods.predict_generator)

@@ -5,12 +5,12 @@ defaults and closure, where these are data. What comes out of a file finds none,
 """
 import hashlib
 import json
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
 
 from ..utils.generic_utils import func_dump
+from .trust import allowing
 
 _made = {}  # digest of a function's text -> the function: the last one, of those that text cannot tell apart
 _in_text = ContextVar('functions_found_in_text', default=False)
@@ -57,14 +57,9 @@ def found(stored):
     return _made.get(_digest(stored)) if _in_text.get() else None
 
 
-@contextmanager
 def text_of_this_process():
     """Inside, what is read from text finds the functions of this process."""
-    token = _in_text.set(True)
-    try:
-        yield
-    finally:
-        _in_text.reset(token)
+    return allowing(_in_text)
 
 
 def _digest(stored):

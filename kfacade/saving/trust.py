@@ -31,13 +31,18 @@ bytecode_allowed = ContextVar('bytecode_allowed', default=False)
 
 
 @contextmanager
-def unsafe_deserialization():
-    """Inside, `Lambda.from_config` runs the bytecode that a configuration holds. Only for files that you trust."""
-    token = bytecode_allowed.set(True)
+def allowing(permission):
+    """Inside, the ContextVar `permission` is True."""
+    token = permission.set(True)
     try:
         yield
     finally:
-        bytecode_allowed.reset(token)
+        permission.reset(token)
+
+
+def unsafe_deserialization():
+    """Inside, `Lambda.from_config` runs the bytecode that a configuration holds. Only for files that you trust."""
+    return allowing(bytecode_allowed)
 
 
 class InvalidModelFile(ValueError):
