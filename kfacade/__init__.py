@@ -18,13 +18,17 @@ __all__ = ['Input', 'Model', 'Sequential', 'activations', 'applications', 'backe
            'utils', 'wrappers']
 
 
-def install_as_keras():
+def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=False):
     """Lets ``import keras`` mean kfacade from now on, as the launcher does: for notebooks and programs of one's own.
 
-    Doing it twice makes no difference. Raises ImportError where another keras was imported before.
+    Arguments:
+        tensorflow: 'stand-in' lets ``import tensorflow`` mean kfacade's stand-in for it; 'real' leaves that alone.
+        backend_name: what ``K.backend()`` answers; by default 'tensorflow', and 'torch' where that is left alone.
+        tensorflow_keras: whether ``tensorflow.keras`` means kfacade, too.
+    Doing it twice makes no difference. Raises ImportError where another keras or tensorflow was imported before.
     """
     from . import __main__ as launcher
-    launcher.install_as_keras()
+    launcher.install_as_keras(tensorflow, backend_name, tensorflow_keras)
 
 
 def load_ipython_extension(ipython):

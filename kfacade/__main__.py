@@ -1,7 +1,7 @@
 """``python -m kfacade SCRIPT.py [args]``: runs an unmodified Keras script on kfacade.
 
-In this process `keras` and its submodules are names for kfacade's modules. ``-m MODULE`` runs a module instead, and
-``--backend-name tensorflow`` makes ``K.backend()`` answer that, for scripts that refuse any other name.
+In this process `keras` and its submodules are names for kfacade's modules, and `tensorflow` is kfacade's stand-in, so
+that ``K.backend()`` is ``'tensorflow'``. ``-m MODULE`` runs a module instead.
 """
 import argparse
 import importlib
@@ -46,33 +46,51 @@ def _own_name(name):
     return '.'.join([_PACKAGES[package], *below])
 
 
-def install_keras_alias():
+def install_keras_alias(tensorflow=None, backend_name=None, tensorflow_keras=False):
     """Lets ``import keras`` mean kfacade, and the packages that came with Keras the rooms of it.
 
-    They do in this process, and in those that multiprocessing starts from it.
+    They do in this process, and in those that multiprocessing starts from it, which take the arguments from the
+    environment.
     """
+    stored = os.environ.get('KFACADE_TENSORFLOW', 'stand-in').split()
+    tensorflow, tensorflow_keras = tensorflow or stored[0], tensorflow_keras or 'keras' in stored[1:]
+    os.environ['KFACADE_TENSORFLOW'] = tensorflow + ' keras' * tensorflow_keras
     for name in [n for n in sys.modules if n.partition('.')[0] in _PACKAGES]:
         del sys.modules[name]
     sys.meta_path.insert(0, KerasAlias())
     folder = os.path.dirname(os.path.abspath(__file__))  # started processes get the path
-    sys.path[1:1] = {os.path.join(folder, '_launched')} - set(sys.path)
+    launched = os.path.join(folder, '_launched')
+    sys.path[1:1] = {launched, *[os.path.join(launched, 'stand_in')] * (tensorflow == 'stand-in')} - set(sys.path)
     sys.path += {os.path.dirname(folder)} - set(sys.path)
+    from kfacade import config
+    if tensorflow == 'stand-in':
+        from kfacade.legacy import tensorflow as module
+        module.install('keras' if tensorflow_keras else None)
+        backend_name = backend_name or os.environ.get('KFACADE_BACKEND_NAME', 'tensorflow')
+    if backend_name:
+        config._backend = os.environ['KFACADE_BACKEND_NAME'] = backend_name
 
 
-def install_as_keras():
+def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=False):
     """Lets ``import keras`` mean kfacade from now on, where there is no launcher: in a notebook, say.
 
-    Doing it twice makes no difference. Raises ImportError where another keras was imported before.
+    Arguments:
+        tensorflow: 'stand-in' lets ``import tensorflow`` mean kfacade's stand-in for it; 'real' leaves that alone.
+        backend_name: what ``K.backend()`` answers; by default 'tensorflow', and 'torch' where that is left alone.
+        tensorflow_keras: whether ``tensorflow.keras`` means kfacade, too.
+    Doing it twice makes no difference. Raises ImportError where another keras or tensorflow was imported before.
     """
+    if tensorflow not in ('stand-in', 'real'):
+        raise ValueError(f"tensorflow must be 'stand-in' or 'real'. Got: {tensorflow!r}")
     if any(type(finder).__name__ == KerasAlias.__name__ for finder in sys.meta_path):
         return  # of the launcher's copy of this module, perhaps
-    for name in _PACKAGES:
+    for name in [*_PACKAGES, *(['tensorflow'] if tensorflow == 'stand-in' else [])]:
         if name in sys.modules:
             origin = getattr(sys.modules[name], '__file__', None)
             raise ImportError(f'Another {name} was imported before, from {origin}. What has come from it would not go '
                               'with kfacade: start a new process (in a notebook, restart the kernel), and let kfacade '
                               'come first.')
-    install_keras_alias()
+    install_keras_alias(tensorflow, backend_name, tensorflow_keras)
 
 
 def main(arguments=None):
@@ -81,13 +99,18 @@ def main(arguments=None):
         from kfacade.saving import commands
         return commands.main(*arguments[:1], arguments[1:])
     parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
-    parser.add_argument('--backend-name', default='torch', help='what K.backend() answers (default: torch)')
+    parser.add_argument('--tensorflow', choices=['stand-in', 'real'], default='stand-in', help='what `import '
+                        "tensorflow` means: kfacade's stand-in for TensorFlow 1 (default), or what is installed")
+    parser.add_argument('--tensorflow-keras', action='store_true', help='let tensorflow.keras mean kfacade, too')
+    parser.add_argument('--backend-name', help='what K.backend() answers (default: tensorflow, or torch with '
+                        '--tensorflow real)')
     parser.add_argument('-m', dest='module', nargs=argparse.REMAINDER, help='run a module, as python -m does')
     parser.add_argument('script', nargs=argparse.REMAINDER, help='the script, and its arguments')
     options = parser.parse_args(arguments)
-    from kfacade import config
-    config._backend = os.environ['KFACADE_BACKEND_NAME'] = options.backend_name
-    install_keras_alias()
+    if options.tensorflow == 'real' and options.tensorflow_keras:
+        parser.error('--tensorflow-keras goes with the stand-in, not with --tensorflow real')
+    name = options.backend_name or {'stand-in': 'tensorflow', 'real': 'torch'}[options.tensorflow]
+    install_keras_alias(options.tensorflow, name, options.tensorflow_keras)
     if options.module:
         sys.path[0], sys.argv = os.getcwd(), options.module + options.script
         runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)

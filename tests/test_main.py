@@ -43,7 +43,7 @@ def test_keras_is_kfacade_under_every_name(run):
         assert keras.layers.core.Dense is Dense is kfacade.layers.Dense
         assert issubclass(Dense, Layer) and Layer is kfacade.layers.Layer
         assert keras.optimizers.Adam is optimizers.Adam is kfacade.optimizers.Adam
-        assert K is keras.backend is kfacade.backend and K.backend() == 'torch'
+        assert K is keras.backend is kfacade.backend and K.backend() == 'tensorflow'
         try:
             import keras.no_such_module
         except ImportError:

@@ -1,15 +1,17 @@
 """The Keras backend ``K`` on torch."""
+import importlib
+
 from ..config import (
-                      cast_to_floatx,
-                      epsilon,
-                      floatx,
-                      image_data_format,
-                      image_dim_ordering,
-                      normalize_data_format,
-                      set_epsilon,
-                      set_floatx,
-                      set_image_data_format,
-                      set_image_dim_ordering,
+    cast_to_floatx,
+    epsilon,
+    floatx,
+    image_data_format,
+    image_dim_ordering,
+    normalize_data_format,
+    set_epsilon,
+    set_floatx,
+    set_image_data_format,
+    set_image_dim_ordering,
 )
 from ..utils.generic_utils import has_arg, transpose_shape
 from .control import *  # noqa: F403
@@ -22,8 +24,15 @@ from .spatial import *  # noqa: F403
 from .state import get_uid, name_scope, reset_uids
 from .variable import Update, Variable
 
+_TENSORFLOW = {'tf': '', 'tf_ops': '.python.framework.ops', 'device_lib': '.python.client.device_lib',
+               'moving_averages': '.python.training.moving_averages', 'config_pb2': '.core.protobuf.config_pb2',
+               **{name: f'.python.ops.{name}' for name in ('control_flow_ops', 'functional_ops', 'tensor_array_ops')}}
+
 
 def __getattr__(name):
     if name == '_BACKEND':
         return backend()  # noqa: F405
+    if name in _TENSORFLOW:  # what Keras' backend imported from TensorFlow
+        return importlib.import_module(f'{__package__.partition(".")[0]}.legacy.tensorflow').module(
+            f'tensorflow{_TENSORFLOW[name]}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from .state import mode
-from .symbolic import Face, SubGraph, SymbolicTensor, function_name, leaves, map_leaves, symbols_in
+from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, leaves, map_leaves, symbols_in
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
@@ -37,11 +37,15 @@ def choose_phase(phase, in_train, in_test):
     return in_train if phase else in_test
 
 
-def gradients_of(loss, targets, create_graph):
-    """Gradients of the sum of `loss`; targets that turn out to have none get zeros."""
-    if not loss.requires_grad:
+def gradients_of(losses, weights, targets, create_graph):
+    """Gradients of the sum of `losses`, each weighted unless its weight is None; targets that have none get zeros."""
+    pairs = [(loss, torch.ones_like(loss) if weight is None else as_tensor(weight).to(loss).expand_as(loss))
+             for loss, weight in zip(losses, weights) if loss.requires_grad]
+    if not pairs:
         return [torch.zeros_like(t) for t in targets]
-    found = torch.autograd.grad(loss.sum(), targets, create_graph=create_graph, retain_graph=True, allow_unused=True)
+    losses, weights = zip(*pairs)
+    found = torch.autograd.grad(losses, targets, weights, create_graph=create_graph, retain_graph=True,
+                                allow_unused=True)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, targets)]
 
 
@@ -213,7 +217,7 @@ class _Compiler:
         self.nodes, self.registered, self.names = {}, {}, Counter()
         gradient_nodes = [x for x in self.order if x.fn is gradients_of]
         self.differentiates, self.differentiable = bool(gradient_nodes), differentiable or bool(gradient_nodes)
-        self.targets = {t for x in gradient_nodes for t in x.args[1]}
+        self.targets = {t for x in gradient_nodes for t in x.args[2]}
         sources = [x.args[0] for x in gradient_nodes] + [self.outputs] * differentiable
         self.differentiated = {x for source in sources for x in walk(symbols_in(source), phase=self.phase)
                                if x.fn is gradients_of} if gradient_nodes else set()
@@ -259,10 +263,10 @@ class _Compiler:
             self._set(symbol, self._argument(args[1] if self.phase else args[2]))
             return
         if fn is gradients_of:
-            targets = [self._raw(t) if isinstance(t, Variable) else self._argument(t) for t in args[1]]
-            raw = self._call(fn, (self._argument(args[0]), targets, symbol in self.differentiated), {}, 'gradients')
+            targets = [self._raw(t) if isinstance(t, Variable) else self._argument(t) for t in args[2]]
+            raw = self._call(fn, (*self._argument(args[:2]), targets, symbol in self.differentiated), {}, 'gradients')
             kept = [self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient'))
-                    for i, t in enumerate(args[1])]
+                    for i, t in enumerate(args[2])]
             self.nodes[symbol] = kept
             return
         if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
@@ -387,9 +391,9 @@ _GRADIENT_ENDS = {'argmax', 'argmin', 'round', 'stop_gradient', 'detach', 'equal
 
 
 def has_gradient(loss, targets):
-    """For each target, whether a change of it can change `loss`, going by the recorded functions."""
+    """For each target, whether a change of it can change `loss`, or one of several, by the recorded functions."""
     reached, variables = set(), set()
-    stack = [loss]
+    stack = leaves(loss)
     while stack:
         x = stack.pop()
         if isinstance(x, Face):

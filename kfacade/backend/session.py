@@ -1,5 +1,6 @@
 """Functions of the graph and the session: placeholders, variables, values, updates, gradients, `K.function`."""
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from .math import named
 from .shapes import either, new_size
 from .symbolic import Face, SymbolicTensor, TensorFace, as_tensor, is_symbolic, op, record, to_feed
 from .symbolic import placeholder as _placeholder
+from .trees import leaves, map_leaves
 from .variable import MovingAverageUpdate, Update, Variable
 
 __all__ = ['Function', 'backend', 'batch_get_value', 'batch_set_value', 'clear_session', 'constant', 'count_params',
@@ -207,7 +209,7 @@ def to_numpy(value):
     if isinstance(value, torch.Tensor):
         array = on_host(value).numpy()
         return array[()] if array.ndim == 0 else array
-    return np.asarray(value)
+    return np.asarray(value, {int: 'int32', float: config.floatx()}.get(type(value)))
 
 
 def eval(x):
@@ -305,12 +307,19 @@ def gradients(loss, variables):
 
     A variable that `loss` does not depend on gives None, as in Keras.
     """
+    losses = list(loss) if isinstance(loss, (list, tuple)) else [loss]
+    return weighted_gradients(losses, [None] * len(losses), variables)
+
+
+def weighted_gradients(losses, weights, variables):
+    """`gradients` of the sum of several losses, each times its weight, of the same shape or None."""
     single = not isinstance(variables, (list, tuple))
     variables = [variables] if single else list(variables)
-    found = [t if there else None for t, there in zip(variables, has_gradient(loss, variables))]
+    found = [t if there else None for t, there in zip(variables, has_gradient(losses, variables))]
     targets = [t for t in found if t is not None]
     metas = [t.metas for t in targets]
-    symbols = iter(record(gradients_of, (loss, targets, False), {}, metas=tuple(zip(*metas))) if targets else ())
+    symbols = iter(record(gradients_of, (losses, weights, targets, False), {}, metas=tuple(
+        zip(*metas))) if targets else ())
     return [None if t is None else next(symbols) for t in found]
 
 
@@ -366,30 +375,68 @@ def function(inputs, outputs, updates=None, **kwargs):
 
 # ---------------------------------------------------------------- sessions
 
-class _Session:
-    """Stands where TensorFlow's session stood: there is none on torch, and most questions about it say so."""
+class Session:
+    """What TensorFlow's session was for scripts: it runs symbols. Variables do not live in it; all have their values.
+
+    `target`, `graph` and `config` are accepted since scripts pass them: there is one process, one graph, and a
+    configuration has taken effect when it was made.
+    """
 
     graph = SymbolicTensor.graph
 
-    def __getattr__(self, name):
-        raise AttributeError(f'There is no TensorFlow session on the torch backend, so it has no attribute {name!r}. '
-                             'Use `K.function`, `K.get_value` and `K.set_value`.')
+    def __init__(self, target='', graph=None, config=None):
+        self._functions = {}
+
+    def run(self, fetches, feed_dict=None):
+        """The values of a tree of symbols, variables and updates, which are made, as arrays.
+
+        Arguments:
+            fetches: what to run; None, as initializers and operations without a value are, gives None.
+            feed_dict: arrays by the placeholder (or any symbol) that they are fed for. The learning phase is that of
+                testing unless it is fed.
+        """
+        fed, wanted = dict(feed_dict or {}), [x for x in leaves(fetches) if x is not None]
+        odd = [x for x in wanted if not (is_tensor(x) or isinstance(x, (Update, int)))]
+        odd += [x for x in fed if not isinstance(x, SymbolicTensor)]
+        if odd:
+            raise TypeError(f'A session runs symbols, variables and updates, and is fed for symbols. Got: {odd[0]!r}')
+        key = tuple(map(id, wanted)), tuple(map(id, fed))
+        if key not in self._functions:  # holds what the ids are of
+            self._functions[key] = Function(list(fed), wanted)
+        values = iter(self._functions[key](list(fed.values())))
+        return map_leaves(lambda x: None if x is None else next(values), fetches)
+
+    def as_default(self):
+        return nullcontext(self)
+
+    def close(self):
+        """Forgets how to run what has been run."""
+        self._functions.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
-_SESSION = _Session()
+_sessions = [Session()]
 
 
 def get_session():
-    """A stand-in that explains, when it is used, that the torch backend has no session."""
-    return _SESSION
+    """The session that was set, else one that is always there."""
+    return _sessions[-1]
 
 
 def set_session(session):
-    """Accepts what scripts pass for TensorFlow's sake (a configured session); torch has no use for it."""
-    return None
+    """Makes `session` the one that `get_session` gives. No other has values of its own for variables."""
+    _sessions[:] = [session]
 
 
-clear_session = state.clear_session
+def clear_session():
+    """Forgets names, scopes, a fixed learning phase and the session, as destroying the TensorFlow graph did."""
+    state.clear_session()
+    set_session(Session())
 
 
 def manual_variable_initialization(value):

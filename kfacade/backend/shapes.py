@@ -446,6 +446,8 @@ class _Call:
         unknown = self.unknown()
         numbers = [size for pairs in self.used for size, other in pairs if size == other]
         numbers += [x for x in leaves((self.args, self.kwargs)) if type(x) is int and x > 0]
+        numbers += [size for x in leaves((self.args, self.kwargs)) if hasattr(x, 'metas') and _has_values(x.metas[0])
+                    for size in getattr(x.metas[0], 'shape', ())]  # of these, `used` has the values
         numbers += [1, 0] if self._counts else [1]
         known = [(n, n) for n in dict.fromkeys(numbers) if type(n) is int]
         yield self._aligned(True, True)

@@ -5,6 +5,7 @@ import torch
 
 from kfacade import backend as K
 from kfacade.backend.graph import compile_graph
+from kfacade.backend.session import Session, weighted_gradients
 
 
 def test_a_variable_expression_follows_set_value():
@@ -188,9 +189,44 @@ def test_a_graph_of_thousands_of_nodes_compiles_without_recursion():
     np.testing.assert_array_equal(K.function([x], [y])([[0., 1.]])[0], [3000, 3001])
 
 
-def test_the_session_stand_in_says_what_it_is():
-    with pytest.raises(AttributeError, match='no TensorFlow session'):
-        K.get_session().run([])
+def test_a_session_runs_trees_of_symbols_variables_and_updates():
+    x, v, count = K.placeholder((None, 2)), K.variable([1., 2.]), K.variable(1)
+    y, values = x * v, np.array([[3., 4.]])
+    with K.get_session() as session:
+        assert session.run(None) is None
+        found = session.run({'y': y, 'rest': (v, [K.shape(x)[0], None])}, {x: values})
+        np.testing.assert_array_equal(found['y'], [[3, 8]])
+        np.testing.assert_array_equal(found['rest'][0], [1, 2])
+        assert found['rest'][1] == [1, None] and found['rest'][1][0].dtype == 'int32'
+        assert session.run(K.update_add(count, 2.)) == 3 == session.run(count)
+        np.testing.assert_array_equal(session.run(y * 2, feed_dict={y: values}), [[6, 8]])
+        phase = K.in_train_phase(x, -x)
+        assert [session.run(phase, {x: values, K.learning_phase(): flag})[0, 0] for flag in (0, 1)] == [-3, 3]
+        assert session.run(phase, {x: values})[0, 0] == -3
+    for fetches, feeds in (('y:0', {}), (y, {'x:0': values}), (v, {v: values})):
+        with pytest.raises(TypeError, match='A session runs symbols'):
+            session.run(fetches, feeds)
+    with pytest.raises(ValueError, match='feed a value'):
+        session.run(y)
+
+
+def test_the_session_that_is_set_is_the_one_that_is_there():
+    session = Session()
+    K.set_session(session)
+    with session.as_default():
+        assert K.get_session() is session
+    K.clear_session()
+    assert K.get_session() is not session
+
+
+def test_weights_of_gradients_may_hold_gradients_themselves():
+    x = K.placeholder((3,))
+    first, = weighted_gradients([x ** 3, x], [K.square(x), None], [x])  # x**2 is a constant weight here
+    second = K.gradients(first, x)[0]
+    a = np.array([1., 2., 3.], 'float32')
+    for symbol, expected in ((first, 3 * a ** 4 + 1), (second, 12 * a ** 3)):
+        np.testing.assert_allclose(K.get_session().run(symbol, {x: a}), expected, rtol=1e-6)
+    np.testing.assert_allclose(K.get_session().run(K.gradients([x ** 2, x], x)[0], {x: a}), 2 * a + 1)
 
 
 def test_update_sub_and_get_variable_shape():
@@ -208,7 +244,6 @@ def test_uids_count_by_prefix_until_they_are_reset():
 
 
 def test_stand_ins_for_what_torch_has_no_use_for():
-    K.set_session(K.get_session())
     K.manual_variable_initialization(False)
     with pytest.raises(ValueError, match='initialized when they are made'):
         K.manual_variable_initialization(True)
