@@ -272,8 +272,8 @@ class _Compiler:
         if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
             self._set(symbol, self.nodes[args[0]][args[1]])
             return
-        if isinstance(next(iter(args), None), SymbolicTensor) and isinstance(args[0].metas[0], torch.Tensor):
-            fn = getattr(fn, 'of_tensor', fn)  # need not look whether it is given one
+        if hasattr(fn, 'simplified'):
+            fn, args, kwargs = fn.simplified(*args, **kwargs) or (fn, args, kwargs)
         args = tuple(self._argument(a) for a in args)
         kwargs = {k: self._argument(v) for k, v in kwargs.items()}
         if isinstance(fn, torch.nn.Module):
@@ -281,7 +281,7 @@ class _Compiler:
             name = self._register_module(fn)
             self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name)))
         else:
-            self._set(symbol, self._call(fn, args, kwargs, function_name(fn)))
+            self._set(symbol, self._call(fn, args, kwargs, function_name(symbol.fn)))
         self.nodes[symbol].meta['path'] = symbol._path
 
     def _set(self, symbol, node):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from . import state
 from .dtypes import torch_dtype
 from .shapes import empty, is_unknown
-from .symbolic import SymbolicTensor, as_tensor, map_leaves, op
+from .symbolic import SymbolicTensor, as_tensor, map_leaves, op, rank
 
 __all__ = [
     'abs', 'all', 'any', 'arange', 'argmax', 'argmin', 'batch_dot', 'batch_flatten', 'cast', 'clip', 'concatenate',
@@ -186,7 +186,7 @@ def _pair(x, y):
 def _elementwise(name, fn, doc):
     recorded = _function(name, lambda x: fn(as_tensor(x)), doc)
     if inspect.isbuiltin(fn):
-        recorded.body.of_tensor = fn
+        recorded.body.simplified = lambda x: rank(x) is not None and (fn, (x,), {})
     return recorded
 
 
@@ -299,6 +299,9 @@ def dot(x, y):
     """Product over the last axis of `x` and the last but one of `y`: (2, 3) and (4, 3, 5) give (2, 4, 5)."""
     x, y = as_tensor(x), as_tensor(y)
     return torch.matmul(x, y) if y.dim() == 2 else torch.tensordot(x, y, ([-1], [-2]))
+
+
+dot.body.simplified = lambda x, y: rank(x) and rank(y) == 2 and (torch.matmul, (x, y), {})
 
 
 @op

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from ..config import epsilon as fuzz
 from .math import as_ints, clip, resolved
 from .random import SeedStream, keep_mask
-from .symbolic import as_tensor, op
+from .symbolic import as_tensor, op, rank
 
 __all__ = ['batch_normalization', 'binary_crossentropy', 'categorical_crossentropy', 'dropout', 'elu',
            'normalize_batch_in_training', 'relu', 'softmax', 'sparse_categorical_crossentropy']
@@ -34,6 +34,9 @@ def relu(x, alpha=0., max_value=None, threshold=0.):
     if max_value is not None:
         positive = clip(positive, 0., max_value)
     return positive - as_tensor(alpha) * F.relu(as_tensor(threshold) - x) if leaks else positive
+
+
+relu.body.simplified = lambda x, *more, **options: not (more or options) and rank(x) and (torch.relu, (x,), {})
 
 
 @op

@@ -7,6 +7,7 @@ Channels-last data is permuted, never copied: as a permuted view it is torch's `
 spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
 """
 import math
+import operator
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from ..config import normalize_data_format
 from .math import as_ints, resolved
 from .shapes import is_unknown
-from .symbolic import as_tensor, op
+from .symbolic import as_tensor, op, rank
 
 __all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d_transpose', 'depthwise_conv2d',
            'local_conv1d', 'local_conv2d', 'pool2d', 'pool3d', 'resize_images', 'resize_volumes', 'separable_conv1d',
@@ -428,3 +429,7 @@ def bias_add(x, bias, data_format=None):
         spatial = bias.shape[:-1] if bias.dim() > 1 else (1,) * (x.dim() - 2)
         bias = bias.reshape(bias.shape[-1], *spatial)
     return x + bias
+
+
+bias_add.body.simplified = lambda x, bias, data_format: (
+    rank(x) and rank(bias) == 1 and data_format == 'channels_last' and (operator.add, (x, bias), {}))

@@ -406,7 +406,8 @@ def op(fn=None, *, shape=None, dtype=None):
     Called with a symbol anywhere in its arguments, or outside a running forward with a Variable or with no tensor at
     all, the function is recorded as one node; otherwise it runs. `shape` is a rule, ``shape(*args, **kwargs) -> tuple``
     (or list of tuples), called with tensors of known sizes in place of running the function on the meta device, and
-    `dtype` likewise gives the torch dtype (default: that of the first tensor).
+    `dtype` likewise gives the torch dtype (default: that of the first tensor). Where a graph is compiled, the attribute
+    ``fn.simplified(*args, **kwargs)``, if there is one, may give (function, args, kwargs) to run in its place.
     """
     if fn is None:
         return functools.partial(op, shape=shape, dtype=dtype)
@@ -425,6 +426,12 @@ def op(fn=None, *, shape=None, dtype=None):
     wrapper = functools.wraps(fn)(call)
     wrapper.body = fn
     return wrapper
+
+
+def rank(x):
+    """The number of axes of what will be a tensor when the graph runs; None of anything else."""
+    is_tensor = isinstance(x, Face) or isinstance(x, SymbolicTensor) and isinstance(x.metas[0], torch.Tensor)
+    return len(x.shape) if is_tensor else None
 
 
 # ---------------------------------------------------------------- functions of the user's

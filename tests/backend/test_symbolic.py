@@ -141,3 +141,15 @@ def test_arrays_are_copied_when_they_are_recorded():
                                       (np.zeros(3)[::-1], torch.float32)])
 def test_as_tensor_takes_keras_dtypes(x, dtype):
     assert as_tensor(x).dtype == dtype
+
+
+def test_functions_of_what_is_sure_to_be_a_tensor_are_compiled_to_those_of_torch():
+    x, w, b = K.placeholder((None, 2), name='x'), K.variable(np.ones((2, 3))), K.variable(np.arange(3.))
+    y = K.tanh(K.relu(K.bias_add(K.dot(x, w), b)))
+    function = K.function([x], [y, K.abs(K.shape(x)[0] - 5), K.relu(K.dot(x, K.expand_dims(w, 0)), max_value=1.)])
+    value, size, clipped = function([[[1., 2.]]])
+    np.testing.assert_allclose(value, np.tanh([[3., 4, 5]]), rtol=1e-6)
+    assert size == 4
+    np.testing.assert_array_equal(clipped, np.ones((1, 1, 3)))
+    code = function.graph(False).module.code
+    assert 'torch.matmul(x, ' in code and 'torch.relu(bias_add)' in code and 'torch.tanh(relu)' in code
