@@ -108,7 +108,7 @@ class Processes(Threads):
         while Threads.leaving:  # a fork beside threads that compute can hang
             Threads.leaving.pop().join(timeout=1.)
         self.workers = []
-        self._end = weakref.finalize(self, _end, self.workers)
+        self._end = weakref.finalize(self, _end, self.workers, os.getpid())
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', '.*use of fork', DeprecationWarning)
             for _ in range(count):
@@ -142,7 +142,9 @@ class _Worker:
         return value
 
 
-def _end(workers):
+def _end(workers, parent):
+    if os.getpid() != parent:  # but a fork of it, which has them from there
+        return
     for worker in workers:
         worker.process.kill()
     for worker in workers:

@@ -266,3 +266,23 @@ def is_running(pid):
         return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] not in 'ZX'
     except OSError:
         return False
+
+
+def test_a_fork_that_ends_leaves_its_parents_processes_alone():
+    enqueuer = OrderedEnqueuer(Told(), use_multiprocessing=True)
+    enqueuer.most = 8
+    try:
+        enqueuer.start(2, 1)
+        batches = enqueuer.get()
+        first = next(batches)
+        pid = os.fork()
+        if not pid:
+            try:
+                enqueuer.stop()
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        assert [batch[:2] for batch in (first, *batches)] == [[(i - epoch) % 4, epoch] for epoch in range(2)
+                                                              for i in range(4)]
+    finally:
+        enqueuer.stop()
