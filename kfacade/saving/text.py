@@ -113,7 +113,6 @@ def parse_json(text, where):
 
 def parse_yaml(text, where):
     """As :func:`parse_json`, for YAML."""
-    text = text.read() if hasattr(text, 'read') else text
     with reading(where):
         _check_yaml(text)
         found = yaml.load(text, Loader=_Loader)

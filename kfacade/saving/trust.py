@@ -142,7 +142,7 @@ class Reader:
                      for item in self._attribute(chunk)]
         if len(set(names)) < len(names) or any('\0' in item for item in names):
             raise InvalidModelFile(f'The attribute {name} of {self.where()} holds a broken or repeated name.')
-        return names
+        return names[:]
 
     def _attribute(self, name):
         """The texts in the attribute ``name`` (None if absent), unless it claims more than the file has."""

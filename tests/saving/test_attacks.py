@@ -319,8 +319,8 @@ def test_an_attribute_is_read_once(path):
     with opened(path) as reader:
         before = reader.names('layer_names'), reader.text('keras_version')
         left = dict(reader._unread)
-        again = opened_twice = Reader(reader.group, reader)
-        assert (again.names('layer_names'), opened_twice.text('keras_version')) == before and reader._unread == left
+        again = Reader(reader.group, reader)
+        assert (again.names('layer_names'), again.text('keras_version')) == before and reader._unread == left
 
 
 @pytest.mark.parametrize('dtype', ['longdouble', 'clongdouble', 'c8', 'S4'])
@@ -408,7 +408,7 @@ def test_arrays_and_numbers_of_keras_yaml_are_read():
                       'i: "1:30"', 'a test')
     assert read == {'a': {'class_name': [[1.], [2.]]}, 'b': {'class_name': []}, 'c': '1e-3', 'd': -12,
                     'e': float('inf'), 'f': [{'g': 1}, {'g': 1}], 'h': 31, 'i': '1:30'}
-    assert parse_yaml(io.StringIO('a: 1'), 'a test') == parse_yaml(b'a: 1', 'a test') == {'a': 1}
+    assert parse_yaml('a: 1', 'a test') == parse_yaml(b'a: 1', 'a test') == {'a': 1}
 
 
 @pytest.mark.parametrize('item', ['[],', '{},', '1,', '"",'])
