@@ -61,7 +61,7 @@ def install_keras_alias(tensorflow=None, backend_name=None, tensorflow_keras=Fal
     folder = os.path.dirname(os.path.abspath(__file__))  # started processes get the path
     launched = os.path.join(folder, '_launched')
     sys.path[1:1] = {launched, *[os.path.join(launched, 'stand_in')] * (tensorflow == 'stand-in')} - set(sys.path)
-    sys.path += {os.path.dirname(folder)} - set(sys.path)
+    sys.path += {os.path.dirname(folder)} - set(sys.path[1:])  # the first is the launcher's, and goes
     from kfacade import config
     if tensorflow == 'stand-in':
         from kfacade.legacy import tensorflow as module

@@ -1,7 +1,10 @@
 """The scikit-learn estimators. The literals are what Keras 2.2.4 gave with scikit-learn 1.0."""
 import copy
 import functools
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -218,3 +221,34 @@ def test_bad_input():
     estimator.fit(X, np.eye(3)[np.arange(30) % 3])
     with pytest.raises(ValueError, match='not configured to compute accuracy'):
         estimator.score(X, np.eye(3)[np.arange(30) % 3])
+
+
+SCRIPT = """
+import keras
+import numpy as np
+from keras.layers import Dense
+from keras.wrappers.scikit_learn import KerasClassifier
+from sklearn.model_selection import GridSearchCV, cross_validate
+
+x = np.random.RandomState(0).normal(size=(60, 4))
+y = (x[:, 0] > 0).astype(int)
+
+def build(hidden=3):
+    model = keras.Sequential([Dense(hidden, input_shape=(4,)), Dense(1, activation='sigmoid')])
+    model.compile('adam', 'binary_crossentropy', metrics=['accuracy'])
+    return model
+
+estimator = KerasClassifier(build, epochs=2, verbose=0)
+GridSearchCV(estimator, {'hidden': [2, 3]}, cv=2, n_jobs=2, error_score='raise').fit(x, y)
+fitted = cross_validate(estimator, x, y, cv=2, n_jobs=2, return_estimator=True)['estimator']
+print(fitted[0].predict(x).shape)
+"""
+
+
+@pytest.mark.slow
+def test_search_in_several_processes(tmp_path, request):
+    (tmp_path / 'search.py').write_text(SCRIPT)
+    environment = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+    output = subprocess.check_output([sys.executable, '-m', 'kfacade', str(tmp_path / 'search.py')], text=True,
+                                     env=environment, cwd=request.config.rootpath)
+    assert output == '(60, 1)\n'
