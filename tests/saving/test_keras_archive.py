@@ -1,4 +1,5 @@
 """Archives of Keras 3 (keras3/, made by keras3/make.py) give its predictions, or are refused by name."""
+import io
 import json
 import pathlib
 import struct
@@ -9,7 +10,7 @@ import pytest
 
 from kfacade import backend as K
 from kfacade.models import load_model
-from kfacade.saving import InvalidModelFile
+from kfacade.saving import InvalidModelFile, keras_archive
 
 FOLDER = pathlib.Path(__file__).parent / 'keras3'
 NAMES = ['dense', 'frames', 'images', 'masked', 'nested', 'sequences']
@@ -172,6 +173,33 @@ def test_paths_out_of_the_archive(altered, name, tmp_path):
 def test_zip_bomb(altered):
     with pytest.raises(InvalidModelFile, match="'assets/zeros' .* would unpack [0-9]+ bytes to 68157440"):
         load_model(altered('dense', **{'assets/zeros': bytes(65 * 2 ** 20)}))
+
+
+def test_what_comes_out_of_an_archive_counts_not_what_its_directory_says(tmp_path):
+    path = tmp_path / 'model.keras'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for key, content in members('dense').items():
+            archive.writestr(key, bytes(2 ** 26) if key == 'config.json' else content)
+        archive.writestr('assets/long', np.random.RandomState(0).bytes(2 ** 20))
+        size = archive.getinfo('config.json').compress_size
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack('<II', size, 2 ** 26), struct.pack('<II', 2 ** 20, 2 ** 26)))
+    # some versions of Python see that the members would overlap
+    with pytest.raises(InvalidModelFile, match='config.json .* is too big for what its archive holds|Overlapped'):
+        load_model(path)
+
+
+def test_a_full_disk_is_no_fault_of_the_archive(monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(28, 'No space left on device')
+
+        def writelines(self, pieces):
+            for piece in pieces:
+                self.write(piece)
+    monkeypatch.setattr(keras_archive, 'open', lambda *given: Full(), raising=False)
+    with pytest.raises(OSError, match='No space left'):
+        load('dense')
 
 
 @pytest.mark.parametrize('name', ['config.json', 'metadata.json', 'model.weights.h5'])
