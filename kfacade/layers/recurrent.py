@@ -250,13 +250,14 @@ class RNN(LayerGroup, BuiltinLayer):
         if self.stateful and not is_symbolic(inputs) and len(states[0]) != len(inputs):
             raise ValueError(f'Layer {self.name} is stateful and keeps states for batches of {len(states[0])} samples. '
                              f'Received a batch of {len(inputs)}.')
+        last = None
         if self._is_plain(constants, mask):
             outputs, states = self._run_plain(inputs, states, mask, training, functions or [None] * len(self._cells))
         else:
-            outputs, states = self._run_steps(inputs, states, constants, mask, training)
+            last, outputs, states = self._run_steps(inputs, states, constants, mask, training)
         if self.zero_output_for_mask and mask is not None:
-            outputs = _zero_masked(outputs, mask, self.go_backwards)
-        output = outputs if self.return_sequences else outputs[:, -1]
+            outputs, last = _zero_masked(outputs, mask, self.go_backwards), None
+        output = outputs if self.return_sequences else outputs[:, -1] if last is None else last
         return [output, *states] if self._gives_states() else output
 
     def _run_plain(self, inputs, states, mask, training, functions):
@@ -276,9 +277,10 @@ class RNN(LayerGroup, BuiltinLayer):
         if constants:
             kwargs['constants'] = constants
         with _recurrent_cells.one_sequence([self.cell, *self._cells]):
-            _, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states, self.go_backwards,
-                                       mask, unroll=self.unroll, repeat_output=self._repeats_output)
-        return outputs, states
+            last, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states,
+                                          self.go_backwards, mask, unroll=self.unroll,
+                                          repeat_output=self._repeats_output)
+        return None if self.unroll else last, outputs, states  # unrolled, it may be the same symbol as a state
 
     # ------------------------------------------------------------ kept states
 
