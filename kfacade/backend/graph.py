@@ -39,7 +39,8 @@ def choose_phase(phase, in_train, in_test):
 
 def gradients_of(losses, weights, targets, create_graph):
     """Gradients of the sum of `losses`, each weighted unless its weight is None; targets that have none get zeros."""
-    pairs = [(loss, torch.ones_like(loss) if weight is None else as_tensor(weight).to(loss).expand_as(loss))
+    # a weight that is given to `torch.autograd.grad`, even if it is 1, imports for a third of a second
+    pairs = [(loss.sum(), None) if weight is None else (loss, as_tensor(weight).to(loss).expand_as(loss))
              for loss, weight in zip(losses, weights) if loss.requires_grad]
     if not pairs:
         return [torch.zeros_like(t) for t in targets]

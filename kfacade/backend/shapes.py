@@ -14,7 +14,6 @@ import functools
 import itertools
 import math
 import re
-import threading
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -81,21 +80,14 @@ def common_shape(metas):
     return Shape(a if a == b else None for a, b in zip(first.shape, second.shape))
 
 
-class _Now(threading.local):
-    run = None
-
-
-_now = _Now()
-
-
 def unknown():
     """In a run that finds shapes: the stand-in of a size that only data decide, a new one each time."""
-    return _now.run.unknown()
+    return state.mode.run.unknown()
 
 
 def is_unknown(size):
     """Whether `size` stands for an unknown one in the run that finds shapes; False outside of such a run."""
-    return _now.run is not None and size in _now.run.open
+    return state.mode.run is not None and size in state.mode.run.open
 
 
 def empty(shape, dtype):
@@ -107,8 +99,6 @@ def _empty(shape, dtype):
     return torch.empty(shape, dtype=torch_dtype(dtype), device='meta')
 
 
-
-
 # ---------------------------------------------------------------- one run
 
 class _Reshapes(TorchFunctionMode):
@@ -116,7 +106,7 @@ class _Reshapes(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func not in (torch.reshape, torch.Tensor.reshape, torch.Tensor.view) or kwargs or not (
-                args[0].is_meta and _now.run.open) or isinstance(args[1], torch.dtype):
+                args[0].is_meta and state.mode.run.open) or isinstance(args[1], torch.dtype):
             return func(*args, **(kwargs or {}))
         x, *sizes = args
         sizes = [int(size) for size in (sizes if isinstance(sizes[0], int) else sizes[0])]
@@ -145,8 +135,12 @@ def _is_small(x):
     return x.dim() <= 1 and x.numel() <= _SMALL
 
 
+def _on_tensors(f, tree):
+    return map_leaves(lambda x: f(x) if isinstance(x, torch.Tensor) else x, tree)
+
+
 def _without_values(x):
-    return _empty(x.shape, x.dtype) if isinstance(x, torch.Tensor) and not x.is_meta else x
+    return x if x.is_meta else _empty(x.shape, x.dtype)
 
 
 @functools.cache
@@ -190,12 +184,11 @@ class _Run(TorchDispatchMode):
         unknown = [pair[self.which] for pair in pairs if _is_open(pair)]
         self.open.update(unknown)
         self.counts |= bool(unknown) and _has_values(metas[0])
-        return self._owned(_with_sizes(metas[self.which], pairs, self.which))
+        return _on_tensors(self._owned, _with_sizes(metas[self.which], pairs, self.which))
 
     def _owned(self, x):
-        """`x`, which this run may change if it has values."""
-        if isinstance(x, torch.Tensor) and not x.is_meta:
-            self._own[id(x)] = x
+        """`x`, which this run may change."""
+        self._own[id(x)] = x
         return x
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -207,12 +200,11 @@ class _Run(TorchDispatchMode):
         random = torch.Tag.nondeterministic_seeded in func.tags
         if not random and func not in _GROWING and (own or not func._schema.is_mutable) and all(
                 not x.is_meta and _is_small(x) for x in tensors) and self._makes_small(func, args, kwargs):
-            results = func(*args, **kwargs)
-            return map_leaves(lambda x: _without_values(x) if isinstance(x, torch.Tensor) and not _is_small(x) else (
-                self._owned(x) if own else x), results)
+            results = _on_tensors(lambda x: x if _is_small(x) else _without_values(x), func(*args, **kwargs))
+            return _on_tensors(self._owned, results) if own else results
         if _has_device(func):
             kwargs = {**kwargs, 'device': torch.device('meta')}
-        args, kwargs = map_leaves(_without_values, (args, kwargs))
+        args, kwargs = _on_tensors(_without_values, (args, kwargs))
         if func in _RULES:
             return _RULES[func](self, *args, **kwargs)
         if random:  # nothing is drawn
@@ -247,9 +239,6 @@ class _Run(TorchDispatchMode):
     def _unique(self, x, *args, **kwargs):
         count = _empty((self.unknown(),), torch.int64)
         return count.to(x.dtype), _empty(x.shape, torch.int64), count
-
-    def _bincount(self, x, weights=None, minlength=0):
-        return _empty((self.unknown(),), torch.int64 if weights is None else weights.dtype)
 
     def _index(self, x, indices):
         places = []
@@ -306,7 +295,7 @@ class _Run(TorchDispatchMode):
 
 _RULES = {func: getattr(_Run, rule) for rule, name in (
     ('_item', '_local_scalar_dense'), ('_nonzero', 'nonzero'), ('_masked_select', 'masked_select'), ('_index', 'index'),
-    ('_unique', '_unique2'), ('_unique', 'unique_consecutive'), ('_bincount', 'bincount'), ('_slice', 'slice'),
+    ('_unique', '_unique2'), ('_unique', 'unique_consecutive'), ('_slice', 'slice'),
     ('_cat', 'cat'), ('_stack', 'stack'), ('_repeat', 'repeat'), ('_convolution', 'convolution'),
     ('_eye', 'eye'), ('_arange', 'arange'))
     for func in _overloads(name)}
@@ -330,15 +319,13 @@ def _on_miniatures(func, args, kwargs):
     number = {size: i for i, size in enumerate(sizes)}
     fill = torch.zeros if func in _INDEXING else torch.ones  # zeros are indices that there are
 
-    def shrunk(x):
-        return fill([number[size] for size in x.shape], dtype=x.dtype, device='cpu') if isinstance(
-            x, torch.Tensor) else x
+    args, kwargs = _on_tensors(lambda x: fill([number[size] for size in x.shape], dtype=x.dtype, device='cpu'),
+                               (args, kwargs))
     try:
-        results = func(*map_leaves(shrunk, args), **map_leaves(shrunk, kwargs))
+        results = func(*args, **kwargs)
     except Exception as error:
         raise _misfit(func._schema.name.partition('::')[2], tensors) from error
-    return map_leaves(lambda x: _empty([sizes[n] for n in x.shape], x.dtype) if isinstance(x, torch.Tensor) else x,
-                      results)
+    return _on_tensors(lambda x: _empty([sizes[n] for n in x.shape], x.dtype), results)
 
 
 # ---------------------------------------------------------------- a call
@@ -383,15 +370,13 @@ class _Call:
 
     def run(self, which, renamed):
         """The results of run number `which` with unknown sizes `renamed`: {pair: other pair}."""
-        run, outer = _Run(which, renamed, self._pairs()), _now.run
-        _now.run = run
+        run = _Run(which, renamed, self._pairs())
         try:
-            with state.running(phase=True), torch.no_grad(), torch.device('cpu'), _Reshapes():
+            with state.finding_shapes(run), torch.no_grad(), torch.device('cpu'), _Reshapes():
                 args, kwargs = map_leaves(run.leaf, (self.args, self.kwargs))
                 with run:
                     return self.fn(*args, **kwargs)
         finally:
-            _now.run = outer
             self.used = run.used
             self._counts |= run.counts
 
@@ -403,7 +388,7 @@ class _Call:
             raise ValueError('the number of results depends on an unknown size')
         for i, (a, b) in enumerate(found):
             if getattr(a, 'shape', None) != getattr(b, 'shape', None):
-                found[i] = _without_values(a), _without_values(b)
+                found[i] = _on_tensors(_without_values, (a, b))
         sizes = [list(zip(*map(sizes_in, values))) for values in found]
         self._counts |= any(_has_values(a) for a, _ in found)
         doubted = self._doubted(renamed, sizes)
@@ -453,7 +438,7 @@ class _Call:
         yield self._aligned(True, True)
         yield self._aligned(False, True)
         for base in ({}, self._aligned(True, False), self._aligned(False, False),
-                     dict.fromkeys(unknown[1:], unknown[0]), {(a, b): (a * 1000, b * 1000) for a, b in unknown}):
+                     dict.fromkeys(unknown[1:], *unknown[:1]), {(a, b): (a * 1000, b * 1000) for a, b in unknown}):
             yield base
             for pair, to in itertools.product(unknown, known):
                 yield {**{k: to if v == pair else v for k, v in base.items()}, pair: to}
@@ -495,21 +480,17 @@ def infer(fn, args, kwargs):
     Raises Misfit with the reason of the first failure, and as it is an exception that a client's own code raised.
     """
     call, tried, reason = _Call(fn, args, kwargs), set(), None
-    try:
-        return call.settled({})
-    except Exception as error:
-        if _is_clients(error):
-            raise
-        reason = error
-    if call.unknown():
-        for renamed in call.renamings():
-            key = frozenset(renamed.items())
-            if key in tried or tried.add(key):
-                continue
-            try:
-                return call.settled(renamed)
-            except Exception:  # whatever the call raises on these sizes, others may suit it
-                continue
+    for renamed in itertools.chain([{}], call.renamings()):
+        key = frozenset(renamed.items())
+        if key in tried:
+            continue
+        tried.add(key)
+        try:
+            return call.settled(renamed)
+        except Exception as error:  # whatever the call raises on these sizes, others may suit it
+            if reason is None and _is_clients(error):
+                raise
+            reason = reason or error
     names = {str(a) for a, _ in call.unknown()}
     raise Misfit(re.sub(r'\b\d+\b', lambda n: 'None' if n[0] in names else n[0], str(reason))) from reason
 

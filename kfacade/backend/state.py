@@ -16,6 +16,7 @@ class _Mode(threading.local):
     """
 
     depth = 0
+    run = None  # what finds shapes, of `backend.shapes`
     claims = None  # the `WeightClaims` under which a model is being built
     origin = 'Keras'  # what saved the model that is being built: 'Keras' (1 or 2), 'tf.keras' or 'Keras 3'
     phase = False
@@ -57,6 +58,11 @@ def _with_mode(**values):
         yield
     finally:
         vars(mode).update(outer)
+
+
+def finding_shapes(run):
+    """Inside, ops compute for the `run` of a call that finds its shapes, in the learning phase of training."""
+    return _with_mode(depth=mode.depth + 1, phase=True, run=run)
 
 
 def recording():
