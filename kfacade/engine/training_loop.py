@@ -25,6 +25,7 @@ from ..utils.progbar import Progbar
 from ..utils.scalars import accumulate
 from . import training_utils
 from .functions import StepFunction
+from .memory import keep_freed_memory
 
 
 class Feed:
@@ -139,6 +140,7 @@ def fit_loop(model, batches, callbacks, epochs, validate, names=None):
 
     `names`: of the results in the logs; None for those of the model's metrics.
     """
+    keep_freed_memory()
     names = names or model.metrics_names
     seen = getattr(model, 'callback_model', None) or model
     seen.stop_training = model.stop_training = False
@@ -167,6 +169,7 @@ def fit_loop(model, batches, callbacks, epochs, validate, names=None):
 
 def test_loop(model, batches, verbose):
     """Evaluates; returns one float per output, averaged over the batches. Stateful metrics give their last value."""
+    keep_freed_memory()
     for metric in model.stateful_metric_functions:
         metric.reset_states()
     stateful = {i for i, name in enumerate(model.metrics_names) if name in model.stateful_metric_names}
@@ -185,6 +188,7 @@ def test_loop(model, batches, verbose):
 
 def predict_loop(batches, verbose):
     """Predicts; returns a list with one array per output."""
+    keep_freed_memory()
     parts, outputs, seen, bar = [], None, 0, _bar(batches, verbose)
     for i in range(batches.steps):
         size, batch = batches.take(i)
