@@ -11,7 +11,7 @@ from .. import initializers
 from ..backend import session as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
-from ..backend.shapes import stand_in
+from ..backend.shapes import pairs_of, stand_in, told_apart
 from ..backend.state import mode
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves, record, wrap
 from ..backend.variable import Holder, OwnHolder, Variable
@@ -222,7 +222,8 @@ class Layer(NodeAccess, torch.nn.Module):
         except ValueError:  # a size that stands for None does not fit beside a known one
             both = [rule(self, unpack_singleton([K.int_shape(x) for x in given]))] * 2
         several = isinstance(both[0], list) or both[0] and isinstance(both[0][0], (tuple, list))
-        metas = [stand_in(zip(*shapes), dtype) if shapes[0] is not None else (None, None)
+        sizes = list(map(pairs_of, given))
+        metas = [stand_in(told_apart(zip(*shapes), sizes), dtype) if shapes[0] is not None else (None, None)
                  for shapes in (zip(*both) if several else [both])]
         return tuple(map(list, zip(*metas))) if several else metas[0]
 

@@ -14,7 +14,7 @@ from kfacade import backend as K
 from kfacade import layers
 from kfacade.backend import shapes
 from kfacade.backend.symbolic import record
-from kfacade.layers import Activation, BatchNormalization, Conv2D, Dense, Input, Lambda, Layer
+from kfacade.layers import Activation, BatchNormalization, Conv2D, Dense, Input, Lambda, Layer, MaxPooling2D
 from kfacade.models import Model
 
 CHAINS = [json.loads(line) for line in (Path(__file__).parent / 'chains.jsonl').read_text().splitlines()]
@@ -294,3 +294,11 @@ def test_recording_is_fast(build, seconds):
     start = time.process_time()
     build()
     assert time.process_time() - start < seconds
+
+
+def test_sizes_that_rounding_makes_alike_are_told_apart():
+    images = Input((None, None, 3))
+    for x in (K.pool2d(images, (32, 32), (32, 32)), MaxPooling2D(32)(images)):
+        pairs = shapes.pairs_of(x)
+        assert pairs[1] != pairs[2]
+        assert K.int_shape(x + K.placeholder((2, 4, 5, 3))) == (2, 4, 5, 3)
