@@ -108,7 +108,68 @@ def test_module_runs_as_python_m_would_run_it(run):
 
 def test_backend_name(run):
     script = {'script.py': 'import keras.backend as K; print(K.backend())'}
-    assert output(run(script, '--backend-name', 'tensorflow', 'script.py')) == 'tensorflow\n'
+    for arguments, name in (([], 'tensorflow'), (['--tensorflow', 'real'], 'torch'), (['--backend-name', 'x'], 'x')):
+        assert output(run(script, *arguments, 'script.py')) == f'{name}\n'
+
+
+def test_tensorflow_is_the_stand_in_in_started_processes_too(run):
+    """And `tensorboard`, which looks for it, is content with its own."""
+    assert output(run({'tensorflow.py': 'raise SystemError', 'script.py': """
+        import multiprocessing
+        import numpy as np
+        import tensorflow as tf
+        from tensorflow.python.framework import ops
+        from tensorflow.python.ops import array_ops, nn_ops
+        import keras.backend as K
+
+        def ask(queue):
+            import tensorflow
+            queue.put((tensorflow.__version__, K.backend()))
+
+        if __name__ == '__main__':
+            assert K.tf is tf and array_ops.where is tf.where and nn_ops.relu is tf.nn.relu
+            ops.reset_default_graph()
+            try:
+                from tensorflow.contrib import layers
+            except ImportError as error:
+                assert 'There is no tensorflow.contrib (' in str(error) and 'script.py:17)' in str(error), error
+            try:
+                from tensorflow.keras.layers import Dense
+            except ImportError as error:
+                assert '--tensorflow-keras' in str(error)
+            context = multiprocessing.get_context('spawn')
+            queue = context.Queue()
+            process = context.Process(target=ask, args=(queue,))
+            process.start()
+            print(*queue.get())
+            process.join()
+            from torch.utils.tensorboard import SummaryWriter
+            with SummaryWriter('logs') as writer:
+                writer.add_scalar('a', 1., 1)
+                writer.add_embedding(np.eye(3))
+        """}, 'script.py')) == '1.13.2 tensorflow\n'
+
+
+def test_a_real_tensorflow_is_left_alone_on_demand(run):
+    files = {'tensorflow.py': 'x = 7', 'script.py': 'import tensorflow; print(tensorflow.x)'}
+    assert output(run(files, '--tensorflow', 'real', 'script.py')) == '7\n'
+
+
+def test_tensorflow_keras_is_kfacade_on_demand(run):
+    assert output(run({'script.py': """
+        import warnings
+        import keras
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            from tensorflow.keras.layers import Dense
+            from tensorflow.python.keras.models import Sequential
+            import tensorflow as tf
+        assert Dense is keras.layers.Dense and Sequential is keras.models.Sequential
+        assert tf.keras.layers is keras.layers
+        assert 'BatchNormalization' in str(caught[0].message)
+        print(len(caught))
+        """}, '--tensorflow-keras', 'script.py')) == '1\n'
+
 
 
 def test_traceback_points_at_the_line_of_the_script(run):

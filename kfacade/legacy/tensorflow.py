@@ -21,8 +21,9 @@ import torch
 
 from .. import backend as K
 from ..backend import state
+from ..backend.dtypes import dtype_name
+from ..backend.face import Dimension, DType, Shape
 from ..backend.session import Session
-from ..backend.shapes import Shape
 from ..backend.symbolic import SymbolicTensor, TensorFace, as_tensor
 from ..backend.trees import map_leaves
 from ..backend.variable import Variable
@@ -62,28 +63,13 @@ def _entry(fn):
                     del kwargs[new]
         bound = signature.bind(*args, **kwargs)
         result = map_leaves(control.dependent, fn(*bound.args, **bound.kwargs))
-        if name and isinstance(result, SymbolicTensor):
+        if name and 'name' not in parameters and isinstance(result, SymbolicTensor):
             result._name = f'{state.unique_scope(name)}:0'
         return result if back_prop else K.stop_gradient(result)
     return call
 
 
 # ---------------------------------------------------------------- tensors
-
-class DType(str):
-    """A data type: its name, with what TensorFlow's types know. Equal to its name and to torch's type."""
-
-    as_numpy_dtype = property(lambda self: np.dtype(str(self)).type)
-    name = as_datatype_enum = property(str)
-    base_dtype = property(lambda self: self)
-    is_floating = property(lambda self: 'float' in self)
-    is_integer = property(lambda self: 'int' in self)
-
-    def __eq__(self, other):
-        return str(self) == (K.dtype(torch.empty(0, dtype=other)) if isinstance(other, torch.dtype) else other)
-
-    __hash__ = str.__hash__
-
 
 def _placeholder(dtype, shape=None, name=None):
     if shape is None:
@@ -127,7 +113,7 @@ class TensorShape(Shape):
     """A shape with None for what is unknown; without `dims`, for arrays of tensors, one of which nothing is known."""
 
     def __new__(cls, dims=None):
-        return super().__new__(cls, () if dims is None else dims)
+        return super().__new__(cls, [getattr(size, 'value', size) for size in dims or ()])
 
 
 def _set_random_seed(seed):
@@ -266,7 +252,8 @@ NAMES = {
     'Tensor': SymbolicTensor,
     'TensorShape': TensorShape,
     'DType': DType,
-    'as_dtype': DType,
+    'Dimension': Dimension,
+    'as_dtype': lambda type_value: DType(dtype_name(type_value)),
     'assign': K.update,
     'assign_add': K.update_add,
     'assign_sub': K.update_sub,
@@ -310,13 +297,13 @@ NAMES = {
 }
 NAMES['unique'] = (lambda unique: lambda x, out_idx='int32': ops.Unique(*unique(x, out_idx)))(NAMES['unique'])
 _top_k, _pad, _resize = torch_op(ops.top_k), torch_op(ops.pad), NAMES['image.resize_images']
+NAMES = {path: _entry(thing) for path, thing in NAMES.items()}
 NAMES.update({f'math.{name}': NAMES[name] for name in (
     'abs square sqrt exp log floor ceil maximum minimum pow add subtract multiply divide argmax argmin cumsum is_nan '
     'is_inf is_finite logical_and logical_or logical_not reduce_sum reduce_mean reduce_max reduce_min').split()})
 NAMES.update({'linalg.norm': NAMES['norm'], 'linalg.band_part': NAMES['matrix_band_part'],
-              'random.normal': K.random_normal, 'random.uniform': NAMES['random_uniform'],
-              'random.set_random_seed': _set_random_seed})
-NAMES = {path: _entry(thing) for path, thing in NAMES.items()}
+              'random.normal': NAMES['random_normal'], 'random.uniform': NAMES['random_uniform'],
+              'random.set_random_seed': NAMES['set_random_seed']})
 
 
 # ---------------------------------------------------------------- the modules
@@ -377,11 +364,16 @@ class _Module(types.ModuleType):
 
 
 @functools.cache
-def module(name='tensorflow'):
+def module(name):
     """The module of that name, whether or not it has been installed."""
     made = _Module(name, __doc__)
     made.__path__ = []
     return made
+
+
+@functools.cache
+def _warn_of_keras():
+    warnings.warn(_KERAS_WARNING, stacklevel=3)
 
 
 keras_alias = None  # the package that tensorflow.keras means, if any
@@ -402,9 +394,8 @@ class Finder(MetaPathFinder, Loader):
 
     def exec_module(self, made):
         path = _path(made.__name__)[0]
-        if path.rpartition('.')[2] == 'keras':
-            warnings.warn(_KERAS_WARNING, stacklevel=2)
         if _is_keras(path):
+            _warn_of_keras()
             sys.modules[made.__name__] = importlib.import_module(path.removeprefix('python.').replace(
                 'keras', keras_alias, 1))
 

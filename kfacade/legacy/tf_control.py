@@ -14,9 +14,9 @@ from ..backend.control import _constant, _elements, _flat, _stacked, _tensors
 from ..backend.dtypes import torch_dtype
 from ..backend.graph import walk
 from ..backend.session import weighted_gradients
-from ..backend.shapes import Shape, pairs_of, stand_in
+from ..backend.shapes import common_shape, pairs_of, stand_in
 from ..backend.symbolic import SymbolicTensor, as_tensor, closure, op, record, symbols_in
-from ..backend.trees import leaves, map_leaves
+from ..backend.trees import filled, leaves, map_leaves
 from ..backend.variable import Update
 
 
@@ -103,8 +103,7 @@ def while_loop(cond, body, loop_vars, shape_invariants=None, maximum_iterations=
                 for x, shape, array in zip(start, shapes, is_array)]
 
     def rebuilt(values):
-        values = iter([TensorArray(None, items=x) if array else x for x, array in zip(values, is_array)])
-        return map_leaves(lambda _: next(values), loop_vars)
+        return filled(loop_vars, [TensorArray(None, items=x) if array else x for x, array in zip(values, is_array)])
 
     def recorded(fn):
         return closure(lambda *symbols: map_leaves(lambda x: x.items if isinstance(x, TensorArray) else x, fn(
@@ -143,8 +142,8 @@ def cond(pred, true_fn=None, false_fn=None, strict=False, fn1=None, fn2=None):
 
 
 def map_fn(fn, elems, dtype=None):
-    found, types = K.map_fn(fn, elems), iter(leaves(dtype))
-    return found if dtype is None else map_leaves(lambda x: K.cast(x, next(types)), found)
+    found = K.map_fn(fn, elems)
+    return found if dtype is None else filled(found, map(K.cast, leaves(found), leaves(dtype)))
 
 
 def scan(fn, elems, initializer=None, reverse=False):
@@ -176,8 +175,8 @@ class _Unshaped(SymbolicTensor):
             raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
         function, inputs, types = self.args[0].args
         try:
-            runs = [_call_numpy(function, [np.ones([n if size is None else size for size in x.shape], K.dtype(x))
-                                           for x in inputs], types)[self.args[1]].shape for n in (2, 3)]
+            runs = [_call_numpy(function, [np.ones([n if size is None else size for size in K.int_shape(x)], K.dtype(
+                x)) for x in inputs], types)[self.args[1]].shape for n in (2, 3)]
         except Exception as error:
             raise ValueError(f'The shape of what tf.py_func gives is unknown: a call of {function} on ones fails with '
                              f'{error!r}. Tell the shape with `set_shape` first.') from error
@@ -185,7 +184,9 @@ class _Unshaped(SymbolicTensor):
         return vars(self)[name]
 
     def set_shape(self, shape):
-        self.metas, self.shape, self._keras_shape = stand_in(shape, self.dtype), Shape(shape), tuple(shape)
+        self.metas = stand_in(shape, self.dtype)
+        self.shape = common_shape(self.metas)
+        self._keras_shape = tuple(self.shape.as_list())
 
 
 def py_func(func, inp, Tout):
