@@ -114,7 +114,7 @@ def test_backend_name(run):
 
 def test_tensorflow_is_the_stand_in_in_started_processes_too(run):
     """And `tensorboard`, which looks for it, is content with its own."""
-    assert output(run({'tensorflow.py': 'raise SystemError', 'script.py': """
+    assert output(run({'script.py': """
         import multiprocessing
         import numpy as np
         import tensorflow as tf
@@ -141,7 +141,7 @@ def test_tensorflow_is_the_stand_in_in_started_processes_too(run):
             queue = context.Queue()
             process = context.Process(target=ask, args=(queue,))
             process.start()
-            print(*queue.get())
+            print(*queue.get(timeout=100))
             process.join()
             from torch.utils.tensorboard import SummaryWriter
             with SummaryWriter('logs') as writer:
@@ -150,7 +150,9 @@ def test_tensorflow_is_the_stand_in_in_started_processes_too(run):
         """}, 'script.py')) == '1.13.2 tensorflow\n'
 
 
-def test_a_real_tensorflow_is_left_alone_on_demand(run):
+def test_a_real_tensorflow_is_not_asked_but_left_alone_on_demand(run):
+    files = {'tensorflow.py': 'raise SystemError', 'script.py': 'import tensorflow; print(tensorflow.__version__)'}
+    assert output(run(files, 'script.py')) == '1.13.2\n'
     files = {'tensorflow.py': 'x = 7', 'script.py': 'import tensorflow; print(tensorflow.x)'}
     assert output(run(files, '--tensorflow', 'real', 'script.py')) == '7\n'
 

@@ -156,7 +156,7 @@ class Settings:
 
 
 def device(name):
-    """A context in which what is made belongs to a device."""
+    """A context that names a device. It places nothing: all stays where torch's default device is."""
     return contextlib.nullcontext(name)
 
 
