@@ -25,6 +25,7 @@ def clock(monkeypatch):
 def drawn(monkeypatch, clock, steps, stream, target, **options):
     """What a bar writes: `steps` are (seconds, current, values), values by keyword or that of the loss alone."""
     monkeypatch.setattr(sys, 'stdout', stream)
+    monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)  # other tests import it, and bars then move
     bar = Progbar(target, **options)
     for seconds, current, *values in steps:
         clock[0] += seconds
