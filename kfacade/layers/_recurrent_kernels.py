@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import activations
+from ..backend.private_ops import linear
 from ..backend.state import is_exporting
 
 _aten = torch.ops.aten
@@ -29,17 +30,6 @@ NONLINEARITIES = {
     activations.relu: Nonlinearity(torch.relu_, lambda factor, y: _aten.threshold_backward(factor, y, 0), False),
     activations.linear: Nonlinearity(lambda x: x, lambda factor, y: factor, False),
 }
-
-# On an AMD processor oneDNN needs half the time of MKL, to which `F.linear` goes, but torch has no public name for it.
-# Where this private op is missing, nothing changes but the time.
-_onednn_linear = torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, '_linear_pointwise', None)
-
-
-def _product_of_rows(a, b, bias=None):
-    """``a @ b.T + bias`` for large matrices."""
-    if _onednn_linear and a.device.type == 'cpu' and a.dtype == torch.float32:
-        return _onednn_linear(a, b, bias, 'none', [], '')
-    return F.linear(a, b, bias)
 
 
 def project(x, weight, bias=None, masks=None, product=F.linear, axis=-1):
@@ -80,7 +70,7 @@ class _Product:
     def weight_gradient(self, dz, h):
         """The gradient of the weight, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
         if self.masks is None:
-            return _product_of_rows(h.flatten(0, 1).t(), dz.flatten(2).flatten(0, 1).contiguous().t()).t()
+            return linear(h.flatten(0, 1).t(), dz.flatten(2).flatten(0, 1).contiguous().t()).t()
         dropped = (h[:, None] * self.masks).transpose(0, 1).flatten(1, 2)
         return (dz.permute(2, 3, 0, 1).flatten(2) @ dropped).flatten(0, 1)
 
@@ -303,7 +293,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states):
         nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
-        z = x.flatten(0, 1).clone() if w_ih is None else _product_of_rows(x.flatten(0, 1), w_ih, b_ih)
+        z = x.flatten(0, 1).clone() if w_ih is None else linear(x.flatten(0, 1), w_ih, b_ih)
         z = z.view(*x.shape[:2], kind.gates, -1)
         sequences, extra = kind.forward(z, states, _Product(w_hh, masks), b_hh, *nonlinearities)
         return (*sequences, z, *extra)
@@ -334,8 +324,8 @@ class _Sequence(torch.autograd.Function):
             dx, dw_ih, db_ih = dz, None, None
         else:
             dz, x = dz.flatten(0, 1), x.flatten(0, 1)
-            dx = _product_of_rows(dz, w_ih.t()).view(*z.shape[:2], -1) if need[0] else None
-            dw_ih = _product_of_rows(x.t(), dz.t()).t() if need[1] else None
+            dx = linear(dz, w_ih.t()).view(*z.shape[:2], -1) if need[0] else None
+            dw_ih = linear(x.t(), dz.t()).t() if need[1] else None
             db_ih = dz.sum(0) if need[2] else None
         return None, None, None, None, dx, dw_ih, db_ih, dw_hh, db_hh if need[4] else None, *dstates
 

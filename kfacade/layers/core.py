@@ -6,11 +6,11 @@ import types
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .. import backend as K
 from .. import regularizers
 from ..backend import state
+from ..backend.private_ops import linear
 from ..backend.random import keep_mask
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
@@ -57,7 +57,7 @@ class Dense(BuiltinLayer):
     @opaque
     def call(self, inputs, activation=None):
         params = self._params
-        return self.activated(F.linear(inputs, params.kernel, params.bias), activation)
+        return self.activated(linear(inputs, params.kernel, params.bias), activation)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

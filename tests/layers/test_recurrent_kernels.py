@@ -112,12 +112,6 @@ def test_gradient_of_only_some_outputs_and_inputs():
             torch.testing.assert_close(a, b)
 
 
-def test_single_precision_products_of_rows():
-    a, b, c, bias = torch.randn(7, 5), torch.randn(3, 5), torch.randn(7, 2), torch.randn(3)
-    torch.testing.assert_close(kernels._product_of_rows(a, b, bias), a @ b.t() + bias)
-    torch.testing.assert_close(kernels._product_of_rows(a.t(), c.t()), a.t() @ c)
-
-
 @pytest.mark.parametrize('masks', [None, 4])
 def test_sequence_path_under_autocast_computes_in_the_precision_of_the_weights(masks):
     x, states, weights, masks = _problem(kernels.LSTM, masks=masks)

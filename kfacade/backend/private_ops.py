@@ -1,0 +1,81 @@
+"""Ops of torch that have no public name, each with the public one that takes its place where it is missing."""
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch.autograd import forward_ad
+
+# oneDNN's `F.linear`, without its gradients.
+_onednn_linear = torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+# What tells of torch.func's transforms; of autograd's `is_grads_batched`; of fake tensors, make_fx and FlopCounterMode.
+_transforms_active = getattr(torch._C, '_are_functorch_transforms_active', None)
+_key_included = getattr(torch._C, '_dispatch_tls_is_dispatch_key_included', None)
+_dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', None)
+_BATCHED = _key_included and torch._C._parse_dispatch_key('VmapMode')
+
+# Multiplications from which three products of oneDNN's save more than the Python of a Function costs, and the least
+# size of each dimension: a product of few rows waits for memory, whoever multiplies. Measured on a Zen 5.
+_MIN_WORK, _MIN_SIZE = 2 ** 21, 8
+
+
+@functools.cache
+def prefers_onednn():
+    """Whether oneDNN's products are to be used: on AMD's processors, where they need half the time of MKL's."""
+    if not (_onednn_linear and _transforms_active and _key_included and _dispatch_modes):
+        return False
+    try:
+        with open('/proc/cpuinfo') as info:
+            return 'AuthenticAMD' in info.read(1000)
+    except OSError:  # not Linux
+        return False
+
+
+def linear(x, weight, bias=None):
+    """``F.linear``, over oneDNN where that is faster: ``x @ weight.T + bias`` of (..., k) and (n, k), to (..., n)."""
+    if not _pays(x, weight, bias):
+        return F.linear(x, weight, bias)
+    rows = x.flatten(0, -2)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        y = _Linear.apply(rows, weight, bias)
+    else:
+        y = _onednn_linear(_dense(rows), _dense(weight), bias, 'none', [], '')
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
+
+
+def _pays(x, weight, bias):
+    """Whether to compute by oneDNN: plain float32 matrices of some size, and nobody who wants to see torch's own op."""
+    if type(x) is not torch.Tensor or torch.compiler.is_compiling() or x.numel() * weight.shape[0] <= _MIN_WORK:
+        return False
+    tensors = (x, weight) if bias is None else (x, weight, bias)
+    return (prefers_onednn() and torch.backends.mkldnn.enabled
+            and all(type(t) in (torch.Tensor, torch.nn.Parameter) and t.layout == torch.strided
+                    and t.dtype == torch.float32 and t.device.type == 'cpu' for t in tensors)
+            and x.dim() > 1 and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
+            and min(*weight.shape, x.numel() // x.shape[-1]) >= _MIN_SIZE
+            and (bias is None or bias.shape == weight.shape[:1])
+            and not (torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or _transforms_active()
+                     or _key_included(_BATCHED) or _dispatch_modes() or forward_ad._current_level >= 0))
+
+
+def _dense(matrix):
+    """`matrix`, or a copy where its rows or columns overlap, which oneDNN has only a slow reference kernel for."""
+    (rows, columns), strides = matrix.shape, matrix.stride()
+    fast = strides[1] == 1 and strides[0] >= columns or strides[0] == 1 and strides[1] >= rows
+    return matrix if fast else matrix.contiguous()
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, weight = ctx.saved_tensors
+        need, by_column = ctx.needs_input_grad, weight.stride(0) == 1
+        dx = linear(dy, weight.t()) if need[0] else None
+        dweight = None
+        if need[1]:  # in the weight's order in memory, or autograd copies it
+            dweight = linear(x.t(), dy.t()).t() if by_column else linear(dy.t(), x.t())
+        return dx, dweight, dy.sum(0) if need[2] else None

@@ -1,0 +1,215 @@
+"""Products over the private op beside those of `F.linear`, and everything that has to see torch's own op."""
+import io
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from kfacade.backend import private_ops
+from kfacade.backend.private_ops import linear
+from kfacade.layers import Dense
+from kfacade.models import Sequential
+
+needs_op = pytest.mark.skipif(not private_ops._onednn_linear, reason='this torch lacks the private op')
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls of the private op, which any size and any processor uses."""
+    calls, op = [], private_ops._onednn_linear
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
+    monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
+    monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
+    return calls
+
+
+def _operands(shape=(6, 5), by_column=True, bias=True):
+    random = torch.Generator().manual_seed(1)
+    x, kernel, b = (torch.rand(s, generator=random) - .5 for s in (shape, (shape[-1], 4), (4,)))
+    weight = kernel.t() if by_column else kernel.t().contiguous()
+    return [x.requires_grad_(), weight.requires_grad_(), b.requires_grad_() if bias else None]
+
+
+def _all_gradients(product, operands):
+    targets = [t for t in operands if t is not None]
+    y = product(*operands)
+    first = torch.autograd.grad(y.square().sum(), targets, create_graph=True)
+    second = torch.autograd.grad(sum(g.pow(3).sum() for g in first), targets, create_graph=True)
+    third = torch.autograd.grad(sum(g.square().sum() for g in second), targets)
+    return [y, *first, *second, *third]
+
+
+@needs_op
+@pytest.mark.parametrize('shape', [(6, 5), (2, 3, 5), (1, 5)])
+@pytest.mark.parametrize('by_column', [True, False])
+@pytest.mark.parametrize('bias', [True, False])
+def test_private_op_and_fallback_agree_in_three_derivatives(calls, shape, by_column, bias):
+    found, expected = (_all_gradients(f, _operands(shape, by_column, bias)) for f in (linear, F.linear))
+    assert len(calls) > 6
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@needs_op
+@pytest.mark.parametrize('by_column', [True, False])
+def test_gradient_of_the_weight_is_laid_out_as_the_weight(calls, by_column):
+    x, weight, bias = _operands(by_column=by_column)
+    linear(x, weight, bias).square().sum().backward()
+    assert weight.grad.stride() == weight.stride()
+    assert len(calls) == 3
+
+
+@needs_op
+def test_operands_of_all_strides_and_expanded_gradients(calls):
+    whole, (_, weight, bias) = torch.rand(12, 20), _operands()
+    for x in (whole[:, :5], whole[::2, ::4], whole[:5].t(), whole[0, :5].expand(7, 5), whole[0, 0].expand(7, 5)):
+        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), rtol=1e-5, atol=1e-6)
+    x = whole[:, :5].detach().requires_grad_()
+    found, expected = (torch.autograd.grad(f(x, weight, bias).sum(), [x, weight, bias]) for f in (linear, F.linear))
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    # Rows or columns side by side in memory: all else is a hundred times slower.
+    assert all(1 in t.stride() and 0 not in t.stride() for args in calls for t in args[:2])
+
+
+@needs_op
+def test_only_wanted_gradients_are_computed(calls):
+    x, weight, bias = _operands()
+    linear(x.detach(), weight, bias).sum().backward()
+    assert len(calls) == 2
+    with torch.no_grad():
+        assert linear(x, weight, bias).grad_fn is None
+    assert len(calls) == 3
+
+
+@needs_op
+def test_changed_weight_is_noticed_in_backward(calls):
+    x, weight, bias = _operands()
+    y = linear(x, weight, bias)
+    with torch.no_grad():
+        weight.mul_(2)
+    with pytest.raises(RuntimeError, match='modified by an inplace operation'):
+        y.sum().backward()
+
+
+def _transformed(x, weight, bias):
+    return torch.func.vmap(lambda row: linear(row, weight, bias))(x[:, None])
+
+
+def _forward_mode(x, weight, bias):
+    with torch.autograd.forward_ad.dual_level():
+        return linear(torch.autograd.forward_ad.make_dual(x.detach(), torch.ones_like(x)), weight, bias)
+
+
+def _autocast(x, weight, bias):
+    with torch.autocast('cpu', torch.bfloat16):
+        y = linear(x, weight, bias)
+    assert y.dtype == torch.bfloat16
+    return y
+
+
+def _traced(x, weight, bias):
+    with torch.no_grad():
+        traced = torch.jit.trace(linear, (x, weight, bias))
+    assert 'aten::linear' in str(traced.graph)
+    return traced(x, weight, bias)
+
+
+def _counted(x, weight, bias):
+    with FlopCounterMode(display=False) as counter:
+        y = linear(x, weight, bias)
+    assert counter.get_total_flops() == 2 * 6 * 5 * 4
+    return y
+
+
+OTHERS = {
+    'vmap': _transformed, 'forward mode': _forward_mode, 'autocast': _autocast, 'FlopCounterMode': _counted,
+    'jvp': lambda *args: torch.func.jvp(linear, args, args)[0],
+    'grad': lambda *args: torch.func.grad(lambda *args: linear(*args).sum())(*args),
+    'make_fx': lambda *args: make_fx(linear)(*args)(*args),
+    'make_fx, fake': lambda *args: make_fx(linear, tracing_mode='symbolic')(*args)(*args),
+    'compile': lambda *args: torch.compile(linear, backend='eager', fullgraph=True)(*args),
+    'meta': lambda *args: linear(*(t.to('meta') for t in args)),
+    'float64': lambda *args: linear(*(t.double() for t in args)),
+    'vector': lambda x, *args: linear(x[0], *args),
+}
+
+
+@needs_op
+@pytest.mark.filterwarnings('ignore:.*torch.jit.*:DeprecationWarning')
+@pytest.mark.parametrize('name', OTHERS)
+def test_torchs_own_op_is_what_others_see(calls, name):
+    OTHERS[name](*_operands())
+    assert not calls
+
+
+@needs_op
+def test_onednn_switched_off(calls, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, 'enabled', False)
+    linear(*_operands())
+    assert not calls
+
+
+@needs_op
+def test_vectorized_jacobian(calls):
+    operands = tuple(_operands())
+    found, expected = (torch.autograd.functional.jacobian(f, operands, vectorize=True) for f in (linear, F.linear))
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@needs_op
+def test_exported_layer_holds_torchs_own_op(calls):
+    model = Sequential([Dense(4, input_shape=(5,), activation='relu')])
+    x = torch.rand(6, 5)
+    exported = torch.export.export(model, (x,), strict=False)
+    assert 'aten.linear' in str(exported.graph)
+    assert not calls
+    torch.testing.assert_close(exported.module()(x), model(x), rtol=1e-5, atol=1e-6)
+    assert calls
+
+
+@needs_op
+def test_wrong_shapes_are_refused_as_by_torch(calls):
+    x, weight, bias = _operands()
+    for args in ((x[:, :4], weight, bias), (x, weight, bias[:3])):
+        with pytest.raises(RuntimeError):
+            linear(*args)
+
+
+@needs_op
+@pytest.mark.parametrize('vendor, expected', [('AuthenticAMD', True), ('GenuineIntel', False), (None, False)])
+def test_processor_decides(monkeypatch, vendor, expected):
+    def opened(path):
+        if vendor is None:
+            raise FileNotFoundError(path)
+        return io.StringIO(f'processor : 0\nvendor_id : {vendor}\n')
+    monkeypatch.setattr(private_ops, 'open', opened, raising=False)
+    assert private_ops.prefers_onednn.__wrapped__() is expected
+
+
+def test_without_the_private_op_torchs_own_is_used(monkeypatch):
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops, '_onednn_linear', None)
+    private_ops.prefers_onednn.cache_clear()
+    x, weight, bias = _operands()
+    assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+    private_ops.prefers_onednn.cache_clear()
+
+
+@needs_op
+def test_small_products_and_other_processors_take_torchs_op(monkeypatch):
+    calls = []
+    monkeypatch.setattr(private_ops, '_onednn_linear', lambda x, w, b, *_: calls.append(1) or F.linear(x, w, b))
+    monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
+    for rows, k, n, private in ((8, 16, 16, 0), (4, 1024, 1024, 0), (32, 784, 512, 1), (512, 512, 10, 1)):
+        calls.clear()
+        linear(torch.zeros(rows, k), torch.zeros(n, k))
+        assert len(calls) == private, (rows, k, n)
+    calls.clear()
+    monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: False)
+    linear(torch.zeros(32, 784), torch.zeros(512, 784))
+    assert not calls
