@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import fx
 
+from .devices import apply_on, move
 from .state import mode
 from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, leaves, map_leaves, symbols_in
 from .variable import HostVariable, MovingAverageUpdate, Variable
@@ -233,7 +234,7 @@ class _Compiler:
         present = set(self.order)
         touched = Counter(u.variable for u in self.updates)
         return {output: {'update': True} for output, updates in wanted.items()
-                if output in present and len(updates) == 2 and calls[output.fn] == 1
+                if output in present and output._on is None and len(updates) == 2 and calls[output.fn] == 1
                 and all(touched[u.variable] == 1 for u in updates)}
 
     def compile(self, results):
@@ -243,7 +244,9 @@ class _Compiler:
             self._set(x, self.graph.create_node('placeholder', name, name=name))
             self.nodes[x, 'raw'] = self.nodes[x]
         for symbol in self.order:
+            self.device = symbol._on
             self._emit(symbol)
+        self.device = None
         self.graph.output(map_leaves(self._result, results))
         self.module.graph = self.graph
         return self.module
@@ -264,10 +267,10 @@ class _Compiler:
             self._set(symbol, self._argument(args[1] if self.phase else args[2]))
             return
         if fn is gradients_of:
-            targets = [self._raw(t) if isinstance(t, Variable) else self._argument(t) for t in args[2]]
+            targets = [self._raw(t) if isinstance(t, Variable) else self.nodes[t] for t in args[2]]
             raw = self._call(fn, (*self._argument(args[:2]), targets, symbol in self.differentiated), {}, 'gradients')
-            kept = [self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient'))
-                    for i, t in enumerate(args[2])]
+            kept = [self._at_hand(self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient')),
+                                  getattr(t, '_on', None)) for i, t in enumerate(args[2])]
             self.nodes[symbol] = kept
             return
         if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
@@ -280,7 +283,9 @@ class _Compiler:
         if isinstance(fn, torch.nn.Module):
             kwargs.update(self.fused.get(symbol, {}))
             name = self._register_module(fn)
-            self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name)))
+            self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name))
+                      if self.device is None else
+                      self._call(apply_on, (self.device, self._register_object(fn, name), *args), kwargs, name))
         else:
             self._set(symbol, self._call(fn, args, kwargs, function_name(symbol.fn)))
         self.nodes[symbol].meta['path'] = symbol._path
@@ -304,18 +309,26 @@ class _Compiler:
         if x is PHASE:
             return self.phase
         if isinstance(x, SymbolicTensor):
-            return self.nodes[x]
+            return self._at_hand(self.nodes[x], x._on)
         if isinstance(x, SubGraph):
             return self._sub_graph(x)
         if isinstance(x, Variable):
-            return self._variable(x)
+            return self._at_hand(self._variable(x))
         if isinstance(x, HostVariable):
             return self._once(x, lambda: self._call(read_host, (self._register_object(x, x.name),), {}, x.name))
         if isinstance(x, np.generic):
             return x.item()
         if isinstance(x, _LITERALS):
             return x
-        return self._register_object(x, function_name(x))
+        node = self._register_object(x, function_name(x))
+        return self._at_hand(node) if isinstance(x, torch.Tensor) else node
+
+    def _at_hand(self, node, device=None):
+        """What lies on `device` (None: where the weights and the inputs are), where it is needed now."""
+        if device == self.device or not isinstance(node, fx.Node):
+            return node
+        place = self.device or next((self.nodes[x] for x in self.inputs if x._on is None), torch.device('cpu'))
+        return self._once((node, place), lambda: self._call(move, (node, place), {}, 'moved'))
 
     def _sub_graph(self, x):
         """A node for the forward function of a sub-graph, which is compiled for the same phase."""

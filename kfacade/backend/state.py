@@ -21,6 +21,7 @@ class _Mode(threading.local):
     origin = 'Keras'  # what saved the model that is being built: 'Keras' (1 or 2), 'tf.keras' or 'Keras 3'
     phase = False
     scope = path = ''
+    device = None  # where what is recorded is going to be computed; None: where the weights are
 
 
 mode = _Mode()
@@ -73,6 +74,11 @@ def recording():
 def building(origin):
     """Inside, models are built from a file of 'Keras', 'tf.keras' or 'Keras 3'."""
     return _with_mode(origin=origin)
+
+
+def on_device(device):
+    """Inside, what is recorded will be computed on a `torch.device`, with what it needs moved there."""
+    return _with_mode(device=device)
 
 
 def root_scope():

@@ -176,7 +176,7 @@ class SymbolicTensor(TensorFace):
         self._keras_shape = tuple(self.shape.as_list())
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
         self._scope, self._path = state.mode.scope, state.mode.path
-        self._name = name
+        self._name, self._on = name, state.mode.device
 
     @property
     def name(self):

@@ -426,6 +426,11 @@ class Network(Layer):
 
     # ------------------------------------------------------------ files
 
+    @property
+    def saved_as(self):
+        """The model whose architecture and weights stand for this one's in files."""
+        return self
+
     def save(self, filepath, overwrite=True, include_optimizer=True):
         """Saves architecture, weights, compile arguments and optimizer state to an HDF5 file."""
         saving.save_model(self, filepath, overwrite, include_optimizer)

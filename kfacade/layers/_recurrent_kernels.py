@@ -294,7 +294,7 @@ class _Sequence(torch.autograd.Function):
     def forward(kind, act, rec, masks, x, w_ih, b_ih, w_hh, b_hh, *states):
         nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
         z = x.flatten(0, 1).clone() if w_ih is None else linear(x.flatten(0, 1), w_ih, b_ih)
-        z = z.view(*x.shape[:2], kind.gates, -1)
+        z = z.view(*x.shape[:2], kind.gates, z.shape[-1] // kind.gates)  # no -1: a part of a batch may be empty
         sequences, extra = kind.forward(z, states, _Product(w_hh, masks), b_hh, *nonlinearities)
         return (*sequences, z, *extra)
 
@@ -324,7 +324,7 @@ class _Sequence(torch.autograd.Function):
             dx, dw_ih, db_ih = dz, None, None
         else:
             dz, x = dz.flatten(0, 1), x.flatten(0, 1)
-            dx = linear(dz, w_ih.t()).view(*z.shape[:2], -1) if need[0] else None
+            dx = linear(dz, w_ih.t()).view(*z.shape[:2], w_ih.shape[1]) if need[0] else None
             dw_ih = linear(x.t(), dz.t()).t() if need[1] else None
             db_ih = dz.sum(0) if need[2] else None
         return None, None, None, None, dx, dw_ih, db_ih, dw_hh, db_hh if need[4] else None, *dstates

@@ -323,13 +323,23 @@ class Lambda(Layer):
         config = dict(config)
         given = {**get_custom_objects(), **(custom_objects or {})}
         name, shape_type = config.get('name'), config.pop('output_shape_type', 'raw')
-        config['function'] = _load(config['function'], config.pop('function_type'), given, name)
+        arguments, stored = config.get('arguments') or {}, config['function']
+        config['function'] = _load(stored, config.pop('function_type'), given, name)
+        if config['function'] is None and arguments.keys() == {'i', 'parts'} and _name_in_bytecode(
+                stored) == 'get_slice':
+            config['function'] = get_slice  # of a model that Keras' `multi_gpu_model` made
         if config['function'] is None:
             raise ValueError(_REFUSAL.format(name=name))
         if shape_type != 'raw':
             config['output_shape'] = _load(config['output_shape'], shape_type, given)
-        config['arguments'] = {key: _array_or_value(value) for key, value in (config.get('arguments') or {}).items()}
+        config['arguments'] = {key: _array_or_value(value) for key, value in arguments.items()}
         return cls(**config)
+
+
+def get_slice(data, i, parts):
+    """Part number `i` of a batch in `parts` parts of the same size, the last of which takes the rest, too."""
+    step = K.shape(data)[0] // parts
+    return data[step * i:] if i == parts - 1 else data[step * i:step * (i + 1)]
 
 
 _REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytecode, which could do anything when it '

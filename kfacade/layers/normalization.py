@@ -97,8 +97,10 @@ class BatchNormalization(BuiltinLayer):
     def _batch_statistics(self, inputs):
         """Mean and corrected variance of a live batch, which the moving averages move towards."""
         axes = [i for i in range(inputs.dim()) if i != self.axis % inputs.dim()]
-        variance, mean = torch.var_mean(inputs.detach(), axes, correction=0)
         n = math.prod(inputs.shape[i] for i in axes)
+        if not n:  # the part of a small batch that one of several devices gets: not a number, as in Keras
+            return (torch.full_like(self.moving_mean.param, math.nan),) * 2
+        variance, mean = torch.var_mean(inputs.detach(), axes, correction=0)
         return mean, variance * (self._variance_correction(inputs) * n / max(n - 1, 1))
 
     def _record_updates(self, inputs, output):

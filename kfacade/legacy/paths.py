@@ -7,7 +7,8 @@ from types import ModuleType
 _PACKAGE = __name__.split('.')[0]
 
 # Modules that are another one here.
-MODULES = {'backend.tensorflow_backend': 'backend', 'backend.load_backend': 'backend', 'backend.common': 'config'}
+MODULES = {'backend.tensorflow_backend': 'backend', 'backend.load_backend': 'backend', 'backend.common': 'config',
+           'utils.training_utils': 'utils.multi_gpu_utils'}
 
 # The names that each module has besides its own: patterns of modules, and names.
 NAMES = {
@@ -30,6 +31,7 @@ NAMES = {
         'namedtuple noise normalization np pooling python_types recurrent Recurrent regularizers to_list warnings '
         'wrappers',
     'preprocessing preprocessing.*': 'backend image inspect sequence text utils',
+    'utils': 'multi_gpu_model',
     'utils.*':
         'abstractmethod binascii closing codecs collections h5py hashlib HTTPError inspect K marshal mp np os pickle '
         'python_types queue random shutil sys tarfile threading ThreadPool time URLError urlopen warnings zipfile',
@@ -43,8 +45,8 @@ _RENAMED = {'K': 'backend', 'np': 'numpy', 'python_types': 'types', 'mp': 'multi
 _FOLDERS = ('', '.utils', '.legacy', '.engine', '.layers', '.preprocessing', '.backend')
 _PLACES = (*(f'{_PACKAGE}.{name}' for name in (
     'engine.base_layer', 'legacy.layers', 'engine.training_utils', 'utils.layer_utils', 'utils.io_utils',
-    'utils.generic_utils', 'datasets.cifar')), 'collections', 'collections.abc', 'contextlib', 'abc', 'urllib.error',
-    'urllib.request', 'multiprocessing.pool')
+    'utils.generic_utils', 'utils.multi_gpu_utils', 'datasets.cifar')), 'collections', 'collections.abc', 'contextlib',
+    'abc', 'urllib.error', 'urllib.request', 'multiprocessing.pool')
 
 
 def meaning(name):

@@ -21,6 +21,7 @@ import torch
 
 from .. import backend as K
 from ..backend import state
+from ..backend.devices import available_devices
 from ..backend.dtypes import dtype_name
 from ..backend.face import Dimension, DType, Shape
 from ..backend.session import Session
@@ -160,6 +161,11 @@ def device(name):
     return contextlib.nullcontext(name)
 
 
+def _list_local_devices():
+    return [types.SimpleNamespace(name=name.upper().replace('/', '/device:'), device_type=name[1:4].upper())
+            for name in available_devices()]
+
+
 def _file_writer(logdir, graph=None, max_queue=10, flush_secs=120):
     if graph is not None:
         warnings.warn('The graph is not written: the callback TensorBoard does that.', stacklevel=3)
@@ -293,7 +299,9 @@ NAMES = {
     'logging.set_verbosity': _log.setLevel,
     **_of('debug info warning warn error fatal', lambda name: getattr(_log, name), 'logging.'),
     **_of('DEBUG INFO WARN ERROR FATAL', lambda name: getattr(logging, name), 'logging.'),
-    'test.is_gpu_available': torch.cuda.is_available,
+    'list_local_devices': _list_local_devices,
+    'test.is_gpu_available': lambda: '/gpu:0' in available_devices(),
+    'test.gpu_device_name': lambda: '/device:GPU:0' if '/gpu:0' in available_devices() else '',
 }
 NAMES['unique'] = (lambda unique: lambda x, out_idx='int32': ops.Unique(*unique(x, out_idx)))(NAMES['unique'])
 _top_k, _pad, _resize = torch_op(ops.top_k), torch_op(ops.pad), NAMES['image.resize_images']

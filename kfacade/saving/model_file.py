@@ -7,6 +7,7 @@ import h5py
 
 from ..backend import state
 from .atomic import is_zip, may_write, replacing
+from .conversions import is_model
 from .hdf5 import (
     check_names,
     load_weights_from_hdf5_group,
@@ -42,16 +43,16 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
     """
     if not may_write(filepath, overwrite):
         return
-    check_names(model.layers)
+    check_names(model.saved_as.layers)
     config = json.dumps(model_config(model), default=plain)
     training = training_config(model) if include_optimizer and model.optimizer else None
     with _written_whole(filepath) as f:
         stamp(f)
         f.attrs['model_config'] = config.encode()
-        save_weights_to_hdf5_group(f.require_group('model_weights'), model.layers)
+        save_weights_to_hdf5_group(f.require_group('model_weights'), model.saved_as.layers)
         if training is not None:
             f.attrs['training_config'] = training.encode()
-            steps = averaging_steps(model)
+            steps = averaging_steps(model.saved_as)
             if steps:  # Keras' layout has no place for them; it ignores the attribute
                 f.attrs[STEPS] = json.dumps(steps).encode()
             if model.optimizer.weights:
@@ -100,9 +101,10 @@ def save_weights(model, filepath, overwrite=True):
     if is_torch_file(filepath):
         save_state(model, filepath)
     else:
-        check_names(model.layers)
+        layers = model.saved_as.layers
+        check_names(layers)
         with _written_whole(filepath) as f:
-            save_weights_to_hdf5_group(f, model.layers)
+            save_weights_to_hdf5_group(f, layers)
 
 
 def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=False):
@@ -134,8 +136,8 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
                                        'layer_names nor a group model_weights (of Keras 2) or layers (of Keras 3).')
         with holding as weights:
             if by_name:
-                return load_weights_from_hdf5_group_by_name(weights, model.layers, skip_mismatch, reshape)
-            return load_weights_from_hdf5_group(weights, model.layers, reshape)
+                return load_weights_from_hdf5_group_by_name(weights, model.saved_as.layers, skip_mismatch, reshape)
+            return load_weights_from_hdf5_group(weights, _as_saved(model.saved_as, weights), reshape)
 
 
 def _restore_training(model, reader, custom_objects):
@@ -155,6 +157,16 @@ def _restore_training(model, reader, custom_objects):
 
 def _holds_weights(reader):
     return reader.has_attribute('layer_names') or reader.has_attribute('layer_names0')
+
+
+def _as_saved(model, weights):
+    """The layers of `model`, or, where Keras saved a model that `multi_gpu_model` made of it, all of it as one."""
+    names = weights.names('layer_names')
+    with_weights = [name for name in names if weights.child(name).names('weight_names')]
+    parallel = len(with_weights) == 1 and sum(name.startswith('lambda_') for name in names) > 1
+    nested = any(is_model(layer) for layer in model.layers)
+    return [model] if parallel and not nested and len(
+        weights.child(with_weights[0]).names('weight_names')) == len(model.weights) else model.layers
 
 
 def code_allowed(allowed=True):

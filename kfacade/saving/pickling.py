@@ -30,7 +30,8 @@ def pickle_model(model, by_value=True):
                    if not isinstance(item, type) or _is_known(item)}
     return {
         'model_config': json.dumps(model_config(model), default=plain),
-        'weights': [[(weight.numpy(), weight.debias_steps) for weight in layer.weights] for layer in model.layers],
+        'weights': [[(weight.numpy(), weight.debias_steps) for weight in layer.weights]
+                    for layer in model.saved_as.layers],
         'custom_objects': objects,
         'training': _training(model, _portable if by_value else lambda item: item) if model.optimizer else None,
     }

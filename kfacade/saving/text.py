@@ -81,6 +81,7 @@ def model_from_yaml(yaml_string, custom_objects=None):
 
 def model_config(model):
     """``{'class_name': ..., 'config': ...}`` of ``model``."""
+    model = model.saved_as
     return {'class_name': type(model).__name__, 'config': model.get_config()}
 
 

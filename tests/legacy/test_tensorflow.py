@@ -48,8 +48,9 @@ def test_every_entry_has_a_value_test():
 ELSEWHERE = set('''
 as_dtype name_scope variable_scope control_dependencies set_random_seed executing_eagerly get_default_graph
 get_default_session reset_default_graph global_variables_initializer local_variables_initializer tables_initializer
-initialize_all_variables no_op device device_scope Summary summary.FileWriter test.is_gpu_available placeholder
-assign_add assign_sub assign_moving_average random_normal truncated_normal'''.split())
+initialize_all_variables no_op device device_scope Summary summary.FileWriter test.is_gpu_available
+test.gpu_device_name list_local_devices placeholder assign_add assign_sub assign_moving_average random_normal
+truncated_normal'''.split())
 
 
 def test_boilerplate_of_scripts():
