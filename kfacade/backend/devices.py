@@ -11,10 +11,7 @@ import warnings
 
 import torch
 
-from .state import on_device
 from .trees import map_leaves
-
-__all__ = ['available_devices', 'find_device', 'on_device']
 
 _NAME = re.compile(r'(?:/job:[^/]+)?(?:/replica:\d+)?(?:/task:\d+)?/?(?:device:)?(cpu|gpu|cuda|mps|xpu)(?::(\d+))?')
 _told = set()

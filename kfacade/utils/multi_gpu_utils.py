@@ -1,7 +1,8 @@
 """Training one model on several devices at once."""
 from collections import Counter
 
-from ..backend.devices import available_devices, find_device, on_device
+from ..backend.devices import available_devices, find_device
+from ..backend.state import on_device
 from ..engine.training import Model
 from ..layers.core import Lambda, get_slice
 from ..layers.merge import Concatenate

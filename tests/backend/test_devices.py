@@ -7,7 +7,7 @@ import torch
 
 from kfacade import backend as K
 from kfacade import models
-from kfacade.backend import devices, graph
+from kfacade.backend import devices, graph, state
 from kfacade.layers import Dense
 
 
@@ -90,7 +90,7 @@ def test_what_is_recorded_on_a_device_takes_weights_and_inputs_there(monkeypatch
     monkeypatch.setattr(Dense, 'forward', run)
     dense, x = Dense(2), K.placeholder((None, 3))
     here = dense(x)
-    with devices.on_device(torch.device('meta')):
+    with state.on_device(torch.device('meta')):
         there = dense(here[:, :1] * K.variable(np.ones((1, 3)))) + K.constant(np.ones(2))
     result, = graph.compile_graph([x], [there], differentiable=True)(torch.ones(4, 3))
     assert result.shape == (4, 2) and result.device.type == 'cpu'
@@ -101,7 +101,7 @@ def test_what_is_recorded_on_a_device_takes_weights_and_inputs_there(monkeypatch
 def test_an_operand_that_was_not_moved_is_an_error(monkeypatch):
     monkeypatch.setattr(graph, 'move', lambda x, place: x)
     x = K.placeholder((None, 3))
-    with devices.on_device(torch.device('meta')):
+    with state.on_device(torch.device('meta')):
         y = Dense(2)(x)
     with pytest.raises(RuntimeError, match='device'):
         graph.compile_graph([x], [y])(torch.ones(4, 3))
