@@ -8,12 +8,11 @@ import itertools
 import math
 import weakref
 
-import numpy as np
 import torch
 
 from .dtypes import torch_dtype
 from .math import as_ints, resolved
-from .state import is_exporting
+from .state import drawn_seed, is_exporting
 from .symbolic import op
 from .variable import Variable
 
@@ -28,12 +27,12 @@ _numbers = itertools.count()
 class SeedStream:
     """A stream of random numbers that starts from `seed`, on each device that asks for it.
 
-    Without a seed, one below 10**7 is drawn from numpy's global generator at once. Copies and pickles go on from where
+    Without a seed, one is drawn from numpy's global generator at once. Copies and pickles go on from where
     the original stands.
     """
 
     def __init__(self, seed=None):
-        self.seed = int(np.random.randint(10 ** 7) if seed is None else seed)
+        self.seed = drawn_seed(10 ** 7) if seed is None else int(seed)
         self._generators = {}
         _streams[next(_numbers)] = self
 
@@ -139,7 +138,7 @@ def random_binomial(shape, p=0.0, dtype=None, seed=None):
 
 
 def _random_variable(sampler, shape, first, second, dtype, name, seed):
-    stream = SeedStream(np.random.randint(10 ** 9) if seed is None else seed)
+    stream = SeedStream(drawn_seed(10 ** 9) if seed is None else seed)
     return Variable(sampler.body(shape, first, second, torch_dtype(dtype), stream), name=name)
 
 

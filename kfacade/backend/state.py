@@ -4,6 +4,7 @@ import threading
 from collections import defaultdict
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 # Whether torch is exporting what runs; torch 2.6 cannot tell.
@@ -32,6 +33,7 @@ class _Session:
         self.uids = defaultdict(int)
         self.scopes = defaultdict(int)
         self.learning_phase = None
+        self.seed, self.op_seeds = 0, None
 
 
 _session = _Session()
@@ -135,6 +137,22 @@ def reset_uids():
 def clear_session():
     """Forgets names, scopes and a fixed learning phase, as destroying the TensorFlow graph did."""
     _session.__init__()
+
+
+def set_graph_seed(seed):
+    """The seeds that are drawn from numpy's generator depend on this one as well, until the session is cleared."""
+    _session.seed = int(seed) % 2 ** 32  # TensorFlow takes any integer
+    _session.op_seeds = np.random.RandomState(_session.seed)
+
+
+def drawn_seed(below):
+    """A seed from numpy's generator, which Keras moves by as much, and from the graph's seed where there is one."""
+    return int(np.random.randint(below)) + below * _session.seed
+
+
+def op_seed():
+    """A seed from that of the graph alone; None where there is none."""
+    return _session.op_seeds and int(_session.op_seeds.randint(10 ** 7))
 
 
 def unique_scope(name):

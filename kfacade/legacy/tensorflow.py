@@ -63,6 +63,8 @@ def _entry(fn):
                 if new in _HINTS or new == '_sentinel':
                     del kwargs[new]
         bound = signature.bind(*args, **kwargs)
+        if 'seed' in parameters and bound.arguments.get('seed') is None:
+            bound.arguments['seed'] = state.op_seed()
         result = map_leaves(control.dependent, fn(*bound.args, **bound.kwargs))
         if name and 'name' not in parameters and isinstance(result, SymbolicTensor):
             result._name = f'{state.unique_scope(name)}:0'
@@ -118,8 +120,8 @@ class TensorShape(Shape):
 
 
 def _set_random_seed(seed):
-    """Seeds the generators that the backend's random functions draw their own seeds from."""
-    np.random.seed(seed)
+    """Seeds what is made from now on, and torch; numpy's generator stays where it is, as with TensorFlow."""
+    state.set_graph_seed(seed)
     torch.manual_seed(seed)
 
 

@@ -85,6 +85,17 @@ def test_seeds_make_random_numbers_again():
     np.testing.assert_array_equal(*draws)
 
 
+def test_seeds_leave_numpy_s_numbers_and_go_with_them():
+    draws = []
+    for graph_seed, seed in [(5, 42), (5, 42), (6, 42), (5, 43), (-1, 42)]:
+        np.random.seed(seed)
+        tf.set_random_seed(graph_seed)
+        if seed == 42:
+            assert np.random.standard_normal() == 0.4967141530112327
+        draws.append(K.eval(K.random_normal((3,))).tolist())
+    assert draws[0] == draws[1] and len({tuple(draw) for draw in draws}) == 4
+
+
 def test_numpy_functions_are_called_when_a_shape_is_wanted_or_at_run_time():
     calls = []
 
