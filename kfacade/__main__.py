@@ -72,14 +72,7 @@ def install_keras_alias(tensorflow=None, backend_name=None, tensorflow_keras=Fal
 
 
 def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=False):
-    """Lets ``import keras`` mean kfacade from now on, where there is no launcher: in a notebook, say.
-
-    Arguments:
-        tensorflow: 'stand-in' lets ``import tensorflow`` mean kfacade's stand-in for it; 'real' leaves that alone.
-        backend_name: what ``K.backend()`` answers; by default 'tensorflow', and 'torch' where that is left alone.
-        tensorflow_keras: whether ``tensorflow.keras`` means kfacade, too.
-    Doing it twice makes no difference. Raises ImportError where another keras or tensorflow was imported before.
-    """
+    """See `kfacade.install_as_keras`."""
     if tensorflow not in ('stand-in', 'real'):
         raise ValueError(f"tensorflow must be 'stand-in' or 'real'. Got: {tensorflow!r}")
     if any(type(finder).__name__ == KerasAlias.__name__ for finder in sys.meta_path):
