@@ -131,18 +131,19 @@ class Settings:
     """A message of settings: ``tf.ConfigProto`` and what is in it. Raises AttributeError for an unknown field."""
 
     _fields = ('gpu_options', 'allow_growth', 'per_process_gpu_memory_fraction', 'allow_soft_placement',
-               'log_device_placement', 'intra_op_parallelism_threads', 'inter_op_parallelism_threads')
+               'log_device_placement', 'intra_op_parallelism_threads', 'inter_op_parallelism_threads', 'device_count',
+               'graph_options', 'optimizer_options', 'rewrite_options', 'opt_level', 'disable_meta_optimizer')
 
     def __init__(self, **fields):
         for name, value in fields.items():
             setattr(self, name, value)
 
     def __getattr__(self, name):
-        if name != 'gpu_options':
-            self._check(name)
+        self._check(name)
+        if not name.endswith('_options'):
             return 0
-        self.gpu_options = Settings()
-        return self.gpu_options
+        setattr(self, name, Settings())
+        return getattr(self, name)
 
     def _check(self, name):
         if name not in self._fields:
@@ -150,7 +151,8 @@ class Settings:
 
     def __setattr__(self, name, value):
         self._check(name)
-        if name in ('per_process_gpu_memory_fraction', 'log_device_placement') and value:
+        if name in ('per_process_gpu_memory_fraction', 'log_device_placement') and value or (
+                name == 'device_count' and 'GPU' in value):
             warnings.warn(f'{name} has no meaning on torch, which takes memory as it needs it and computes where the '
                           'weights are.', stacklevel=3)
         if name == 'intra_op_parallelism_threads' and value:
@@ -320,7 +322,8 @@ NAMES.update({'linalg.norm': NAMES['norm'], 'linalg.band_part': NAMES['matrix_ba
 
 _FLAT = {path.rpartition('.')[2]: thing for path, thing in reversed(NAMES.items())}  # of TensorFlow's inner modules
 _INNER = set('python ops framework client platform training util lib eager core protobuf nn dtypes tensor_shape '
-             'variables session moving_averages tf_logging random_seed variable_scope summary image'.split())
+             'variables session moving_averages deprecation tf_logging random_seed variable_scope summary '
+             'image'.split())
 _ADVICE = ('this is kfacade\'s stand-in for TensorFlow 1, which has what Keras scripts commonly use. Write it with '
            'keras.backend or torch, or run with --tensorflow real where TensorFlow is installed.')
 _KERAS_ADVICE = ('kfacade is Keras 2.2.4, not tf.keras. Write `from keras...`, or run with --tensorflow-keras, which '

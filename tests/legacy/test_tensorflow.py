@@ -176,3 +176,14 @@ def test_event_files(tmp_path):
     assert [(event.step, event.value) for event in read.Scalars('loss')] == [(3, 2), (4, 1)]
     with pytest.warns(UserWarning, match='graph is not written'):
         tf.summary.FileWriter(str(tmp_path), tf.get_default_graph()).close()
+
+
+def test_settings_of_graphs_and_devices_are_taken(recwarn):
+    config = tf.ConfigProto(device_count={'CPU': 1}, inter_op_parallelism_threads=1)
+    config.graph_options.optimizer_options.opt_level = -1
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    assert config.graph_options.optimizer_options.opt_level == -1 and not recwarn
+    with pytest.warns(UserWarning, match='device_count has no meaning'):
+        tf.ConfigProto(device_count={'GPU': 0})
+    with pytest.raises(AttributeError, match="no setting 'device_counts'"):
+        tf.ConfigProto(device_counts={})
