@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from ..utils.extras import optional
 from ..utils.progbar import Progbar
 from ..utils.scalars import accumulate, number
 from .core import Callback
@@ -109,10 +110,7 @@ class History(Callback):
         A notebook shows it; ``history.plot().savefig('training.png')`` keeps it. Raises ImportError where matplotlib is
         missing, ValueError where there are no numbers yet.
         """
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError('History.plot needs matplotlib. Install it with `pip install kfacade[plot]`.') from error
+        pyplot = optional('matplotlib.pyplot', 'History.plot', 'plot')
         names = [name for name, values in self.history.items() if not np.ndim(values[0])
                  and not (name.startswith('val_') and name[4:] in self.history)]
         if not names:
@@ -185,11 +183,7 @@ class RemoteMonitor(Callback):
         self._keep_arguments(locals())
 
     def on_epoch_end(self, epoch, logs=None):
-        try:
-            import requests
-        except ImportError as error:
-            raise ImportError('RemoteMonitor requires the `requests` library. Install it with '
-                              '`pip install kfacade[remote]`.') from error
+        requests = optional('requests', 'RemoteMonitor', 'remote')
         event = {key: value.item() if isinstance(value, (np.ndarray, np.generic)) else value
                  for key, value in {'epoch': epoch, **(logs or {})}.items()}
         body = {'json': event} if self.send_as_json else {'data': {self.field: json.dumps(event)}}

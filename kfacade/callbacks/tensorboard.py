@@ -5,17 +5,14 @@ import numpy as np
 
 from .. import backend as K
 from ..engine.training_utils import make_batches, standardize_input_data
+from ..utils.extras import optional
 from .core import Callback
 
 
 def writer_class():
     """torch's ``SummaryWriter`` with TensorFlow's `add_summary`. Raises ImportError where `tensorboard` is missing."""
-    try:
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError('TensorBoard needs the `tensorboard` package. Install it with '
-                          f'`pip install kfacade[tensorboard]` ({error}).') from error
+    Summary = optional('tensorboard.compat.proto.summary_pb2', 'TensorBoard', 'tensorboard').Summary
+    from torch.utils.tensorboard import SummaryWriter
 
     class FileWriter(SummaryWriter):
         def add_summary(self, summary, global_step=None):

@@ -10,6 +10,7 @@ import torch
 from ..backend import state
 from ..backend.dtypes import torch_dtype
 from ..backend.graph import compile_graph
+from ..utils.extras import optional
 from .atomic import may_write, replacing, suffix_of
 from .hdf5 import unique_names
 
@@ -48,7 +49,8 @@ def export(model, path, format=None, overwrite=True, input_shapes=None):
         raise ValueError(f"`format` must be 'torch' or 'onnx', or the path end in .pt2 or .onnx. Received: format="
                          f'{format!r}, path={os.fspath(path)!r}')
     if format == 'onnx':
-        _require_onnx()
+        for package in 'onnx', 'onnxscript':  # torch's exporter uses both
+            optional(package, 'Exporting to ONNX', 'onnx')
     if not may_write(path, overwrite):
         return
     module, shapes = _forward(model), _shapes(model, input_shapes or {})
@@ -58,15 +60,6 @@ def export(model, path, format=None, overwrite=True, input_shapes=None):
             program = _converted(model, program, shapes)
     with replacing(path) as file, _quiet():
         program.save(file.name) if format == 'onnx' else torch.export.save(program, file)
-
-
-def _require_onnx():
-    try:
-        import onnx  # noqa: F401  (torch's exporter uses both)
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError('Exporting to ONNX needs the packages onnx and onnxscript: pip install "kfacade[onnx]".'
-                          ) from error
 
 
 def _forward(model):

@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 import torch
 
+from ..utils.extras import optional
 from .atomic import is_zip, replacing, suffix_of
 from .conversions import is_model
 from .report import LoadReport, some
@@ -156,12 +157,7 @@ def _is_plain(tensor):
 
 
 def _safetensors():
-    try:
-        import safetensors.torch
-    except ImportError as error:
-        raise ImportError('.safetensors files need the package safetensors: pip install "kfacade[safetensors]".'
-                          ) from error
-    return safetensors.torch
+    return optional('safetensors.torch', 'A .safetensors file', 'safetensors')
 
 
 def load_state(model, filepath, by_name=False, skip_mismatch=False):

@@ -515,7 +515,7 @@ def test_history_that_cannot_be_drawn(monkeypatch):
     pytest.importorskip('matplotlib')
     with pytest.raises(ValueError, match='no epochs. Call `fit` first'):
         history.plot()
-    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    monkeypatch.setitem(sys.modules, 'matplotlib.pyplot', None)
     with pytest.raises(ImportError, match=r'kfacade\[plot\]'):
         history.plot()
 

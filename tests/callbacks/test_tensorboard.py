@@ -33,8 +33,8 @@ def model():
 
 
 def test_without_the_package(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
-    with pytest.raises(ImportError, match=r'TensorBoard needs the `tensorboard` package.*kfacade\[tensorboard\]'):
+    monkeypatch.setitem(sys.modules, 'tensorboard.compat.proto.summary_pb2', None)
+    with pytest.raises(ImportError, match=r'TensorBoard requires the `tensorboard` library.*kfacade\[tensorboard\]'):
         TensorBoard()
 
 

@@ -80,11 +80,11 @@ def test_transformations_leave_their_input_alone():
 def test_splines_beyond_linear_ones_ask_for_scipy_and_files_for_pillow(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'scipy.ndimage', None)
     image.apply_affine_transform(np.ones((2, 2, 1)), theta=9)
-    with pytest.raises(ImportError, match=r'scipy: pip install "kfacade\[images\]"'):
+    with pytest.raises(ImportError, match=r'`scipy` library. Install it with `pip install "kfacade\[images\]"'):
         image.apply_affine_transform(np.ones((2, 2, 1)), theta=9, order=3)
     monkeypatch.setitem(sys.modules, 'PIL.Image', None)
     for call in (lambda: image.load_img(str(tmp_path / 'x.png')), lambda: image.array_to_img(np.ones((2, 2, 1)))):
-        with pytest.raises(ImportError, match=r'pillow: pip install "kfacade\[images\]"'):
+        with pytest.raises(ImportError, match=r'`PIL` library. Install it with `pip install "kfacade\[images\]"'):
             call()
     image.apply_brightness_shift(np.ones((2, 2, 1)), 2)
 

@@ -6,7 +6,8 @@ import functools
 
 import numpy as np
 
-from .utils import check_choice, optional, to_pixels
+from ...utils.extras import optional
+from .utils import check_choice, to_pixels
 
 # ---------------------------------------------------------------- resampling
 
@@ -43,7 +44,7 @@ def _sample(x, at, order, fill_mode, cval):
     at = [FILL_MODES[fill_mode](a, n) if n > 1 or fill_mode == 'constant' else 0 * a for a, n in zip(at, x.shape[1:])]
     outside = (at[0] <= -1) | (at[1] <= -1)
     if order > 1:
-        ndimage = optional('scipy.ndimage', 'An interpolation order above 1')
+        ndimage = optional('scipy.ndimage', 'An interpolation order above 1', 'images')
         out = np.stack([ndimage.map_coordinates(ndimage.spline_filter(channel, order), at, order=order, mode='mirror',
                                                 prefilter=False) for channel in x])
     else:

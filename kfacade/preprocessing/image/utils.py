@@ -1,25 +1,16 @@
 """Image files, PIL images and arrays: one from the other."""
-import importlib
 import os
 import warnings
 
 import numpy as np
 
 from ...config import floatx, normalize_data_format
+from ...utils.extras import optional
 
 EXTENSIONS = ('png', 'jpg', 'jpeg', 'bmp', 'ppm', 'tif', 'tiff')
 CHANNELS = {'grayscale': 1, 'rgb': 3, 'rgba': 4}
 INTERPOLATIONS = 'nearest', 'bilinear', 'bicubic', 'hamming', 'box', 'lanczos'
 _PIL_MODES = {'grayscale': 'L', 'rgb': 'RGB', 'rgba': 'RGBA'}
-
-
-def optional(module, purpose):
-    """A module of a package that only images need. Raises ImportError that says how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{purpose} needs the package {"pillow" if module == "PIL.Image" else "scipy"}: '
-                          'pip install "kfacade[images]".') from error
 
 
 def check_choice(argument, value, choices):
@@ -48,7 +39,7 @@ def load_img(path, grayscale=False, color_mode='rgb', target_size=None, interpol
         warnings.warn('grayscale is deprecated. Please use color_mode = "grayscale"', stacklevel=2)
         color_mode = 'grayscale'
     check_choice('color_mode', color_mode, _PIL_MODES)
-    mode, pil = _PIL_MODES[color_mode], optional('PIL.Image', 'Reading an image')
+    mode, pil = _PIL_MODES[color_mode], optional('PIL.Image', 'Reading an image', 'images')
     try:
         with pil.open(path) as img:
             img.load()  # now, so that the file can be closed, and errors name it
@@ -105,7 +96,8 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
     if x.shape[2] not in CHANNELS.values():
         raise ValueError(f'Unsupported channel number: {x.shape[2]}')
     pixels = to_pixels(x, scale)
-    return optional('PIL.Image', 'An image from an array').fromarray(pixels[:, :, 0] if x.shape[2] == 1 else pixels)
+    pixels = pixels[:, :, 0] if x.shape[2] == 1 else pixels
+    return optional('PIL.Image', 'An image from an array', 'images').fromarray(pixels)
 
 
 def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
