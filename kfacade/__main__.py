@@ -1,7 +1,8 @@
 """``python -m kfacade SCRIPT.py [args]``: runs an unmodified Keras script on kfacade.
 
 In this process `keras` and its submodules are names for kfacade's modules, and `tensorflow` is kfacade's stand-in, so
-that ``K.backend()`` is ``'tensorflow'``. ``-m MODULE`` runs a module instead.
+that ``K.backend()`` is ``'tensorflow'``. ``-m MODULE`` runs a module instead. Processes that torchrun
+starts train together (`utils.ranks`).
 """
 import argparse
 import importlib
@@ -88,6 +89,9 @@ def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=
 
 def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1 and 'PYTHONHASHSEED' not in os.environ:
+        os.environ['PYTHONHASHSEED'] = '0'  # or sets of strings would have another order in each process
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     if arguments[:1] in (['inspect'], ['convert']):
         from kfacade.saving import commands
         return commands.main(*arguments[:1], arguments[1:])
@@ -104,6 +108,8 @@ def main(arguments=None):
         parser.error('--tensorflow-keras goes with the stand-in, not with --tensorflow real')
     name = options.backend_name or {'stand-in': 'tensorflow', 'real': 'torch'}[options.tensorflow]
     install_keras_alias(options.tensorflow, name, options.tensorflow_keras)
+    ranks = importlib.import_module('kfacade.utils.ranks')
+    ranks.start()
     if options.module:
         sys.path[0], sys.argv = os.getcwd(), options.module + options.script
         runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
@@ -115,6 +121,7 @@ def main(arguments=None):
         runpy.run_path(script, run_name='__main__')
     else:
         parser.error('name a script to run, or a module with -m')
+    ranks.stop()
 
 
 if __name__ == '__main__':

@@ -117,8 +117,9 @@ def _write_defaults(path):
                 'image_data_format': _image_data_format}
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, 'x') as f:
+        with open(f'{path}.{os.getpid()}', 'x') as f:  # renamed when it is whole: other processes may be starting, too
             json.dump(settings, f, indent=4)
+        os.replace(f.name, path)
     except OSError:
         return  # a read-only home is no reason to fail: the defaults hold without a file
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import fx
 
+from ..utils import ranks
+from . import shapes
 from .devices import apply_on, move
 from .state import mode
 from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, leaves, map_leaves, symbols_in
@@ -179,6 +181,11 @@ class CompiledGraph:
             return value.detach().clone() if value._is_view() else value.detach()
         return [own(r) if isinstance(r, torch.Tensor) else r for r in results]
 
+    @functools.cached_property
+    def made_within(self):
+        """The updates that layers make themselves."""
+        return [u for u in self.updates if u not in self._pending]
+
     def apply_updates(self, values):
         """Assigns the new values, all of them computed from the old ones."""
         if self._pending:
@@ -188,7 +195,7 @@ class CompiledGraph:
             update.applied()
 
 
-def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False):
+def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False, by_rows=None):
     """Compiles the computation of `outputs` and of the new values of `updates` from `inputs`.
 
     Arguments:
@@ -197,17 +204,25 @@ def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False
         updates: `Update` objects, applied by `CompiledGraph.apply_updates`.
         phase: True for training, False for test.
         differentiable: whether the caller differentiates the outputs (which may hold gradients themselves).
+        by_rows: symbols that each of several processes computes for its own rows of a batch, with what they need; what
+            further ones need of them is gathered (see `utils.ranks`).
     Raises ValueError naming a placeholder that is needed and not fed.
     """
-    compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable)
+    compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable, by_rows)
     module = compiler.compile(tuple(compiler.outputs + [u.new_value for u in compiler.pending]))
     return CompiledGraph(module, compiler.phase, len(compiler.outputs), compiler.updates, compiler.pending,
                          compiler.differentiates)
 
 
+def _is_tensor(symbol):
+    """Whether this is one tensor: no size, and not the several results of a call before they are told apart."""
+    return isinstance(symbol.metas[0], torch.Tensor) and tuple(symbol.metas[0].shape) != (0,)
+
+
 class _Compiler:
-    def __init__(self, inputs, outputs, updates, phase, differentiable):
-        self.inputs, self.outputs, self.updates, self.phase = list(inputs), outputs, list(updates), bool(phase)
+    def __init__(self, inputs, outputs, updates, phase, differentiable, by_rows=None):
+        self.by_rows, self.inputs, self.outputs, self.updates, self.phase = (
+            by_rows, list(inputs), outputs, list(updates), bool(phase))
         wanted = symbols_in(self.outputs)
         self.order = walk(wanted, [*self.inputs, PHASE], self.phase)
         self.fused = self._fusible_updates() if self.phase else {}
@@ -243,13 +258,46 @@ class _Compiler:
             name = self._unique(x.name.split(':')[0] if getattr(x, 'fn', None) is None else f'input_{i + 1}')
             self._set(x, self.graph.create_node('placeholder', name, name=name))
             self.nodes[x, 'raw'] = self.nodes[x]
-        for symbol in self.order:
-            self.device = symbol._on
-            self._emit(symbol)
-        self.device = None
+        if self.by_rows is not None:
+            self._emit_rows()
+        self._emit_all(self.order)
         self.graph.output(map_leaves(self._result, results))
         self.module.graph = self.graph
         return self.module
+
+    def _emit_all(self, symbols):
+        for symbol in symbols:
+            if symbol not in self.nodes:
+                self.device = symbol._on
+                self._emit(symbol)
+        self.device = None
+
+    def _emit_rows(self):
+        """What ranks compute for their rows of a batch; then what of that others need, gathered, takes its place.
+
+        Gradients for symbols belong to it, as they are of the rows, and so do the averages of BatchNormalization. Sizes
+        are found anew.
+        """
+        roots = [*self.by_rows, *[u.new_value for u in self.pending if getattr(u, 'output', None) is not None],
+                 *[x for x in self.order if x._by_rows or x.fn is gradients_of and symbols_in(x.args[2])]]
+        rows = {*self.inputs, *walk(symbols_in(roots), [*self.inputs, PHASE], self.phase)}
+        for x in self.order:
+            if x.fn is operator.getitem and symbols_in(x.args[0]) and x.args[0] in rows and not _is_tensor(x.args[0]):
+                rows.add(x)
+        own = [x for x in self.order if x in rows]
+        self._emit_all(own)
+        sizes = [x for x in own if isinstance(x.metas[0], int)]
+        needed = {d for x in self.order if x not in rows or x in sizes for d in dependencies(x, self.phase)}
+        needed.update(symbols_in(self.outputs), [u.new_value for u in self.pending])
+        cut = [x for x in (*self.inputs, *own) if x in needed and _is_tensor(x)]
+        batch = {shapes.pairs_of(x)[0] for x in self.inputs if len(x.shape)}
+        kinds = ['mean' if not len(x.shape) or x.shape[0].value is not None else
+                 'rows' if shapes.pairs_of(x)[0] in batch else 'open' for x in cut]
+        gathered = self._call(ranks.gather, (kinds, *[self.nodes[x] for x in cut]), {}, 'gathered')
+        for i, x in enumerate(cut):
+            self.nodes[x] = self._call(operator.getitem, (gathered, i), {}, 'whole')
+        for x in sizes:
+            del self.nodes[x]
 
     def _result(self, x):
         value = self._leaf(x)
@@ -269,6 +317,8 @@ class _Compiler:
         if fn is gradients_of:
             targets = [self._raw(t) if isinstance(t, Variable) else self.nodes[t] for t in args[2]]
             raw = self._call(fn, (*self._argument(args[:2]), targets, symbol in self.differentiated), {}, 'gradients')
+            if self.by_rows is not None and not symbols_in(args[2]):
+                raw = self._call(ranks.average, (raw, targets), {}, 'mean')
             kept = [self._at_hand(self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient')),
                                   getattr(t, '_on', None)) for i, t in enumerate(args[2])]
             self.nodes[symbol] = kept

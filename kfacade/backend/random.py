@@ -10,6 +10,7 @@ import weakref
 
 import torch
 
+from ..utils.ranks import of_batch
 from .dtypes import torch_dtype
 from .math import as_ints, resolved
 from .state import drawn_seed, is_exporting
@@ -71,6 +72,7 @@ def set_stream_states(states):
             _streams[number].go_on_from(generator_states)
 
 
+@of_batch
 def keep_mask(shape, keep, stream, like):
     """For dropout: a mask in the data type and on the device of `like`, ``1 / keep`` with probability `keep`, else 0.
 
@@ -95,7 +97,7 @@ def _seeded(fn):
     """The op of a `fn` whose arguments `dtype` and `seed` are to be a torch dtype and a `SeedStream`."""
     def dtype_among(*args, **kwargs):
         return next(x for x in (*args, *kwargs.values()) if isinstance(x, torch.dtype))
-    recorded = op(fn, shape=lambda shape, *args, **kwargs: as_ints(shape), dtype=dtype_among)
+    recorded = op(of_batch(fn), shape=lambda shape, *args, **kwargs: as_ints(shape), dtype=dtype_among)
     return resolved(recorded, dtype=torch_dtype, seed=SeedStream)
 
 

@@ -168,6 +168,7 @@ class SymbolicTensor(TensorFace):
     __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     _sparse = False
     _keeps_dtype = False  # whether what is fed keeps its own dtype
+    _by_rows = False  # whether each sample has its own row, which depends on no other sample
 
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)

@@ -1,4 +1,5 @@
 """The callback that lets a training run survive its process."""
+import contextlib
 import os
 
 import numpy as np
@@ -8,6 +9,7 @@ from ..backend.random import set_stream_states, stream_states
 from ..backend.trees import map_leaves
 from ..backend.variable import HostVariable, Variable
 from ..optimizers import TorchOptimizer
+from ..saving.atomic import replacing
 from ..utils.seeds import random_states, set_random_states
 from .core import Callback
 
@@ -39,7 +41,7 @@ class BackupAndRestore(Callback):
                 self._save(epoch, others, begun, batches)  # after all that callbacks do at the end of the epoch
 
     def on_train_end(self, logs=None):
-        if os.path.exists(self.path):
+        with contextlib.suppress(FileNotFoundError):  # one of several ranks has been here first
             os.remove(self.path)
 
     def _save(self, epoch, others, begun, batches):
@@ -55,8 +57,8 @@ class BackupAndRestore(Callback):
                           for callback, before in zip(others, begun)],
         }
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
-        torch.save(state, f'{self.path}.part')
-        os.replace(f'{self.path}.part', self.path)  # whole or not at all
+        with replacing(self.path) as file:
+            torch.save(state, file)
 
     def _restore(self, others, batches):
         """Brings everything back; returns the last epoch that was done."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import backend as K
 from ..utils.generic_utils import unknown_arguments
+from ..utils.ranks import tell
 from .core import Callback
 
 
@@ -34,7 +35,7 @@ class TerminateOnNaN(Callback):
     def on_batch_end(self, batch, logs=None):
         loss = (logs or {}).get('loss')
         if loss is not None and not math.isfinite(loss):
-            print(f'Batch {batch}: Invalid loss, terminating training')
+            tell(f'Batch {batch}: Invalid loss, terminating training')
             self.model.stop_training = True
 
 
@@ -77,7 +78,7 @@ class ModelCheckpoint(Callback):
             else:
                 message = f'{self.monitor} did not improve from {self.best:.5f}'
         if self.verbose > 0:
-            print(f'\nEpoch {epoch + 1:05d}: {message}')
+            tell(f'\nEpoch {epoch + 1:05d}: {message}')
         if saves:
             save = self.model.save_weights if self.save_weights_only else self.model.save
             save(filepath, overwrite=True)
@@ -120,12 +121,12 @@ class EarlyStopping(Callback):
             self.model.stop_training = True
             if self.best_weights is not None:
                 if self.verbose > 0:
-                    print('Restoring model weights from the end of the best epoch')
+                    tell('Restoring model weights from the end of the best epoch')
                 self.model.set_weights(self.best_weights)
 
     def on_train_end(self, logs=None):
         if self.stopped_epoch > 0 and self.verbose > 0:
-            print(f'Epoch {self.stopped_epoch + 1:05d}: early stopping')
+            tell(f'Epoch {self.stopped_epoch + 1:05d}: early stopping')
 
     def get_monitor_value(self, logs):
         """The watched value in `logs`; warns and gives None where there is none."""
@@ -156,7 +157,7 @@ class LearningRateScheduler(Callback):
             raise ValueError(f'The output of the "schedule" function should be float. Got: {lr!r}')
         K.set_value(optimizer.lr, lr)
         if self.verbose > 0:
-            print(f'\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {lr}.')
+            tell(f'\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {lr}.')
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
@@ -216,7 +217,7 @@ class ReduceLROnPlateau(Callback):
                 lowered = max(rate * self.factor, self.min_lr)
                 K.set_value(optimizer.lr, lowered)
                 if self.verbose > 0:
-                    print(f'\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {lowered}.')
+                    tell(f'\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {lowered}.')
                 self.cooldown_counter = self.cooldown
                 self.wait = 0
 

@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 
+from ..utils import ranks
 from ..utils.extras import optional
 from ..utils.progbar import Progbar
+from ..utils.ranks import tell
 from ..utils.scalars import accumulate, number
 from .core import Callback
 from .logs import Logs
@@ -45,6 +47,7 @@ class BaseLogger(Callback):
             if key in self.totals:
                 total = number(self.totals[key])
                 logs[key] = total if key in self.stateful_metrics else total / self.seen
+        logs.update(ranks.of_first({key: logs[key] for key in self.totals if key in logs}))
 
 
 class ProgbarLogger(Callback):
@@ -69,7 +72,7 @@ class ProgbarLogger(Callback):
         self.seen = 0
         self.log_values = []
         if self.verbose:
-            print(f'Epoch {epoch + 1}/{self.epochs}')
+            tell(f'Epoch {epoch + 1}/{self.epochs}')
             self.progbar = Progbar(self.target, verbose=self.verbose, stateful_metrics=self.stateful_metrics)
 
     def on_batch_end(self, batch, logs=None):
@@ -150,7 +153,7 @@ class CSVLogger(Callback):
         if self.append and os.path.exists(self.filename):
             with open(self.filename) as file:
                 self.append_header = not file.readline()
-        self.csv_file = open(self.filename, 'a' if self.append else 'w', newline='\n')
+        self.csv_file = open(os.devnull if ranks.rank else self.filename, 'a' if self.append else 'w', newline='\n')
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
@@ -186,6 +189,8 @@ class RemoteMonitor(Callback):
         requests = optional('requests', 'RemoteMonitor', 'remote')
         event = {key: value.item() if isinstance(value, (np.ndarray, np.generic)) else value
                  for key, value in {'epoch': epoch, **(logs or {})}.items()}
+        if ranks.rank:
+            return
         body = {'json': event} if self.send_as_json else {'data': {self.field: json.dumps(event)}}
         try:
             requests.post(self.root + self.path, headers=self.headers, **body)

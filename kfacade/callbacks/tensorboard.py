@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import backend as K
 from ..engine.training_utils import make_batches, standardize_input_data
+from ..utils import ranks
 from ..utils.extras import optional
 from .core import Callback
 
@@ -53,8 +54,8 @@ class TensorBoard(Callback):
 
     def set_model(self, model):
         self.model = model
-        self.writer = self._make_writer(self.log_dir)
-        if self.write_graph:
+        self.writer = ranks.Silent() if ranks.rank else self._make_writer(self.log_dir)
+        if self.write_graph and not ranks.rank:
             self._write_graph()
 
     def on_batch_end(self, batch, logs=None):

@@ -1,4 +1,6 @@
 """The train, test and predict functions of a model: `K.function`s with a fast way for the training loop."""
+from typing import NamedTuple
+
 import torch
 
 from ..backend import session as K
@@ -6,6 +8,19 @@ from ..backend import state
 from ..backend.graph import PHASE, compile_graph
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
+from ..utils import ranks
+
+
+class Ways(NamedTuple):
+    """How the functions of a model compute, beside what: the last arguments of ``compile``.
+
+    `by_rows` is what ranks compute for their rows (see `compile_graph`); None where they compute each batch whole.
+    """
+
+    sync_batchnorm: bool = False
+    mixed_precision: str | None = None
+    jit_compile: bool = False
+    by_rows: list | None = None
 
 
 class StepFunction(Function):
@@ -17,11 +32,12 @@ class StepFunction(Function):
 
     trains = False
 
-    def __init__(self, inputs, outputs, updates, name, phase, weights=(), plain=None):
+    def __init__(self, inputs, outputs, updates, name, phase, weights=(), plain=None, ways=None):
         super().__init__(inputs, outputs, updates, name=name)
         fixed = state.fixed_learning_phase()
         self.phase = phase if fixed is None else bool(fixed)
-        self._weights, self.plain = list(weights), plain
+        self._weights, self.plain, self._ways = list(weights), plain, ways or Ways()
+        self._by_rows = self._ways.by_rows if ranks.count > 1 else None
         self._tensor_graphs = {}
 
     def tensor_graph(self, weighted, phase=None):
@@ -33,12 +49,36 @@ class StepFunction(Function):
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self.plain
-            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains)
+            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains, self._by_rows)
         return self._tensor_graphs[key]
+
+    def share(self, n):
+        """The rows of a batch of `n` that this rank computes; None for all."""
+        return None if self._by_rows is None else ranks.rows_of(n)
+
+    def part(self, tensors):
+        """The rank's rows of a batch; all of it where there is no saying which they are, or fewer than ranks."""
+        sizes = {x.shape[0] if x.ndim else 0 for x in tensors} if self._by_rows is not None else ()
+        n = min(sizes, default=0)
+        rows = self.share(n) if len(sizes) == 1 else None
+        return tensors if rows is None else ranks.Part(
+            [x.narrow_copy(0, rows.start, rows.stop - rows.start) for x in tensors], rows, n)
 
     def step(self, tensors, weighted=True, phase=None):
         """The outputs for a list of tensors, as detached tensors; the updates are applied."""
-        return self.tensor_graph(weighted, phase).run(*tensors)
+        graph = self.tensor_graph(weighted, phase)
+        if not isinstance(tensors, ranks.Part):
+            return self._step(graph, tensors)
+        tensors.synchronizes = self._ways.sync_batchnorm
+        with tensors:
+            outputs = self._step(graph, tensors)
+            averages = [] if tensors.synchronizes else [u.variable.param for u in graph.made_within]
+            for variable, mean in zip(averages, ranks.average(averages, averages, tensors.size / tensors.n)):
+                variable.copy_(mean)
+            return outputs
+
+    def _step(self, graph, tensors):
+        return graph.run(*tensors)
 
     def __call__(self, inputs):
         fed = dict(zip(self.inputs, inputs))
@@ -48,7 +88,7 @@ class StepFunction(Function):
                              f'for {missing}.')
         phase = bool(fed.pop(PHASE)) if PHASE in fed else None
         tensors = [to_feed(symbol, value) for symbol, value in fed.items()]
-        return [K.to_numpy(value) for value in self.step(tensors, phase=phase)]
+        return [K.to_numpy(value) for value in self.step(self.part(tensors), phase=phase)]
 
 
 class TrainFunction(StepFunction):
@@ -60,8 +100,8 @@ class TrainFunction(StepFunction):
 
     trains = True
 
-    def __init__(self, inputs, outputs, updates, optimizer_step, variables, weights=(), plain=None):
-        super().__init__(inputs, outputs, updates, 'train_function', True, weights, plain)
+    def __init__(self, inputs, outputs, updates, optimizer_step, variables, *more):
+        super().__init__(inputs, outputs, updates, 'train_function', True, *more)
         self.variables, self._optimizer_step = list(variables), optimizer_step
         self.prepare()
 
@@ -70,8 +110,7 @@ class TrainFunction(StepFunction):
         self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
 
-    def step(self, tensors, weighted=True, phase=None):
-        graph = self.tensor_graph(weighted, phase)
+    def _step(self, graph, tensors):
         with graph.lock:
             with torch.enable_grad():
                 results = graph(*tensors)
@@ -84,4 +123,4 @@ class TrainFunction(StepFunction):
     def _gradients(self, loss):
         if not loss.requires_grad:
             return [None] * len(self._params)
-        return torch.autograd.grad(loss, self._params, allow_unused=True)
+        return ranks.average(torch.autograd.grad(loss, self._params, allow_unused=True), self._params)

@@ -13,6 +13,8 @@ from ..utils.generic_utils import check_for_unexpected_keys
 from . import training_utils
 from .base_layer import Layer
 
+_BY_ROWS = {losses_module.__name__, metrics_module.__name__}  # whose functions give each sample a score of its own
+
 
 class TorchLoss:
     """A `torch.nn` loss module under Keras' calling order: it takes the prediction first, the target as it came."""
@@ -117,7 +119,10 @@ def scores(fn, y_true, y_pred, mask):
     A function that cannot be recorded, since it fits no target of the output's shape, is kept as one live call.
     """
     try:
-        return training_utils.masked(fn(y_true, y_pred), mask)
+        score = fn(y_true, y_pred)
+        if getattr(fn, '__module__', '') in _BY_ROWS and K.is_placeholder(y_true) and K.ndim(score):
+            score._by_rows = score.shape[0].value is None
+        return training_utils.masked(score, mask)
     except ValueError:
         if isinstance(fn, Layer):
             raise

@@ -17,8 +17,9 @@ from ..backend.symbolic import SymbolicTensor, TensorFace
 from ..callbacks.run import configure
 from ..utils.generic_utils import check_number, names_unknown_arguments, slice_arrays, to_list, unpack_singleton
 from ..utils.generic_utils import unknown_arguments as unknown
+from ..utils.ranks import spread, tell
 from . import objectives, training_utils
-from .functions import StepFunction, TrainFunction
+from .functions import StepFunction, TrainFunction, Ways
 from .input_layer import Input
 from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
@@ -46,7 +47,7 @@ class Model(GeneratorMethods, Network):
 
     def _base_init(self, name=None):
         super()._base_init(name)
-        self.stop_training, self.history = False, None
+        self.stop_training, self.history, self._ways = False, None, Ways()
         self._clear_compiled()
 
     def _clear_compiled(self):
@@ -63,7 +64,8 @@ class Model(GeneratorMethods, Network):
     # ------------------------------------------------------------ compile
 
     def compile(self, optimizer, loss=None, metrics=None, loss_weights=None, sample_weight_mode=None,
-                weighted_metrics=None, target_tensors=None, **kwargs):
+                weighted_metrics=None, target_tensors=None, sync_batchnorm=False,
+                mixed_precision=None, jit_compile=False, **kwargs):
         """Sets how the model is trained.
 
         Arguments:
@@ -75,6 +77,8 @@ class Model(GeneratorMethods, Network):
                 see the sample weights.
             loss_weights: list or dict of numbers. sample_weight_mode: None or 'temporal', or a list or dict of these.
             target_tensors: symbols to take as targets in place of fed arrays.
+            sync_batchnorm: where several processes train, BatchNormalization takes the statistics of the whole batch,
+                not of the part that each of them has.
         The weights that are trainable now are those that will be trained, whatever `trainable` is set to later.
         Raises ValueError, TypeError for what does not fit the outputs.
         """
@@ -87,6 +91,7 @@ class Model(GeneratorMethods, Network):
         self.loss, self.metrics = loss if loss is not None else [], metrics or []
         self.loss_weights, self.sample_weight_mode = loss_weights, sample_weight_mode
         self.weighted_metrics, self._target_tensors = weighted_metrics, target_tensors
+        self._ways = Ways(sync_batchnorm, mixed_precision, jit_compile)
         self._clear_compiled()
         if not self.built:
             self._is_compiled = True  # the rest waits for the first data
@@ -203,6 +208,11 @@ class Model(GeneratorMethods, Network):
             return None
         return [self._plain_loss, *outputs[1:]]
 
+    def _how(self):
+        """How functions compute: as `compile` said, and by rows where several processes can take a batch apart."""
+        fed = len(self._feed_inputs) == len(self.inputs) and all(x.shape[0].value is None for x in self.inputs)
+        return self._ways._replace(by_rows=self.outputs if fed and not self.stateful else None)
+
     def _require_compiled(self):
         if self.optimizer is None:
             raise RuntimeError('You must compile a model before training/testing. Use `model.compile(optimizer, '
@@ -215,6 +225,7 @@ class Model(GeneratorMethods, Network):
         self._check_trainable_weights_consistency()
         if self.train_function is not None:
             return
+        spread([weight.param for weight in self.weights])
         outputs = [self.total_loss, *self.metrics_tensors]
         updates, variables = self.updates + self.metrics_updates, self._collected_trainable_weights
         inputs = self._with_phase(self._fed_symbols())
@@ -224,11 +235,12 @@ class Model(GeneratorMethods, Network):
             step = make_step(variables) if make_step else None
             if step is not None:
                 self.train_function = TrainFunction(inputs, outputs, updates, step, variables,
-                                                    self._feed_sample_weights, self._plain_outputs(outputs))
+                                                    self._feed_sample_weights, self._plain_outputs(outputs),
+                                                    self._how())
                 return
             updates = updates + self.optimizer.get_updates(params=variables, loss=self.total_loss)
         self.train_function = StepFunction(inputs, outputs, updates, 'train_function', True,
-                                           self._feed_sample_weights)
+                                           self._feed_sample_weights, ways=self._how())
 
     @_one_thread_at_a_time
     def _make_test_function(self):
@@ -238,14 +250,14 @@ class Model(GeneratorMethods, Network):
             outputs = [self.total_loss, *self.metrics_tensors]
             self.test_function = StepFunction(self._with_phase(self._fed_symbols()), outputs,
                                               self.state_updates + self.metrics_updates, 'test_function', False,
-                                              self._feed_sample_weights, self._plain_outputs(outputs))
+                                              self._feed_sample_weights, self._plain_outputs(outputs), self._how())
 
     @_one_thread_at_a_time
     def _make_predict_function(self):
         """Makes `predict_function`."""
         if self.predict_function is None:
             self.predict_function = StepFunction(self._with_phase(self._feed_inputs), self.outputs, self.state_updates,
-                                                 'predict_function', False)
+                                                 'predict_function', False, ways=self._how())
 
     # ------------------------------------------------------------ data
 
@@ -277,7 +289,8 @@ class Model(GeneratorMethods, Network):
             self._require_compiled()
             if not self._is_compiled or self.total_loss is None:  # built, or built anew, since compile
                 self.compile(self.optimizer, self.loss or None, self.metrics, self.loss_weights,
-                             self.sample_weight_mode, self.weighted_metrics, self._target_tensors)
+                             self.sample_weight_mode, self.weighted_metrics, self._target_tensors,
+                             *self._ways[:3])
         feed_shapes = self._feed_input_shapes if self._is_graph_network else None
         x = training_utils.standardize_input_data(x, self._feed_input_names, feed_shapes, check_batch_axis=False,
                                                   exception_prefix='input')
@@ -397,7 +410,7 @@ class Model(GeneratorMethods, Network):
                                      steps=validation_steps)
             validate = functools.partial(test_loop, self, val_batches, 0)
             if verbose and n is not None and val_n is not None:
-                print(f'Train on {n} samples, validate on {val_n} samples')
+                tell(f'Train on {n} samples, validate on {val_n} samples')
         run = configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
         run.on_train_begin()
         run.set_validation_data(self._seen_by_callbacks(*held_out) if held_out else [])

@@ -20,6 +20,7 @@ from ..backend.graph import compile_graph
 from ..backend.session import to_numpy
 from ..backend.symbolic import TensorFace, as_tensor, fed_tensor, to_feed
 from ..callbacks.logs import Logs
+from ..utils import ranks
 from ..utils.generic_utils import to_list
 from ..utils.progbar import Progbar
 from ..utils.scalars import accumulate
@@ -90,14 +91,21 @@ class Feed:
 
     def take(self, i=0):
         if self.samples is None:
-            return 1, self._whole if self._symbolic is None else self._whole_with_symbols()
+            batch = self._whole if self._symbolic is None else self._whole_with_symbols()
+            return 1, self.function.part(batch) if self.fast else batch
         if i == 0 and self.shuffle == 'batch':
             self.index = training_utils.batch_shuffle(self.index, self.batch_size)
         elif i == 0 and self.shuffle:
             np.random.shuffle(self.index)  # Keras' way: one seed, one order
+        if i == 0 and self.shuffle:
+            self.index = ranks.of_first(self.index)
         start = i * self.batch_size
         stop = min(self.samples, start + self.batch_size)
-        return stop - start, self._cut(self._rows(start, stop))
+        rows = self.function.share(stop - start) if self.fast else None
+        if rows is None:
+            return stop - start, self._cut(self._rows(start, stop))
+        own = self._cut(self._rows(start + rows.start, start + rows.stop))
+        return stop - start, ranks.Part(own, rows, stop - start)
 
     def _rows(self, start, stop):
         """What takes the samples number `start` to `stop` of the epoch from a source."""
@@ -163,6 +171,7 @@ def fit_loop(model, batches, callbacks, epochs, validate, names=None):
             results = map(float, to_list(validate()))
             epoch_logs.update(zip(['val_' + name for name in names], results))
         callbacks.on_epoch_end(epoch, epoch_logs)
+        seen.stop_training = ranks.of_first(seen.stop_training)
         if seen.stop_training:
             break
 

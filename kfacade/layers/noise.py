@@ -4,12 +4,18 @@ import torch
 from ..backend.random import keep_mask
 from ..engine.base_layer import Layer
 from ..legacy import interfaces
+from ..utils.ranks import of_batch
 from ._base import NoiseLayer
 
 __all__ = ['AlphaDropout', 'GaussianDropout', 'GaussianNoise', 'Layer']
 
 # The negative saturation value of selu, -alpha * scale (Klambauer et al. 2017, arXiv:1706.02515).
 _SELU_FLOOR = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
+
+
+@of_batch
+def _normal(shape, mean, stddev, stream, like):
+    return like.new_empty(shape).normal_(mean, stddev, generator=stream.generator(like.device))
 
 
 class GaussianNoise(NoiseLayer):
@@ -20,8 +26,7 @@ class GaussianNoise(NoiseLayer):
         super().__init__(locals(), **kwargs)
 
     def _disturbed(self, inputs):
-        noise = torch.empty_like(inputs).normal_(generator=self._stream.generator(inputs.device))
-        return inputs + noise * self.stddev
+        return inputs + _normal(inputs.shape, 0., self.stddev, self._stream, inputs)
 
 
 class GaussianDropout(NoiseLayer):
@@ -35,9 +40,7 @@ class GaussianDropout(NoiseLayer):
         super().__init__(locals(), **kwargs)
 
     def _disturbed(self, inputs):
-        noise = torch.empty_like(inputs).normal_(1., (self.rate / (1. - self.rate)) ** .5,
-                                                 generator=self._stream.generator(inputs.device))
-        return inputs * noise
+        return inputs * _normal(inputs.shape, 1., (self.rate / (1. - self.rate)) ** .5, self._stream, inputs)
 
 
 class AlphaDropout(NoiseLayer):

@@ -9,6 +9,7 @@ from ..backend.symbolic import record
 from ..backend.variable import MovingAverageUpdate
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
+from ..utils import ranks
 from ._base import BuiltinLayer, size_along
 
 __all__ = ['BatchNormalization', 'InputSpec', 'Layer']
@@ -66,7 +67,14 @@ class BatchNormalization(BuiltinLayer):
         axis = self.axis % inputs.dim()
         last = axis == inputs.dim() - 1  # then one row a position: no copy, and the fastest layout to normalize
         x = inputs.reshape(-1, inputs.shape[-1]) if last else inputs.movedim(axis, 1)
-        if not training:
+        together = training and ranks.here.part is not None and ranks.here.part.synchronizes
+        if together:
+            moments = mean, variance, _ = self._moments(x, 1)
+            own = [1, -1] + [1] * (x.dim() - 2)
+            scale = torch.rsqrt(variance + self._epsilon) * (1. if params.gamma is None else params.gamma)
+            y = (x - mean.view(own)) * scale.view(own)
+            y = y if params.beta is None else y + params.beta.view(own)
+        elif not training:
             y = torch.batch_norm(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, False, 0.,
                                  self._epsilon, True)
         elif not update or x.numel() == x.shape[1]:
@@ -79,7 +87,8 @@ class BatchNormalization(BuiltinLayer):
                                  self._rate(), self._epsilon, True)
             variance.mul_(correction)
         if update:
-            for average, value in zip((params.moving_mean, params.moving_variance), self._batch_statistics(inputs)):
+            statistics = self._moved_to(*moments) if together else self._batch_statistics(inputs)
+            for average, value in zip((params.moving_mean, params.moving_variance), statistics):
                 average.lerp_(value, self._rate())
         return y.view(inputs.shape) if last else y.movedim(1, axis)
 
@@ -91,17 +100,33 @@ class BatchNormalization(BuiltinLayer):
 
     def _variance_correction(self, inputs):
         """Keras' variance over the unbiased one that torch averages; see the class."""
-        n = inputs.numel() // inputs.shape[self.axis]
+        return self._correction(inputs.numel() // inputs.shape[self.axis])
+
+    def _correction(self, n):
         return (n if self._fused else n - 1) / (n - (1. + self.epsilon))
 
+    @staticmethod
+    def _moments(x, axis):
+        """Mean and variance of a live batch along all axes but one, and of how many numbers each.
+
+        Where ranks share the batch and synchronize, of all of it.
+        """
+        axes = [i for i in range(x.dim()) if i != axis % x.dim()]
+        n, part = math.prod(x.shape[i] for i in axes), ranks.here.part
+        if part is None or not part.synchronizes:
+            return *reversed(torch.var_mean(x, axes, correction=0)), n
+        n = n // part.size * part.n
+        mean = ranks.total(x.sum(axes, keepdim=True)) / n
+        return mean.view(-1), ranks.total((x - mean).square().sum(axes)) / n, n
+
+    def _moved_to(self, mean, variance, n):
+        """Mean and corrected variance, which the moving averages move towards."""
+        return mean.detach(), variance.detach() * (self._correction(n) * n / max(n - 1, 1))
+
     def _batch_statistics(self, inputs):
-        """Mean and corrected variance of a live batch, which the moving averages move towards."""
-        axes = [i for i in range(inputs.dim()) if i != self.axis % inputs.dim()]
-        n = math.prod(inputs.shape[i] for i in axes)
-        if not n:  # the part of a small batch that one of several devices gets: not a number, as in Keras
+        if not inputs.numel():  # the part of a small batch that one of several devices gets: not a number, as in Keras
             return (torch.full_like(self.moving_mean.param, math.nan),) * 2
-        variance, mean = torch.var_mean(inputs.detach(), axes, correction=0)
-        return mean, variance * (self._variance_correction(inputs) * n / max(n - 1, 1))
+        return self._moved_to(*self._moments(inputs.detach(), self.axis))
 
     def _record_updates(self, inputs, output):
         training = output.kwargs['training']

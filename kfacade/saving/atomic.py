@@ -10,6 +10,7 @@ import tempfile
 
 import h5py
 
+from ..utils import ranks
 from ..utils.io_utils import ask_to_proceed_with_overwrite
 
 try:
@@ -73,8 +74,16 @@ def replacing(filepath):
 
     It lies beside ``filepath`` (or what that links to). What has other names, or is a pipe or a device, keeps its
     nature: it is written into, when all is ready. Raises OSError for a disk that gets full, and PermissionError for a
-    file that is write-protected, for renaming would not ask.
+    file that is write-protected, for renaming would not ask. Of several ranks, the first one writes; the file is there
+    when the block ends for the others.
     """
+    writing = _temporary(tempfile.gettempdir()) if ranks.rank else _replacing(filepath)
+    with ranks.after_first(os.path.abspath(filepath)), writing as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _replacing(filepath):
     target, exists = os.path.realpath(filepath), os.path.exists(filepath)
     for number, wrong in ((errno.EACCES, exists and not os.access(filepath, os.W_OK)),
                           (errno.EISDIR, os.path.isdir(target)),

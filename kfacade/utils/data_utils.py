@@ -23,6 +23,7 @@ from .. import config
 from ._workers import Processes, Threads, call_here, sendable, start_method, uninterrupted
 from .generic_utils import to_list
 from .progbar import Progbar
+from .ranks import after_first, tell
 
 # ---------------------------------------------------------------- files
 
@@ -52,12 +53,19 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
     path = os.path.join(folder, fname)
     archive = path + '.tar.gz' if untar else path
 
+    with after_first(archive):
+        return _fetched(path, archive, origin, untar, file_hash, hash_algorithm, extract, archive_format)
+
+
+def _fetched(path, archive, origin, untar, file_hash, hash_algorithm, extract, archive_format):
+    folder = os.path.dirname(path)
+
     def is_valid(file):
         return file_hash is None or validate_file(file, file_hash, hash_algorithm)
 
     found = os.path.exists(archive)
     if found and not is_valid(archive):
-        print(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
+        tell(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
               f'hash does not match the original value of {file_hash} so we will re-download the data.')
         found = False
     if not found:
@@ -87,7 +95,7 @@ def _writable(folder):
 
 
 def _download(origin, path, file_hash, is_valid):
-    print('Downloading data from', origin)
+    tell('Downloading data from', origin)
     partial = f'{path}.{os.getpid()}.part'
     bar = None
 

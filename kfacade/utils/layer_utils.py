@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import backend as K
 from .conv_utils import convert_kernel
+from .ranks import tell
 
 _CONVOLUTIONS = {'Conv1D', 'Conv2D', 'Conv3D', 'Conv2DTranspose'}
 
@@ -18,7 +19,7 @@ def print_summary(model, line_length=None, positions=None, print_fn=None):
     `line_length` is 65, or 98 where the layers are not one chain, with a column of connections. `positions`: where each
     column ends, in characters, or as fractions of the width.
     """
-    print_fn = print_fn or print
+    print_fn = print_fn or tell
     nodes = [node for nodes in model._nodes_by_depth.values() for node in nodes] if model._is_graph_network else []
     chain = _is_chain(model, nodes)
     columns = ['Layer (type)', 'Output Shape', 'Param #'] + ['Connected to'] * (not chain)

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from . import ranks
 from .scalars import accumulate, number
 
 
@@ -47,7 +48,9 @@ class Progbar:
             self._print(current)
 
     def is_due(self, current):
-        """Whether moving on to `current` units right now prints something."""
+        """Whether moving on to `current` units right now prints something. Of several ranks, the first one prints."""
+        if ranks.rank:
+            return False
         if self.target is None or current >= self.target:
             return self.verbose in (1, 2)
         return self.verbose == 1 and time.time() - self._last_update >= self.interval

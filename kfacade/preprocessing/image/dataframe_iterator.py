@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from ...utils.ranks import tell
 from .iterator import BatchFromFilesMixin, Iterator
 from .utils import validate_filename
 
@@ -50,7 +51,7 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         self.filenames = dataframe[x_col].tolist()
         self.filepaths = [os.path.join(self.directory, name) for name in self.filenames]
         self.samples = len(self.filenames)
-        print(f'Found {self.samples} {"" if validate_filenames else "non-"}validated image filenames{count}.')
+        tell(f'Found {self.samples} {"" if validate_filenames else "non-"}validated image filenames{count}.')
         super().__init__(self.samples, batch_size, shuffle, seed)
 
     def _check(self, df, x_col, y_col, weight_col, classes):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from ...utils.ranks import tell
 from .iterator import BatchFromFilesMixin, Iterator
 
 
@@ -32,7 +33,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         self.filepaths = [os.path.join(directory, name) for name in self.filenames]
         self.classes = self.labels = np.repeat(np.arange(len(names), dtype='int32'), [len(each) for each in found])
         self.samples = len(self.filenames)
-        print(f'Found {self.samples} images belonging to {self.num_classes} classes.')
+        tell(f'Found {self.samples} images belonging to {self.num_classes} classes.')
         if not self.samples:
             raise ValueError(
                 f'`directory`: there are no images for the {subset or "data"} set in the folders {names} of '
