@@ -7,21 +7,24 @@ from torch.autograd import forward_ad
 
 # oneDNN's `F.linear`, without its gradients.
 _onednn_linear = torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, '_linear_pointwise', None)
+_pack = getattr(torch.ops.mkldnn, '_reorder_linear_weight', None)
 # What tells of torch.func's transforms; of autograd's `is_grads_batched`; of fake tensors, make_fx and FlopCounterMode.
 _transforms_active = getattr(torch._C, '_are_functorch_transforms_active', None)
 _key_included = getattr(torch._C, '_dispatch_tls_is_dispatch_key_included', None)
 _dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', None)
 _BATCHED = _key_included and torch._C._parse_dispatch_key('VmapMode')
+_can_tell = all((_transforms_active, _key_included, _dispatch_modes))
 
 # Multiplications from which three products of oneDNN's save more than the Python of a Function costs, and the least
 # size of each dimension: a product of few rows waits for memory, whoever multiplies. Measured on a Zen 5.
 _MIN_WORK, _MIN_SIZE = 2 ** 21, 8
+_MIN_STEP_WORK = 2 ** 20  # of one product without the Function
 
 
 @functools.cache
 def prefers_onednn():
     """Whether oneDNN's products are to be used: on AMD's processors, where they need half the time of MKL's."""
-    if not (_onednn_linear and _transforms_active and _key_included and _dispatch_modes):
+    if not (_onednn_linear and _can_tell):
         return False
     try:
         with open('/proc/cpuinfo') as info:
@@ -32,7 +35,7 @@ def prefers_onednn():
 
 def linear(x, weight, bias=None):
     """``F.linear``, over oneDNN where that is faster: ``x @ weight.T + bias`` of (..., k) and (n, k), to (..., n)."""
-    if not _pays(x, weight, bias):
+    if not _pays(x, weight, bias, _MIN_WORK):
         return F.linear(x, weight, bias)
     rows = x.flatten(0, -2)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
@@ -42,19 +45,31 @@ def linear(x, weight, bias=None):
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 
-def _pays(x, weight, bias):
-    """Whether to compute by oneDNN: plain float32 matrices of some size, and nobody who wants to see torch's own op."""
-    if type(x) is not torch.Tensor or torch.compiler.is_compiling() or x.numel() * weight.shape[0] <= _MIN_WORK:
-        return False
-    tensors = (x, weight) if bias is None else (x, weight, bias)
-    return (prefers_onednn() and torch.backends.mkldnn.enabled
-            and all(type(t) in (torch.Tensor, torch.nn.Parameter) and t.layout == torch.strided
-                    and t.dtype == torch.float32 and t.device.type == 'cpu' for t in tensors)
+def multiplier(x, weight, bias=None):
+    """`F.linear` by `weight` and `bias`, without gradients, for many matrices like `x`: packs the weight only once."""
+    if not _pays(x, weight, bias, _MIN_STEP_WORK):
+        return lambda x: F.linear(x, weight, bias)
+    # A weight in columns needs no packing.
+    packed = weight if weight.stride(0) == 1 else _pack(weight, len(x)) if _pack else _dense(weight)
+    return lambda x: _onednn_linear(x, packed, bias, 'none', [], '')
+
+
+def _pays(x, weight, bias, min_work):
+    """Whether to compute by oneDNN: matrices of some size, and nobody who wants to see torch's own op."""
+    return (type(x) is torch.Tensor and not torch.compiler.is_compiling() and x.numel() * weight.shape[0] > min_work
+            and prefers_onednn() and torch.backends.mkldnn.enabled and all_plain(x, weight, bias)
             and x.dim() > 1 and weight.dim() == 2 and x.shape[-1] == weight.shape[1]
             and min(*weight.shape, x.numel() // x.shape[-1]) >= _MIN_SIZE
-            and (bias is None or bias.shape == weight.shape[:1])
-            and not (torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or _transforms_active()
-                     or _key_included(_BATCHED) or _dispatch_modes() or forward_ad._current_level >= 0))
+            and (bias is None or bias.shape == weight.shape[:1]))
+
+
+def all_plain(*tensors):
+    """Whether all (or None) are float32 tensors on the CPU, and nobody wants to see torch's own ops run on them."""
+    return not torch.compiler.is_compiling() and all(
+        t is None or type(t) in (torch.Tensor, torch.nn.Parameter) and t.layout == torch.strided
+        and t.dtype == torch.float32 and t.device.type == 'cpu' for t in tensors) and not (
+            torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or not _can_tell or _transforms_active()
+            or _key_included(_BATCHED) or _dispatch_modes() or forward_ad._current_level >= 0)
 
 
 def _dense(matrix):

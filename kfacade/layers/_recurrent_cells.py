@@ -141,7 +141,8 @@ class Cell(BuiltinLayer):
             x, weights = self.project(x, dropped), (None, None, *weights[2:])
         masks = self._drop(states[0], 'recurrent_dropout', training)
         path = 'scan' if kernels.open_ended(x) else kernels.choose_path(
-            self.kind, *activations, masks, weights[0] is None, keep is not None, last_states)
+            self.kind, *activations, masks, weights[0] is None, keep is not None, last_states,
+            kernels.beats_torch(self.kind, x, states, weights))
         functions = functions or self._functions() if path == 'scan' else activations
         return kernels.run(path, self.kind, x, states, weights, masks, *functions, keep)
 

@@ -8,7 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from kfacade.backend import private_ops
-from kfacade.backend.private_ops import linear
+from kfacade.backend.private_ops import linear, multiplier
 from kfacade.layers import Dense
 from kfacade.models import Sequential
 
@@ -20,6 +20,7 @@ def calls(monkeypatch):
     """The calls of the private op, which any size and any processor uses."""
     calls, op = [], private_ops._onednn_linear
     monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops, '_MIN_STEP_WORK', 0)
     monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
     monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
     monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
@@ -93,6 +94,23 @@ def test_changed_weight_is_noticed_in_backward(calls):
         weight.mul_(2)
     with pytest.raises(RuntimeError, match='modified by an inplace operation'):
         y.sum().backward()
+
+
+@needs_op
+@pytest.mark.parametrize('by_column', [True, False])
+@pytest.mark.parametrize('pack', [True, False])
+@torch.no_grad()
+def test_multiplier_of_many_matrices_and_its_fallback_agree(calls, monkeypatch, by_column, pack):
+    if not pack:
+        monkeypatch.setattr(private_ops, '_pack', None)
+    x, weight, bias = _operands(by_column=by_column)
+    for b in (bias, None):
+        multiply = multiplier(x, weight, b)
+        for matrix in (x, 2 * x, x[:4]):
+            torch.testing.assert_close(multiply(matrix), F.linear(matrix, weight, b), rtol=1e-5, atol=1e-6)
+    assert len(calls) == 6
+    assert torch.equal(multiplier(x.double(), weight.double())(x.double()), F.linear(x.double(), weight.double()))
+    assert len(calls) == 6
 
 
 def _transformed(x, weight, bias):

@@ -2,6 +2,7 @@
 import pytest
 import torch
 
+from kfacade.backend import private_ops
 from kfacade.layers import _recurrent_kernels as kernels
 
 BATCH, TIME, FEATURES, UNITS = 3, 5, 4, 2
@@ -136,3 +137,30 @@ def test_unbounded_states_of_steps_that_do_not_count_stay_out_of_the_gradient():
     assert outputs[-1].item() == 7.
     outputs[-1].sum().backward()
     assert weight.grad.item() == 5.
+
+
+def test_tanh_of_the_kernels():
+    """In float32 within two units in the last place of 1, exactly odd limits and zero; in float64 torch's own."""
+    x = torch.cat([torch.linspace(-20, 20, 20001), torch.tensor([0., 1e-6, -1e30, 1e30, torch.inf])])
+    tanh = kernels.NONLINEARITIES[kernels.activations.tanh].compute_
+    torch.testing.assert_close(tanh(x.clone()).double(), x.double().tanh(), rtol=0, atol=2.4e-7)
+    assert tanh(torch.tensor([0., -1e30, 1e30])).tolist() == [0., -1., 1.]
+    assert torch.equal(tanh(x.double()), x.double().tanh())
+
+
+@pytest.mark.parametrize('kind, act, rec', SEQUENCES[::4] + SEQUENCES[1::4], ids=lambda x: x.__name__)
+def test_float32_over_fast_products_equals_scan_in_float64(kind, act, rec, monkeypatch):
+    """With products as large as those that oneDNN computes, where this processor has them so."""
+    monkeypatch.setattr('kfacade.backend.private_ops._MIN_STEP_WORK', 0)
+    monkeypatch.setattr('kfacade.backend.private_ops._MIN_SIZE', 1)
+    monkeypatch.setattr('kfacade.backend.private_ops.prefers_onednn', lambda: bool(private_ops._onednn_linear))
+    for masks in (None, kind.gates):
+        problem = _problem(kind, True, masks)
+        x, states, weights, dropped = problem
+        single = [None if t is None else t.detach().float().requires_grad_() for t in (x, *states, *weights)]
+        coarse = (single[0], single[1:1 + len(states)], tuple(single[1 + len(states):]),
+                  None if dropped is None else dropped.float())
+        wanted, _, wanted_gradients = _gradients('scan', kind, act, rec, problem)
+        got, _, gradients = _gradients('sequence', kind, act, rec, coarse)
+        for a, b in zip([*got, *gradients], [*wanted, *wanted_gradients]):
+            torch.testing.assert_close(a.double(), b, rtol=1e-5, atol=5e-6)
