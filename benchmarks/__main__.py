@@ -17,10 +17,7 @@ _IMPORT = ('import time; start = time.process_time(); import torch; middle = tim
 
 
 class Side:
-    """A process that does one run of a workload at each call and gives its CPU time in seconds.
-
-    `memory`: by how many MB it has grown in these runs, at most.
-    """
+    """A process that does one run of a workload at each call and gives its CPU time in seconds."""
 
     def __init__(self, python, side, name):
         self.process = subprocess.Popen(
@@ -31,8 +28,7 @@ class Side:
         try:
             self.process.stdin.write('run\n')
             self.process.stdin.flush()
-            seconds, self.memory = map(float, self.process.stdout.readline().split())
-            return seconds
+            return float(self.process.stdout.readline())
         except (BrokenPipeError, ValueError):
             raise SystemExit(f'{" ".join(self.process.args)} failed:\n{self.process.communicate()[1]}') from None
 
@@ -55,17 +51,15 @@ def alternate(sides, runs):
 def training(names, peers, runs):
     """Prints CPU time per step, and its ratio to plain PyTorch, a line for each workload."""
     heads = ['kfacade', *(pathlib.Path(peer).parent.parent.name or peer for peer in peers)]
-    print(f'\nTraining, CPU ms a step, one thread (medians of {runs} alternating runs) and ratio to plain PyTorch; '
-          'MB that the process grows by (plain, kfacade)')
-    print(f'{"workload":12}{"batch":>6}{"plain":>10}' + ''.join(f'{head[:16]:>18}' for head in heads) + f'{"MB":>14}')
+    print(f'\nTraining, CPU ms a step, one thread (medians of {runs} alternating runs) and ratio to plain PyTorch')
+    print(f'{"workload":12}{"batch":>6}{"plain":>10}' + ''.join(f'{head[:16]:>18}' for head in heads))
     for name in names:
         workload = WORKLOADS[name]
         sides = [Side(sys.executable, 'plain', name), Side(sys.executable, 'kfacade', name)]
         plain, *others = alternate(sides + [Side(peer, 'peer', name) for peer in peers], runs)
         steps = -(-workload.samples // workload.batch_size)
         print(f'{name:12}{workload.batch_size:6}{1000 * plain / steps:10.3f}' + ''.join(
-            f'{1000 * other / steps:11.3f} {other / plain:5.2f}x' for other in others)
-            + f'{sides[0].memory:7.0f}{sides[1].memory:7.0f}', flush=True)
+            f'{1000 * other / steps:11.3f} {other / plain:5.2f}x' for other in others), flush=True)
 
 
 def import_time(runs):

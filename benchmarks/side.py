@@ -1,14 +1,12 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD`.
 
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds, and by how many MB of memory the process has grown, at most,
-since before the first one. `build` in WORKLOAD's place builds a ResNet50-sized graph;
+pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph;
 `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or, if SIDE is plain, reads the
 arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
 """
 import importlib
 import os
-import resource
 import sys
 import time
 
@@ -68,22 +66,16 @@ def runner(side, name):
     return lambda: model.fit(x, y, batch_size=workload.batch_size, epochs=1, shuffle=True, verbose=0)
 
 
-def _peak():
-    """The most memory that this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == 'darwin' else 10))
-
-
 def main(side, name):
     answers, sys.stdout = sys.stdout, sys.stderr
     os.environ.update(ONE_THREAD)
     run = runner(side, name)
     if 'torch' in sys.modules:
         sys.modules['torch'].set_num_threads(1)
-    memory = _peak()
     for _ in sys.stdin:
         start = time.process_time()
         run()
-        print(time.process_time() - start, _peak() - memory, file=answers, flush=True)
+        print(time.process_time() - start, file=answers, flush=True)
 
 
 if __name__ == '__main__':

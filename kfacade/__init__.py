@@ -5,6 +5,7 @@ from . import activations, applications, callbacks, constraints, datasets, engin
 from . import losses, metrics, models, objectives, optimizers, preprocessing, regularizers, saving, utils, wrappers
 from .engine import Input
 from .models import Model, Sequential
+from .backend.devices import device_scope, set_device
 from .saving.export import export
 from .legacy import paths
 
@@ -13,9 +14,9 @@ paths.install()
 __version__ = '2.2.4'  # of the API: scripts compare it
 
 __all__ = ['Input', 'Model', 'Sequential', 'activations', 'applications', 'backend', 'callbacks', 'config',
-           'constraints', 'datasets', 'engine', 'export', 'initializers', 'install_as_keras', 'layers', 'legacy',
-           'losses', 'metrics', 'models', 'objectives', 'optimizers', 'preprocessing', 'regularizers', 'saving',
-           'utils', 'wrappers']
+           'constraints', 'datasets', 'device_scope', 'engine', 'export', 'initializers', 'install_as_keras', 'layers',
+           'legacy', 'losses', 'metrics', 'models', 'objectives', 'optimizers', 'preprocessing', 'regularizers',
+           'saving', 'set_device', 'utils', 'wrappers']
 
 
 def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=False):

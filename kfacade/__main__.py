@@ -38,7 +38,7 @@ class KerasAlias(MetaPathFinder, Loader):
 
 
 _PACKAGES = {'keras': 'kfacade', 'keras_preprocessing': 'kfacade.preprocessing',
-             'keras_applications': 'kfacade.applications'}
+             'keras_applications': 'kfacade.applications', 'theano': 'kfacade.legacy.theano'}
 _OWN = {'__name__', '__spec__', '__loader__', '__package__', '__path__', '__file__', '__cached__', '__builtins__'}
 
 
@@ -64,6 +64,8 @@ def install_keras_alias(tensorflow=None, backend_name=None, tensorflow_keras=Fal
     sys.path[1:1] = {launched, *[os.path.join(launched, 'stand_in')] * (tensorflow == 'stand-in')} - set(sys.path)
     sys.path += {os.path.dirname(folder)} - set(sys.path[1:])  # the first is the launcher's, and goes
     from kfacade import config
+    if 'THEANO_FLAGS' in os.environ:
+        importlib.import_module('kfacade.legacy.theano')
     if tensorflow == 'stand-in':
         from kfacade.legacy import tensorflow as module
         module.install('keras' if tensorflow_keras else None)

@@ -16,6 +16,7 @@ _DATA_FORMATS = {'channels_last', 'channels_first'}
 _floatx = 'float32'
 _epsilon = 1e-7
 _image_data_format = 'channels_last'
+_device = None
 _backend = os.environ.get('KFACADE_BACKEND_NAME', 'torch')  # set by the launcher, for the processes it starts
 
 
@@ -30,6 +31,11 @@ def keras_dir():
 def backend():
     """Name of the backend: ``'torch'`` (or what ``python -m kfacade --backend-name`` asked for)."""
     return _backend
+
+
+def device():
+    """Name of the device that keras.json chooses; None where it leaves that open."""
+    return _device
 
 
 def floatx():
@@ -105,6 +111,8 @@ def _load(folder):
         setters = {'floatx': set_floatx, 'epsilon': set_epsilon, 'image_data_format': set_image_data_format}
         for key in settings.keys() & setters.keys():
             setters[key](settings[key])
+        global _device
+        _device = settings.get('device')
     except FileNotFoundError:
         _write_defaults(path)
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -431,6 +431,10 @@ class TorchOptimizer(Optimizer):
                 'Build the model before you make the optimizer from `model.parameters()`, or pass `compile` a function '
                 'that makes the optimizer from a list of parameters.')
 
+    def follow(self):
+        """Puts the state of the torch optimizer where its parameters have been moved, as torch does when it loads."""
+        self.torch_optimizer.load_state_dict(self.torch_optimizer.state_dict())
+
     def make_step(self, params):
         tensors = [p.param for p in params]
         if self._trained is None or [id(p) for p in self._trained] != [id(p) for p in tensors]:

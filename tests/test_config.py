@@ -8,7 +8,7 @@ from kfacade import backend as K
 from kfacade import config, layers
 from kfacade.models import Sequential
 
-SETTINGS = ('_floatx', '_epsilon', '_image_data_format', '_backend')
+SETTINGS = ('_floatx', '_epsilon', '_image_data_format', '_backend', '_device')
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +32,12 @@ def test_a_missing_file_is_written_with_the_defaults(tmp_path):
 
 
 def test_an_existing_file_is_read_and_never_rewritten(tmp_path):
-    text = '{"backend": "tensorflow", "floatx": "float64", "epsilon": 1e-5, "image_data_format": "channels_first"}'
+    text = '{"backend": "tensorflow", "floatx": "float64", "epsilon": 1e-5, "image_data_format": "channels_first", ' \
+           '"device": "cuda:1"}'
     (tmp_path / 'keras.json').write_text(text)
     config._load(str(tmp_path))
     assert (K.floatx(), K.epsilon(), K.image_data_format()) == ('float64', 1e-5, 'channels_first')
-    assert K.backend() == 'torch' and K.image_dim_ordering() == 'th'
+    assert K.backend() == 'torch' and K.image_dim_ordering() == 'th' and config.device() == 'cuda:1'
     assert (tmp_path / 'keras.json').read_text() == text
 
 

@@ -15,9 +15,19 @@ from torch import fx
 
 from ..utils import ranks
 from . import shapes
-from .devices import apply_on, move
+from .devices import Checked, apply_on, count_virtual, create, default_device, device_of, held, move, put, unplaced
 from .state import mode
-from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, leaves, map_leaves, symbols_in
+from .symbolic import (
+    Face,
+    SubGraph,
+    SymbolicTensor,
+    as_tensor,
+    function_name,
+    is_value,
+    leaves,
+    map_leaves,
+    symbols_in,
+)
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
@@ -89,6 +99,12 @@ def walk(outputs, inputs=(), phase=None):
     return order
 
 
+def _owners(symbol):
+    """The modules that hold the weights which a recorded call uses."""
+    found = (x.owner if isinstance(x, Variable) else x for x in leaves((symbol.fn, symbol.args, symbol.kwargs)))
+    return [x for x in found if isinstance(x, torch.nn.Module)]
+
+
 _locks, _dealing = weakref.WeakKeyDictionary(), threading.Lock()  # of layers and weight holders
 
 
@@ -124,12 +140,33 @@ class CompiledGraph:
     (values, devices) is what the next run sees.
     """
 
-    def __init__(self, module, phase, n_outputs, updates, pending, differentiates):
-        self.module, self.phase, self.n_outputs = module, phase, n_outputs
-        self.updates, self._pending, self.differentiates = updates, pending, differentiates
-        self.forward = module.forward
+    def __init__(self, module, compiler):
+        self.module, self.phase, self.n_outputs = module, compiler.phase, len(compiler.outputs)
+        self.updates, self._pending, self.differentiates = compiler.updates, compiler.pending, compiler.differentiates
+        self._place, self._anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
+        self._settled = torch.device('cpu')
+        self.forward = Checked(module).run if count_virtual() else module.forward
+
+    @property
+    def home(self):
+        """The device of what no scope places: that of the weights, else the default one."""
+        return default_device() if self._anchor is None else device_of(unplaced(self._anchor))
+
+    def brought(self, inputs):
+        """Inputs that lie with the weights, where there are any."""
+        return inputs if self._anchor is None else move(inputs, self.home)
+
+    def _settle(self, inputs):
+        """Moves the constants to where what no scope places is computed."""
+        device = device_of(inputs[self._place]) if self._place is not None else self.home if self._anchor else None
+        if device not in (None, self._settled):
+            for module, name, value in self._constants:
+                setattr(module, name, put(value, device))
+            self._settled = device
 
     def __call__(self, *inputs):
+        if self._constants:
+            self._settle(inputs)
         outer, mode.phase = mode.phase, self.phase
         mode.depth += 1
         try:
@@ -210,8 +247,7 @@ def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False
     """
     compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable, by_rows)
     module = compiler.compile(tuple(compiler.outputs + [u.new_value for u in compiler.pending]))
-    return CompiledGraph(module, compiler.phase, len(compiler.outputs), compiler.updates, compiler.pending,
-                         compiler.differentiates)
+    return CompiledGraph(module, compiler)
 
 
 def _is_tensor(symbol):
@@ -229,7 +265,11 @@ class _Compiler:
         self.pending = [u for u in self.updates
                         if not (isinstance(u, MovingAverageUpdate) and u.output in self.fused)]
         self.order = walk(wanted + symbols_in([u.new_value for u in self.pending]), [*self.inputs, PHASE], self.phase)
-        self.graph = fx.Graph()
+        self.fed = set(self.inputs)
+        self.place = next((i for i, x in enumerate(self.inputs) if is_value(x) and not isinstance(x, HostVariable)),
+                          None)  # the input that shows where what no scope places is computed, and then the weights
+        self.anchor = next((x for symbol in self.order for x in _owners(symbol) if unplaced(x) is not None), None)
+        self.graph, self.constants, self.registered_objects = fx.Graph(), [], []
         self.module = fx.GraphModule({}, fx.Graph())
         self.nodes, self.registered, self.names = {}, {}, Counter()
         gradient_nodes = [x for x in self.order if x.fn is gradients_of]
@@ -250,7 +290,7 @@ class _Compiler:
         touched = Counter(u.variable for u in self.updates)
         return {output: {'update': True} for output, updates in wanted.items()
                 if output in present and output._on is None and len(updates) == 2 and calls[output.fn] == 1
-                and all(touched[u.variable] == 1 for u in updates)}
+                and all(touched[u.variable] == 1 and u.variable.on is None for u in updates)}
 
     def compile(self, results):
         """The `fx.GraphModule` that gives a tree of results."""
@@ -301,7 +341,8 @@ class _Compiler:
 
     def _result(self, x):
         value = self._leaf(x)
-        return self._call(torch.clone, (value,), {}, 'value') if isinstance(x, Variable) else value
+        own = isinstance(value, fx.Node) and value.op == 'get_attr' or isinstance(x, Variable)
+        return self._call(torch.clone, (value,), {}, 'value') if own and is_value(x) else value
 
     def _emit(self, symbol):
         fn, args, kwargs = symbol.fn, symbol.args, symbol.kwargs
@@ -319,25 +360,32 @@ class _Compiler:
             raw = self._call(fn, (*self._argument(args[:2]), targets, symbol in self.differentiated), {}, 'gradients')
             if self.by_rows is not None and not symbols_in(args[2]):
                 raw = self._call(ranks.average, (raw, targets), {}, 'mean')
-            kept = [self._at_hand(self._to_keras(t, self._call(operator.getitem, (raw, i), {}, 'gradient')),
-                                  getattr(t, '_on', None)) for i, t in enumerate(args[2])]
-            self.nodes[symbol] = kept
+            found = [self._call(operator.getitem, (raw, i), {}, 'gradient') for i in range(len(targets))]
+            self.nodes[symbol] = [self._at_hand(self._to_keras(t, g), self._on(t)) for t, g in zip(args[2], found)]
             return
         if fn is operator.getitem and isinstance(args[0], SymbolicTensor) and isinstance(self.nodes[args[0]], list):
             self._set(symbol, self.nodes[args[0]][args[1]])
             return
         if hasattr(fn, 'simplified'):
             fn, args, kwargs = fn.simplified(*args, **kwargs) or (fn, args, kwargs)
+        given, name = leaves((args, kwargs)), function_name(symbol.fn)
+        if getattr(fn, 'is_constant', False) and not symbols_in(given):
+            self._set(symbol, self._leaf(fn(*args, **kwargs)))
+            return
         args = tuple(self._argument(a) for a in args)
         kwargs = {k: self._argument(v) for k, v in kwargs.items()}
-        if isinstance(fn, torch.nn.Module):
+        modules = [x for x in (fn, *given) if isinstance(x, torch.nn.Module)]
+        if any(self.device is not None or getattr(x, 'on', None) is not None for x in held(*modules)):
+            node = self._call(apply_on, (self._here(), self._object(fn), *args), kwargs, name)
+        elif isinstance(fn, torch.nn.Module):
             kwargs.update(self.fused.get(symbol, {}))
             name = self._register_module(fn)
-            self._set(symbol, self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name))
-                      if self.device is None else
-                      self._call(apply_on, (self.device, self._register_object(fn, name), *args), kwargs, name))
+            node = self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name))
+        elif is_value(symbol) and not (modules or any(map(is_value, given))):
+            node = self._call(create, (self._here(), self._object(fn), *args), kwargs, name)
         else:
-            self._set(symbol, self._call(fn, args, kwargs, function_name(symbol.fn)))
+            node = self._call(fn, args, kwargs, name)
+        self._set(symbol, node)
         self.nodes[symbol].meta['path'] = symbol._path
 
     def _set(self, symbol, node):
@@ -347,7 +395,7 @@ class _Compiler:
 
     def _call(self, fn, args, kwargs, name):
         if not hasattr(fn, '__name__') or fn.__name__ == '<lambda>' or '<locals>' in getattr(fn, '__qualname__', ''):
-            fn, args = _invoke, (self._register_object(fn, name), *args)
+            fn, args = _invoke, (self._object(fn, name), *args)
         return self.graph.create_node('call_function', fn, args, kwargs, name=self._safe(name))
 
     # ------------------------------------------------------------ arguments
@@ -359,32 +407,51 @@ class _Compiler:
         if x is PHASE:
             return self.phase
         if isinstance(x, SymbolicTensor):
-            return self._at_hand(self.nodes[x], x._on)
+            return self._at_hand(self.nodes[x], self._on(x))
         if isinstance(x, SubGraph):
             return self._sub_graph(x)
         if isinstance(x, Variable):
-            return self._at_hand(self._variable(x))
+            return self._at_hand(self._variable(x), self._on(x))
         if isinstance(x, HostVariable):
-            return self._once(x, lambda: self._call(read_host, (self._register_object(x, x.name),), {}, x.name))
+            return self._once(x, lambda: self._call(read_host, (self._object(x, x.name),), {}, x.name))
         if isinstance(x, np.generic):
             return x.item()
         if isinstance(x, _LITERALS):
             return x
-        node = self._register_object(x, function_name(x))
-        return self._at_hand(node) if isinstance(x, torch.Tensor) else node
+        return self._moved(self._object(x)) if isinstance(x, torch.nn.Parameter) else self._object(x)
 
-    def _at_hand(self, node, device=None):
-        """What lies on `device` (None: where the weights and the inputs are), where it is needed now."""
-        if device == self.device or not isinstance(node, fx.Node):
-            return node
-        place = self.device or next((self.nodes[x] for x in self.inputs if x._on is None), torch.device('cpu'))
+    def _on(self, x):
+        """The device of the scope that what a symbol or variable gives lies on; None for where the inputs are."""
+        if x in self.fed:
+            return None
+        if isinstance(x, SymbolicTensor):
+            return x._on
+        return x.on if self.device is None else None  # a model that was moved has other weights than it was built with
+
+    def _at_hand(self, node, on):
+        """What lies on the device `on`, where it is needed now."""
+        return node if on == self.device or not isinstance(node, fx.Node) else self._moved(node)
+
+    def _moved(self, node):
+        place = self._here()
         return self._once((node, place), lambda: self._call(move, (node, place), {}, 'moved'))
+
+    def _here(self):
+        """The device on which the present call computes, or a node of a tensor that lies there."""
+        if self.device is not None:
+            return self.device
+        if self.place is not None:
+            return self.nodes[self.inputs[self.place], 'raw']
+        if self.anchor is None:
+            return torch.device('cpu')
+        return self._once('home', lambda: self._call(unplaced, (self._object(self.anchor),), {}, 'home'))
 
     def _sub_graph(self, x):
         """A node for the forward function of a sub-graph, which is compiled for the same phase."""
         inner = _Compiler([*x.captured, *x.inputs], x.outputs, (), self.phase, self.differentiable)
         name = self._register_module(inner.compile(x.outputs), x.__name__)
         self.differentiates |= inner.differentiates
+        self.constants += inner.constants
         return self.graph.create_node('get_attr', f'{name}.forward', (), {})
 
     def _once(self, key, make):
@@ -415,15 +482,20 @@ class _Compiler:
             self.module.add_module(self.registered[id(module)], module)
         return self.registered[id(module)]
 
-    def _register_object(self, x, name):
-        """A node for an object that fx cannot write down: a tensor, a callable, a generator."""
-        key = ('object', id(x))
+    def _object(self, x, name=None):
+        """A node for an object that fx cannot write down: a tensor, where it is needed, a callable, a generator."""
+        is_constant = isinstance(x, torch.Tensor) and not isinstance(x, torch.nn.Parameter)
+        key = ('object', id(x), self.device if is_constant else None)
         if key not in self.nodes:
+            self.registered_objects.append(x)  # or another object could get its id
+            name = name or function_name(x)
             name = self._unique(f'{name}_constant' if isinstance(x, torch.Tensor) else name)
             if isinstance(x, torch.nn.Module):
                 name = self._register_module(x, name)
-            elif isinstance(x, torch.Tensor) and not isinstance(x, torch.nn.Parameter):
-                self.module.register_buffer(name, x, persistent=False)
+            elif is_constant:
+                if self.device is None:
+                    self.constants.append((self.module, name, x))
+                self.module.register_buffer(name, put(x, self.device or x.device), persistent=False)
             else:
                 setattr(self.module, name, x)
             self.nodes[key] = self.graph.create_node('get_attr', name, (), {})

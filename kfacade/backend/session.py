@@ -69,6 +69,9 @@ def constant(value, dtype=None, shape=None, name=None):
     return torch.cat([flat[:count], last.expand(max(count - flat.numel(), 0))]).reshape(tuple(shape))
 
 
+constant.body.is_constant = True  # it is made when a graph is compiled
+
+
 def _filled(make, shape, dtype, name):
     if is_symbolic(shape):
         return record(make, (shape,), {'dtype': torch_dtype(dtype)})
@@ -152,7 +155,8 @@ def _size_metas(x, axis):
 
 
 def _sizes(x, axes):
-    return torch.tensor([x.size(i) for i in axes], dtype=torch.int32)
+    sizes = torch.tensor([x.size(i) for i in axes], dtype=torch.int32)
+    return sizes if x.is_meta else sizes.to(x.device)  # where shapes are found, the values count
 
 
 def shape(x):
@@ -352,14 +356,14 @@ class Function:
     def __call__(self, inputs):
         if not isinstance(inputs, (list, tuple)):
             raise TypeError(f'`inputs` should be a list or tuple. Found: {inputs!r}')
-        phase, values = bool(state.fixed_learning_phase()), []
+        phase, fed = bool(state.fixed_learning_phase()), []
         for symbol, value in zip(self.inputs, inputs):  # as Keras: more are ignored, and fewer are enough for some
             if symbol is PHASE:
                 phase = bool(value)
             elif isinstance(symbol, SymbolicTensor):
-                values.append(to_feed(symbol, value))
+                fed.append((symbol, value))
         graph = self.graph(phase, len(inputs) if len(inputs) < len(self.inputs) else None)
-        return [to_numpy(value) for value in graph.run(*values)]
+        return [to_numpy(value) for value in graph.run(*[to_feed(*pair, graph.home) for pair in fed])]
 
 
 def function(inputs, outputs, updates=None, **kwargs):

@@ -22,7 +22,8 @@ class _Mode(threading.local):
     origin = 'Keras'  # what saved the model that is being built: 'Keras' (1 or 2), 'tf.keras' or 'Keras 3'
     phase = False
     scope = path = ''
-    device = None  # where what is recorded is going to be computed; None: where the weights are
+    device = None  # of the open device scope, or a function that gives it for each tensor; None: the default one
+    home = None  # the default device; None: that of `devices.default_device`
 
 
 mode = _Mode()
@@ -81,6 +82,11 @@ def building(origin):
 def on_device(device):
     """Inside, what is recorded will be computed on a `torch.device`, with what it needs moved there."""
     return _with_mode(device=device)
+
+
+def at_home(device):
+    """Inside, that is the default device."""
+    return _with_mode(home=device)
 
 
 def root_scope():

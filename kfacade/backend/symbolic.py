@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from . import shapes, state
+from .devices import put, scoped_device
 from .dtypes import dtype_name, torch_dtype
 from .face import DTYPES, Dimension, DType, Shape
 from .shapes import common_shape, stand_in
@@ -177,7 +178,8 @@ class SymbolicTensor(TensorFace):
         self._keras_shape = tuple(self.shape.as_list())
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
         self._scope, self._path = state.mode.scope, state.mode.path
-        self._name, self._on = name, state.mode.device
+        self._name = name
+        self._on = None if fn is None else scoped_device(self)
 
     @property
     def name(self):
@@ -390,7 +392,7 @@ def to_feed(symbol, value, device=None, float_dtype=None):
     dtype = value.dtype if symbol._keeps_dtype else torch_dtype(symbol.dtype)
     if float_dtype is not None and dtype.is_floating_point:
         dtype = float_dtype
-    return value.to(device or value.device, dtype, non_blocking=True)
+    return put(value, device or value.device, dtype)
 
 
 def computes(arguments):
@@ -429,10 +431,14 @@ def op(fn=None, *, shape=None, dtype=None):
     return wrapper
 
 
+def is_value(x):
+    """Whether `x` is a tensor, or will be one when the graph runs."""
+    return isinstance(x, (Face, torch.Tensor)) or isinstance(x, SymbolicTensor) and isinstance(x.metas[0], torch.Tensor)
+
+
 def rank(x):
-    """The number of axes of what will be a tensor when the graph runs; None of anything else."""
-    is_tensor = isinstance(x, Face) or isinstance(x, SymbolicTensor) and isinstance(x.metas[0], torch.Tensor)
-    return len(x.shape) if is_tensor else None
+    """The number of axes of a symbol or variable that will be a tensor when the graph runs; None of anything else."""
+    return len(x.shape) if isinstance(x, TensorFace) and is_value(x) else None
 
 
 # ---------------------------------------------------------------- functions of the user's

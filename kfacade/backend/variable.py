@@ -5,6 +5,7 @@ import numpy as np
 import torch
 
 from . import state
+from .devices import default_device, device_of, put, scoped_device
 from .dtypes import on_host, torch_dtype
 from .face import DTYPES, Shape
 from .symbolic import Face, as_tensor, record
@@ -19,12 +20,17 @@ What `from_keras` gives may be a view. The weight lies in memory as that does.
 class Holder(torch.nn.Module):
     """Where weights live: a module with nothing but parameters and buffers, under keys that cannot collide."""
 
-    def store(self, key, tensor, trainable):
-        """Registers `tensor` as a parameter, or as a buffer where it is not trainable or not floating."""
+    def store(self, key, tensor, trainable, on=None):
+        """Registers `tensor` as a parameter, or as a buffer where it is not trainable or not floating.
+
+        `on` is the device that a scope has put it on.
+        """
         if trainable and tensor.is_floating_point():
             self.register_parameter(key, torch.nn.Parameter(tensor))
         else:
             self.register_buffer(key, tensor)
+        if on is not None:
+            getattr(self, key).on = on
 
 
 class OwnHolder(Holder):
@@ -62,16 +68,22 @@ class Variable(_AbstractVariable):
                  layout=None):
         tensor = as_tensor(value, dtype).detach().clone()
         self.owner, self.key, self.layout = owner or OwnHolder(), key, layout
-        stored = layout.from_keras(tensor) if layout else tensor
-        self.owner.store(key, stored, trainable)
         self.name = f'{state.unique_scope(name or "Variable")}:0'
         self.constraint = constraint
         self.debias_steps = 0
+        on = scoped_device(self)
+        stored = layout.from_keras(tensor) if layout else tensor
+        self.owner.store(key, put(stored, on or default_device()), trainable, on)
 
     @property
     def param(self):
         """The parameter or buffer itself, in torch's layout."""
         return getattr(self.owner, self.key)
+
+    @property
+    def on(self):
+        """The device that a scope has put the variable on; None for those of no scope."""
+        return getattr(self.param, 'on', None)
 
     @property
     def value(self):
@@ -100,7 +112,9 @@ class Variable(_AbstractVariable):
         """A new Variable with this one's layout, dtype and device, not trainable, filled with zeros or `value`."""
         slot = Variable.__new__(Variable)
         slot.owner, slot.key, slot.layout = OwnHolder(), 'value', self.layout
-        slot.owner.store('value', torch.zeros_like(self.param.detach(), memory_format=torch.preserve_format), False)
+        param = self.param.detach()
+        zeros = put(torch.zeros_like(param, memory_format=torch.preserve_format), device_of(param))
+        slot.owner.store('value', zeros, False, self.on)
         slot.name = f'{state.unique_scope(name or "Variable")}:0'
         slot.constraint, slot.debias_steps = None, 0
         if value is not None:
@@ -113,7 +127,7 @@ class Variable(_AbstractVariable):
         if trainable and isinstance(param, torch.nn.Parameter):
             owner.register_parameter(key, param)
         else:
-            owner.register_buffer(key, param.detach())
+            owner.store(key, param.detach(), False, self.on)
         self.owner, self.key = owner, key
 
 

@@ -10,6 +10,7 @@ import torch
 from .. import initializers
 from ..backend import session as K
 from ..backend import state
+from ..backend.devices import device_of
 from ..backend.dtypes import torch_dtype
 from ..backend.shapes import pairs_of, stand_in, told_apart
 from ..backend.state import mode
@@ -140,7 +141,7 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def _build_live(self, inputs):
         """Builds from live tensors; weights, regularizers and names come out as from a symbolic call."""
-        with state.recording(), state.name_scope(self.name):
+        with state.recording(), state.name_scope(self.name), state.at_home(device_of(leaves(inputs)[0])):
             self.assert_input_compatibility(inputs)
             self._build_from([(None, *x.shape[1:]) for x in to_list(inputs)])
 

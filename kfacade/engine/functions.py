@@ -87,7 +87,8 @@ class StepFunction(Function):
             raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}: there is none '
                              f'for {missing}.')
         phase = bool(fed.pop(PHASE)) if PHASE in fed else None
-        tensors = [to_feed(symbol, value) for symbol, value in fed.items()]
+        home = self.tensor_graph(True, phase).home
+        tensors = [to_feed(symbol, value, home) for symbol, value in fed.items()]
         return [K.to_numpy(value) for value in self.step(self.part(tensors), phase=phase)]
 
 
@@ -95,8 +96,7 @@ class TrainFunction(StepFunction):
     """One training step: forward, backward, the optimizer's own fast step, updates.
 
     `optimizer_step` is given the gradients of `variables`, and does what the optimizer's symbolic `get_updates` says.
-    They are this step's own: ``param.grad``, where other threads and loops of the user's add theirs, is left alone. For
-    all other parameters autograd records nothing, so that below the first of `variables` no activation is kept.
+    They are this step's own: ``param.grad``, where other threads and loops of the user's add theirs, is left alone.
     """
 
     trains = True
@@ -108,34 +108,18 @@ class TrainFunction(StepFunction):
 
     def prepare(self):
         """Looks the parameters up anew; called before each run of steps, since modules may have replaced them."""
-        self._params, self._frozen = [v.param for v in self.variables], {}
+        self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
 
     def _step(self, graph, tensors):
         with graph.lock:
-            frozen = self._freeze(graph)
-            try:
-                with torch.enable_grad():
-                    results = graph(*tensors)
-            finally:
-                for p in frozen:
-                    p.requires_grad = True
+            with torch.enable_grad():
+                results = graph(*tensors)
             if self._params:
                 self._optimizer_step(self._gradients(results[0]))
             results = graph.detached(results)
             graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
-
-    def _freeze(self, graph):
-        """A list of what is not trained, without its `requires_grad` now; empty if the graph takes gradients itself."""
-        if graph not in self._frozen:
-            trained = set(map(id, self._params))
-            self._frozen[graph] = [] if graph.differentiates else [
-                p for p in graph.module.parameters() if id(p) not in trained]
-        frozen = [p for p in self._frozen[graph] if p.requires_grad]
-        for p in frozen:
-            p.requires_grad = False
-        return frozen
 
     def _gradients(self, loss):
         if not loss.requires_grad:

@@ -242,7 +242,7 @@ class Network(Layer):
             with state.running(training):
                 return self.call(unpack_singleton(inputs), **arguments)
         graph = self.graph(training)
-        results = graph(*inputs)
+        results = graph(*graph.brought(inputs))
         if len(results) > graph.n_outputs or graph.updates:
             with torch.no_grad():
                 graph.apply_updates(graph.detached(results[graph.n_outputs:]))

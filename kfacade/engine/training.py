@@ -11,9 +11,11 @@ from .. import losses as losses_module
 from .. import optimizers
 from ..backend import session as K
 from ..backend import state
+from ..backend.devices import default_device, device_of, put, unplaced
 from ..backend.dtypes import torch_dtype
-from ..backend.graph import PHASE
-from ..backend.symbolic import SymbolicTensor, TensorFace
+from ..backend.graph import PHASE, walk
+from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in
+from ..backend.variable import OwnHolder, Variable
 from ..callbacks.run import configure
 from ..utils.generic_utils import check_number, names_unknown_arguments, slice_arrays, to_list, unpack_singleton
 from ..utils.generic_utils import unknown_arguments as unknown
@@ -59,7 +61,20 @@ class Model(GeneratorMethods, Network):
     def _apply(self, fn, recurse=True):
         for metric in self.stateful_metric_functions:  # no submodules, but their counts must be where the outputs are
             metric._apply(fn)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        for module in self._kept_apart():
+            module._apply(fn)
+        getattr(self.optimizer, 'follow', bool)()
+        return self
+
+    def _kept_apart(self):
+        """What holds the weights of losses, optimizer and updates that are no layer's."""
+        updates = getattr(self.train_function, 'updates', ())
+        symbols = walk(symbols_in([self.total_loss, self.metrics_tensors, [u.new_value for u in updates]]))
+        used = leaves([getattr(self.optimizer, 'weights', []), [u.variable for u in updates],
+                       [(s.args, s.kwargs) for s in symbols]])
+        return {x.owner for x in used if isinstance(x, Variable) and isinstance(x.owner, OwnHolder)} | {
+            f.module for f in getattr(self, 'loss_functions', ()) if isinstance(f, objectives.TorchLoss)}
 
     # ------------------------------------------------------------ compile
 
@@ -98,6 +113,8 @@ class Model(GeneratorMethods, Network):
             return
         with state.recording():
             self._prepare_outputs(loss, loss_weights, sample_weight_mode, target_tensors)
+            for module in self._kept_apart():
+                module._apply(lambda tensor: put(tensor, self._place()[0]))
             self._build_objective()
         self._is_compiled = True
         self._collected_trainable_weights = self.trainable_weights
@@ -344,10 +361,11 @@ class Model(GeneratorMethods, Network):
         return Feed(arrays, symbols, len(weights), function, *self._place(), phase, **plan)
 
     def _place(self):
-        """The device of the weights, and their floating dtype where ``model.double()`` or the like has changed it."""
+        """Where data goes, and the weights' floating dtype where ``model.double()`` or the like has changed it."""
         first = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
         as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
-        return first.device, None if as_made else first.dtype
+        free = unplaced(self)
+        return default_device() if free is None else device_of(free), None if as_made else first.dtype
 
     # ------------------------------------------------------------ fit, evaluate, predict
 

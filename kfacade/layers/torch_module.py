@@ -2,6 +2,7 @@
 import torch
 
 from ..backend import state
+from ..backend.devices import default_device, put
 from ..backend.shapes import common_shape, infer
 from ..backend.symbolic import placeholder
 from ..backend.variable import Variable
@@ -26,6 +27,10 @@ class TorchModule(Layer):
         self.supports_masking = True
 
     def build(self, input_shape):
+        on = None if callable(state.mode.device) else state.mode.device
+        self.module._apply(lambda tensor: put(tensor, on or default_device()))
+        for tensor in (*self.module.parameters(), *self.module.buffers()) if on is not None else ():
+            tensor.on = on
         for path, param in self.module.named_parameters():
             self._trainable_weights.append(self._face(path, param))
         for path, buffer in self.module.named_buffers():

@@ -5,7 +5,6 @@ TensorFlow's names and order, a `name` becomes the symbol's, and data has the ch
 parallel iterations are taken and change nothing. There is no graph to edit, no `tf.data` and no estimator; any other
 name is an error that says so.
 """
-import contextlib
 import functools
 import importlib
 import inspect
@@ -20,8 +19,7 @@ import numpy as np
 import torch
 
 from .. import backend as K
-from ..backend import state
-from ..backend.devices import available_devices
+from ..backend import devices, state
 from ..backend.dtypes import dtype_name
 from ..backend.face import Dimension, DType, Shape
 from ..backend.session import Session
@@ -130,9 +128,10 @@ def _set_random_seed(seed):
 class Settings:
     """A message of settings: ``tf.ConfigProto`` and what is in it. Raises AttributeError for an unknown field."""
 
-    _fields = ('gpu_options', 'allow_growth', 'per_process_gpu_memory_fraction', 'allow_soft_placement',
-               'log_device_placement', 'intra_op_parallelism_threads', 'inter_op_parallelism_threads', 'device_count',
-               'graph_options', 'optimizer_options', 'rewrite_options', 'opt_level', 'disable_meta_optimizer')
+    _fields = ('gpu_options', 'allow_growth', 'per_process_gpu_memory_fraction', 'visible_device_list',
+               'allow_soft_placement', 'log_device_placement', 'intra_op_parallelism_threads',
+               'inter_op_parallelism_threads', 'device_count', 'graph_options', 'optimizer_options', 'rewrite_options',
+               'opt_level', 'disable_meta_optimizer')
 
     def __init__(self, **fields):
         for name, value in fields.items():
@@ -151,23 +150,23 @@ class Settings:
 
     def __setattr__(self, name, value):
         self._check(name)
-        if name in ('per_process_gpu_memory_fraction', 'log_device_placement') and value or (
-                name == 'device_count' and 'GPU' in value):
+        if name in ('per_process_gpu_memory_fraction', 'log_device_placement') and value:
             warnings.warn(f'{name} has no meaning on torch, which takes memory as it needs it and computes where the '
                           'weights are.', stacklevel=3)
+        if name == 'allow_soft_placement':
+            devices.soft_placement = bool(value)
+        if name == 'device_count' and 'GPU' in value:
+            devices.visible = range(value['GPU'])
+        if name == 'visible_device_list' and value:
+            devices.visible = [int(number) for number in value.split(',')]
         if name == 'intra_op_parallelism_threads' and value:
             torch.set_num_threads(value)
         super().__setattr__(name, value)
 
 
-def device(name):
-    """A context that names a device. It places nothing: all stays where torch's default device is."""
-    return contextlib.nullcontext(name)
-
-
 def _list_local_devices():
     return [types.SimpleNamespace(name=name.upper().replace('/', '/device:'), device_type=name[1:4].upper())
-            for name in available_devices()]
+            for name in devices.available_devices()]
 
 
 def _file_writer(logdir, graph=None, max_queue=10, flush_secs=120):
@@ -297,15 +296,15 @@ NAMES = {
     'reset_default_graph': K.clear_session,
     **_of('global_variables_initializer local_variables_initializer initialize_all_variables tables_initializer no_op',
           lambda name: lambda: None),
-    **dict.fromkeys(('device', 'device_scope'), device),
+    **dict.fromkeys(('device', 'device_scope'), devices.device_scope),
     'Summary': functools.partial(_summary),
     'summary.FileWriter': _file_writer,
     'logging.set_verbosity': _log.setLevel,
     **_of('debug info warning warn error fatal', lambda name: getattr(_log, name), 'logging.'),
     **_of('DEBUG INFO WARN ERROR FATAL', lambda name: getattr(logging, name), 'logging.'),
     'list_local_devices': _list_local_devices,
-    'test.is_gpu_available': lambda: '/gpu:0' in available_devices(),
-    'test.gpu_device_name': lambda: '/device:GPU:0' if '/gpu:0' in available_devices() else '',
+    'test.is_gpu_available': lambda: '/gpu:0' in devices.available_devices(),
+    'test.gpu_device_name': lambda: '/device:GPU:0' if '/gpu:0' in devices.available_devices() else '',
 }
 NAMES['unique'] = (lambda unique: lambda x, out_idx='int32': ops.Unique(*unique(x, out_idx)))(NAMES['unique'])
 _top_k, _pad, _resize = torch_op(ops.top_k), torch_op(ops.pad), NAMES['image.resize_images']

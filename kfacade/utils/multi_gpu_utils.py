@@ -1,8 +1,7 @@
 """Training one model on several devices at once."""
 from collections import Counter
 
-from ..backend.devices import available_devices, find_device
-from ..backend.state import on_device
+from ..backend.devices import available_devices, device_scope
 from ..engine.training import Model
 from ..layers.core import Lambda, get_slice
 from ..layers.merge import Concatenate
@@ -87,9 +86,9 @@ def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
     for i, number in enumerate(ids):
         slices = [Lambda(get_slice, output_shape=tuple(x.shape.as_list()[1:]), arguments={'i': i, 'parts': len(ids)})(x)
                   for x in model.inputs]
-        with on_device(find_device(f'/gpu:{number}')[1]):
+        with device_scope(f'/gpu:{number}'):
             parts.append(to_list(model(slices if len(slices) > 1 else slices[0])))
-    with on_device(find_device('/cpu:0' if cpu_merge else f'/gpu:{ids[0]}')[1]):
+    with device_scope('/cpu:0' if cpu_merge else f'/gpu:{ids[0]}'):
         merged = [Concatenate(axis=0, name=name)(list(outputs))
                   for name, outputs in zip(_unique(model.output_names), zip(*parts))]
     return ParallelModel(model.inputs, merged, model)

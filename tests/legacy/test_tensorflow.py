@@ -183,7 +183,5 @@ def test_settings_of_graphs_and_devices_are_taken(recwarn):
     config.graph_options.optimizer_options.opt_level = -1
     config.graph_options.rewrite_options.disable_meta_optimizer = True
     assert config.graph_options.optimizer_options.opt_level == -1 and not recwarn
-    with pytest.warns(UserWarning, match='device_count has no meaning'):
-        tf.ConfigProto(device_count={'GPU': 0})
     with pytest.raises(AttributeError, match="no setting 'device_counts'"):
         tf.ConfigProto(device_counts={})
