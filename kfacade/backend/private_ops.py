@@ -54,6 +54,37 @@ def multiplier(x, weight, bias=None):
     return lambda x: _onednn_linear(x, packed, bias, 'none', [], '')
 
 
+def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False):
+    """``F.conv2d`` or ``F.conv3d`` by the dimensions of `x`, and with `relu` the positive part of that."""
+    settings = strides, padding, dilation, groups
+    if (bias is not None or relu) and torch.is_grad_enabled() and all_plain(x, weight, bias) and (
+            x.numel() * weight.shape[0] > _MIN_WORK) and any(
+                t is not None and t.requires_grad for t in (x, weight, bias)):
+        return _Convolution.apply(x, weight, bias, relu, settings)
+    y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, *settings)
+    return y.relu() if relu else y
+
+
+class _Convolution(torch.autograd.Function):
+    """Sums the gradient of the bias by itself: oneDNN, which torch asks for all three, takes five times as long."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, relu, settings):
+        ctx.settings, ctx.relu = settings, relu
+        y = convolution(x, weight, bias, *settings, relu)
+        ctx.save_for_backward(x, weight, y if relu else None)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x, weight, y), need, (*settings, groups) = ctx.saved_tensors, ctx.needs_input_grad, ctx.settings
+        if ctx.relu:
+            dy = torch.ops.aten.threshold_backward(dy, y, 0)
+        dx, dweight, _ = torch.ops.aten.convolution_backward(
+            dy, x, weight, None, *settings, False, [0] * len(settings[0]), groups, [*need[:2], False])
+        return dx, dweight, dy.sum([0, *range(2, dy.dim())]) if need[2] else None, None, None
+
+
 def _pays(x, weight, bias, min_work):
     """Whether to compute by oneDNN: matrices of some size, and nobody who wants to see torch's own op."""
     return (type(x) is torch.Tensor and not torch.compiler.is_compiling() and x.numel() * weight.shape[0] > min_work

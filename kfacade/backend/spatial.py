@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from ..config import normalize_data_format
 from .math import as_ints, resolved
+from .private_ops import convolution
 from .shapes import is_unknown
 from .symbolic import as_tensor, op, rank
 
@@ -22,7 +23,6 @@ __all__ = ['bias_add', 'conv1d', 'conv2d', 'conv2d_transpose', 'conv3d', 'conv3d
            'separable_conv2d', 'spatial_2d_padding', 'spatial_3d_padding', 'temporal_padding']
 
 # By the number of dimensions of the data, with batch and channels.
-_CONV = {4: F.conv2d, 5: F.conv3d}
 _CONV_TRANSPOSE = {4: F.conv_transpose2d, 5: F.conv_transpose3d}
 _POOL = {'max': {4: F.max_pool2d, 5: F.max_pool3d}, 'avg': {4: F.avg_pool2d, 5: F.avg_pool3d}}
 
@@ -115,7 +115,7 @@ def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_f
         x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
     extents = [(size - 1) * rate + 1 for size, rate in zip(weight.shape[2:], dilation)]
     x, empty = _enlarged(x, extents, strides, [(side, side) for side in symmetric])
-    y = _emptied(_CONV[x.dim()](x, weight, bias, strides, symmetric, dilation, groups), empty)
+    y = _emptied(convolution(x, weight, bias, strides, symmetric, dilation, groups), empty)
     return _restored(y, rank, data_format)
 
 

@@ -231,3 +231,78 @@ def test_small_products_and_other_processors_take_torchs_op(monkeypatch):
     monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: False)
     linear(torch.zeros(32, 784), torch.zeros(512, 784))
     assert not calls
+
+
+# ---------------------------------------------------------------- convolutions
+
+CONVOLUTIONS = {
+    'image': ((2, 3, 5, 6), (4, 3, 3, 2), (1, 1), (0, 0), (1, 1), 1),
+    'strides and padding': ((2, 3, 7, 6), (4, 3, 3, 3), (2, 1), (1, 1), (1, 1), 1),
+    'dilation': ((2, 3, 7, 6), (4, 3, 2, 2), (1, 1), (0, 1), (2, 1), 1),
+    'depthwise': ((2, 4, 5, 6), (8, 1, 3, 3), (1, 1), (1, 1), (1, 1), 4),
+    'volume': ((2, 2, 4, 5, 3), (3, 2, 2, 2, 2), (1, 1, 1), (0, 0, 0), (1, 1, 1), 1),
+}
+
+
+def _convolution_operands(name, channels_last=True):
+    shape, kernel, *settings = CONVOLUTIONS[name]
+    random = torch.Generator().manual_seed(2)
+    operands = [torch.rand(s, generator=random) - .5 for s in (shape, kernel, kernel[:1])]
+    if channels_last:
+        order = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+        operands[:2] = [t.contiguous(memory_format=order) for t in operands[:2]]
+    return [t.requires_grad_() for t in operands], settings
+
+
+@pytest.fixture
+def functions(monkeypatch):
+    """The convolutions, of any size, whose bias has a gradient of its own."""
+    applied, apply = [], private_ops._Convolution.apply
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops._Convolution, 'apply', lambda *args: applied.append(args) or apply(*args))
+    return applied
+
+
+@pytest.mark.parametrize('relu', [False, True])
+@pytest.mark.parametrize('channels_last', [True, False])
+@pytest.mark.parametrize('name', CONVOLUTIONS)
+def test_convolution_agrees_with_torch_in_three_derivatives(functions, name, channels_last, relu):
+    operands, settings = _convolution_operands(name, channels_last)
+
+    def torchs(x, weight, bias):
+        y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, *settings)
+        return y.relu() if relu else y
+    found = _all_gradients(lambda *args: private_ops.convolution(*args, *settings, relu), operands)
+    expected = _all_gradients(torchs, operands)
+    assert len(functions) == 1
+    for a, b in zip(found, expected):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4 * b.abs().max().item())
+
+
+def test_only_wanted_gradients_of_a_convolution(functions):
+    (x, weight, bias), settings = _convolution_operands('image')
+    for targets in ([weight], [bias], [weight, bias]):
+        operands = [t if any(t is target for target in targets) else t.detach() for t in (x, weight, bias)]
+        found, expected = (torch.autograd.grad(f(*operands, *settings).square().sum(), targets)
+                           for f in (private_ops.convolution, F.conv2d))
+        for a, b in zip(found, expected):
+            torch.testing.assert_close(a, b)
+    assert len(functions) == 3
+
+
+@pytest.mark.filterwarnings('ignore:.*torch.jit.*:DeprecationWarning')
+def test_torchs_own_convolution_is_what_others_see(functions):
+    (x, weight, bias), settings = _convolution_operands('image')
+
+    def convolve(x):
+        return private_ops.convolution(x, weight, bias, *settings)
+    wanted = F.conv2d(x, weight, bias, *settings)
+    torch.testing.assert_close(torch.func.vmap(convolve)(x[:, None])[:, 0], wanted)
+    torch.testing.assert_close(torch.compile(convolve, backend='eager', fullgraph=True)(x), wanted)
+    torch.testing.assert_close(make_fx(convolve)(x)(x), wanted)
+    torch.func.grad(lambda x: convolve(x).sum())(x)
+    with torch.no_grad():
+        convolve(x)
+    private_ops.convolution(x.double(), weight.double(), bias.double(), *settings)
+    private_ops.convolution(x, weight, None, *settings)
+    assert not functions
