@@ -12,6 +12,7 @@ from .pickling import copy_model, pickle_model, restore, unpickle_model
 from .report import LoadReport
 from .text import model_from_config, model_from_json, model_from_yaml, to_json, to_yaml
 from .torch_files import load_torch_weights
+from .torch_source import to_torch_source
 from .trust import InvalidModelFile
 
 __all__ = [
@@ -19,5 +20,5 @@ __all__ = [
     'load_model', 'load_torch_weights', 'load_weights', 'load_weights_from_hdf5_group',
     'load_weights_from_hdf5_group_by_name', 'model_from_config', 'model_from_json', 'model_from_yaml', 'pickle_model',
     'preprocess_weights_for_loading', 'restore', 'save_attributes_to_hdf5_group', 'save_model', 'save_weights',
-    'save_weights_to_hdf5_group', 'to_json', 'to_yaml', 'unpickle_model',
+    'save_weights_to_hdf5_group', 'to_json', 'to_torch_source', 'to_yaml', 'unpickle_model',
 ]

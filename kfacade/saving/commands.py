@@ -9,6 +9,7 @@ from .later import as_before, as_before_objective, as_before_optimizer
 from .model_file import load_model, load_weights, opened_model, save_model, save_weights
 from .text import model_from_json, model_from_yaml, parse_json, parse_yaml, to_json, to_yaml
 from .torch_files import is_torch_file, read_state
+from .torch_source import to_torch_source
 from .training_state import saved_numbers, starts_anew
 from .trust import refusing
 
@@ -23,8 +24,9 @@ def main(command, arguments):
     parser = argparse.ArgumentParser(prog=f'python -m kfacade {command}')
     parser.add_argument('file', help='.h5, .keras, .safetensors, .pt, .json or .yaml')
     if command == 'convert':
-        parser.add_argument('out', help='.h5, .safetensors, .pt, .json or .yaml')
+        parser.add_argument('out', help='.h5, .safetensors, .pt, .json or .yaml; .py for the source of a torch module')
         parser.add_argument('--model', help='the file with the architecture, where FILE holds weights alone')
+        parser.add_argument('--keep-layout', action='store_true', help='with .py: images keep the axes of Keras')
     options = vars(parser.parse_args(arguments))
     try:
         for line in {'inspect': described, 'convert': convert}[command](**options):
@@ -33,9 +35,12 @@ def main(command, arguments):
         raise SystemExit(f'{type(error).__name__}: {error}') from None
 
 
-def convert(file, out, model=None):
+def convert(file, out, model=None, keep_layout=False):
     """Writes to ``out`` what is in ``file`` and has a place there; ``model`` is a file with the architecture."""
-    built, target = _load(model or file), suffix_of(out)
+    target = suffix_of(out)
+    if keep_layout and target != '.py':
+        raise ValueError(f'--keep-layout is for a Python module, not for {out!r}.')
+    built = _load(model or file)
     if model:
         load_weights(built, file)
     elif suffix_of(file) in _TEXTS and target not in _TEXTS:
@@ -44,12 +49,14 @@ def convert(file, out, model=None):
         if may_write(out, overwrite=False):
             with replacing(out) as f:
                 f.write(_TEXTS[target][2](built).encode())
+    elif target == '.py':
+        to_torch_source(built, out, keep_layout, overwrite=False)
     elif is_torch_file(out):
         save_weights(built, out, overwrite=False)
     elif target in ('.h5', '.hdf5'):
         save_model(built, out, overwrite=False)
     else:
-        raise ValueError(f'Files are written as .h5, .safetensors, .pt, .json or .yaml, not as {out!r}.')
+        raise ValueError(f'Files are written as .h5, .safetensors, .pt, .json, .yaml or .py, not as {out!r}.')
     return [f'{file} -> {out}']
 
 

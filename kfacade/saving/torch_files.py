@@ -46,9 +46,13 @@ def save_state(model, filepath):
     # clones, because safetensors takes no tensors that share memory or are not contiguous
     tensors = {key: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for key, tensor in model.state_dict().items()}
-    is_pickle = suffix_of(filepath) != '.safetensors'
     with replacing(filepath) as file:
-        torch.save(tensors, file) if is_pickle else file.write(_safetensors().save(tensors))
+        write_tensors(tensors, file, suffix_of(filepath) != '.safetensors')
+
+
+def write_tensors(tensors, file, pickled):
+    """Writes a dict of contiguous tensors to an open file, as torch does or as safetensors does."""
+    torch.save(tensors, file) if pickled else file.write(_safetensors().save(tensors))
 
 
 def read_state(filepath):

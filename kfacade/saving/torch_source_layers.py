@@ -1,0 +1,668 @@
+"""What stands for each Keras layer in the source of a plain PyTorch module.
+
+A function of the table `LAYERS` is given the code of a class so far, a layer and the `Value`s that it is called on. It
+returns the `Value` of the output (or a list of them), and adds to the class the modules that it needs.
+"""
+import string
+
+import torch
+
+from ..utils.conv_utils import deconv_length
+from ..utils.generic_utils import is_own
+
+# Functions of a text, and of the axis that Keras has last.
+ACTIVATIONS = {
+    'linear': '{0}', 'relu': 'F.relu({0})', 'tanh': 'torch.tanh({0})', 'sigmoid': 'torch.sigmoid({0})',
+    'softmax': 'torch.softmax({0}, {1})', 'elu': 'F.elu({0})', 'selu': 'F.selu({0})', 'softplus': 'F.softplus({0})',
+    'softsign': 'F.softsign({0})', 'exponential': 'torch.exp({0})', 'hard_sigmoid': 'hard_sigmoid({0})'}
+_RECURRENT = {  # kind of cell: torch's own, with its activations; ours; gates
+    'SimpleRNNCell': ('RNN', [('tanh', None), ('relu', None)], 'KerasRNN', 1),
+    'GRUCell': ('GRU', [], 'KerasGRU', 3),
+    'GRUCell after': ('GRU', [('tanh', 'sigmoid')], 'KerasResetAfterGRU', 3),
+    'LSTMCell': ('LSTM', [('tanh', 'sigmoid')], 'KerasLSTM', 4),
+    'ConvLSTM2DCell': (None, [], 'KerasConvLSTM2d', 4)}
+
+PASSING = set('''Activation ActivityRegularization AlphaDropout Dropout ELU GaussianDropout GaussianNoise LeakyReLU
+    ReLU ThresholdedReLU'''.split())  # every element by itself, and without weights
+
+
+def tight(sizes):
+    """One integer for equal ones, else the tuple."""
+    return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
+
+
+def call(name, *args, **options):
+    """The text of a call; options that are None are left out."""
+    given = [str(x) for x in args] + [f'{key}={value}' for key, value in options.items() if value is not None]
+    return f'{name}({", ".join(given)})'
+
+
+def number(x):
+    """A float as short as float32 has it."""
+    return repr(float(str(torch.tensor(x, dtype=torch.float32).numpy())))
+
+
+def parameters(layer, *names):
+    """The tensors of a built-in layer, as torch has them; those that it lacks are left out."""
+    for name in layer.weight_layouts:
+        if not layer._owns(getattr(layer, name, None)):
+            raise ValueError(f'Layer "{layer.name}" cannot be converted: its {name} was replaced by another tensor.')
+    found = {name: getattr(layer._params, name, None) for name in names}
+    return [found[name] for name in names]
+
+
+# ---------------------------------------------------------------- Dense, Embedding, normalization
+
+def dense(w, layer, x):
+    x, (kernel, bias) = w.at(x), parameters(layer, 'kernel', 'bias')
+    kernel = kernel if x.order is None else kernel[:, x.order]
+    module = w.module(layer, call('nn.Linear', x.shape[-1], layer.units, bias=None if layer.use_bias else False),
+                      weight=kernel, bias=bias)
+    return w.activated(layer, x.gives(f'{module}({x})', order=None))
+
+
+def embedding(w, layer, x):
+    table, = parameters(layer, 'embeddings')
+    module = w.module(layer, call('nn.Embedding', *table.shape), weight=table)
+    mask = w.mask(f'{x} != 0', layer) if layer.mask_zero and w.awaited() else None
+    return x.gives(f'{module}({x}.long())', mask=mask)
+
+
+def batch_normalization(w, layer, x):
+    rank = len(x.shape)
+    axis = layer.axis % rank
+    if rank > 5:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: torch normalizes no tensors of {rank} dimensions.')
+    x = w.at(x, 1 if axis == rank - 1 and rank > 2 else -1)
+    weight, bias, mean, variance = (
+        t if t is None or x.order is None else t[x.order]
+        for t in parameters(layer, 'gamma', 'beta', 'moving_mean', 'moving_variance'))
+    affine = layer.scale or layer.center
+    frozen = w.is_frozen(layer)
+    module = w.module(
+        layer, call(f'nn.BatchNorm{max(rank - 2, 1)}d', len(mean), eps=number(layer._epsilon),
+                    momentum=0.0 if frozen else round(1 - layer.momentum, 7), affine=None if affine else False),
+        note='frozen: its averages stay, but train mode still normalizes with the batch' if frozen else None,
+        weight=(torch.ones_like(mean) if weight is None else weight) if affine else None,
+        bias=(torch.zeros_like(mean) if bias is None else bias) if affine else None,
+        running_mean=mean, running_var=variance, num_batches_tracked=torch.tensor(0))
+    if affine and not frozen:
+        for name, there in (('weight', layer.scale), ('bias', layer.center)):
+            if not there:
+                w.once(f'{module}.{name}.requires_grad_(False)  # Keras has none')
+    turn, back = ('', '') if axis in (1, rank - 1) else (f'.movedim({axis}, 1)', f'.movedim(1, {axis})')
+    if w.training is False:
+        return x.gives(f'F.batch_norm({x}{turn}, {module}.running_mean, {module}.running_var, {module}.weight, '
+                       f'{module}.bias, eps={module}.eps){back}')
+    if w.training is not None:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: it is called with training={w.training}.')
+    return x.gives(f'{module}({x}{turn}){back}')
+
+
+# ---------------------------------------------------------------- convolution and pooling
+
+def _channels(w, layer, x):
+    """The value with its channels in the place where torch has them, its spatial sizes, and what the output is like."""
+    first = layer.data_format == 'channels_first'
+    rank = len(x.shape) - 2
+    x, place = w.at(x, -1 if first else 1), -1 if first else 1
+    sizes = x.shape[2:] if first else x.shape[1:-1]
+    if w.calls(layer) > 1 or any(size is None for size in sizes):
+        sizes = [None] * rank
+    return x, sizes, x.shape[1 if first else -1], {'at': place, 'image': place if rank > 1 else -1}
+
+
+def _same(size, window, stride):
+    """Zeros before and after an axis for 'same' padding; before and at most after where the size is not known.
+
+    None for what depends on the size.
+    """
+    sizes = [size] if size is not None else range(window * stride, (window + 1) * stride)
+    totals = [max((-(-n // stride) - 1) * stride + window - n, 0) for n in sizes]
+    before = {total // 2 for total in totals}
+    return (before.pop(), max(total - total // 2 for total in totals)) if len(before) == 1 else None
+
+
+def _padded(x, layer, sizes, windows):
+    """The text of what a convolution is to see, and its own padding."""
+    if layer.padding == 'valid':
+        return str(x), None
+    if layer.padding == 'causal':
+        return f'F.pad({x}, ({windows[0] - 1}, 0))', None
+    pads = [_same(*axis) for axis in zip(sizes, windows, layer.strides)]
+    sized = all(size is not None or stride == 1 for size, stride in zip(sizes, layer.strides))
+    if not sized or None in pads:
+        return call('pad_same', x, tuple(windows), tuple(layer.strides)), None
+    if all(before == after for before, after in pads):
+        return str(x), tight([before for before, _ in pads]) or None
+    return f'F.pad({x}, {tuple(side for pad in reversed(pads) for side in pad)})', None
+
+
+def _conv(w, layer, x, kernel, bias, suffix='', filters=None, pointwise=False, depthwise=False):
+    x, sizes, channels, like = _channels(w, layer, x)
+    rank = len(sizes)
+    window, strides, dilation = ([1] * rank,) * 3 if pointwise else (
+        kernel.shape[2:], layer.strides, layer.dilation_rate)
+    text, padding = (str(x), None) if pointwise else _padded(
+        x, layer, sizes, [(size - 1) * step + 1 for size, step in zip(window, dilation)])
+    module = w.module(
+        layer, call(f'nn.Conv{rank}d', channels, len(kernel), tight(window),
+                    stride=None if tight(strides) == 1 else tight(strides), padding=padding,
+                    dilation=None if tight(dilation) == 1 else tight(dilation), groups=channels if depthwise else None,
+                    bias=None if bias is not None else False), suffix, weight=kernel, bias=bias)
+    return x.gives(f'{module}({text})', shape=_with_channels(x.shape, layer, len(kernel)), **like)
+
+
+def _with_channels(shape, layer, channels):
+    """A shape of unknown spatial sizes: what the next part of a separable convolution is told."""
+    unknown = [None] * (len(shape) - 2)
+    return (shape[0], channels, *unknown) if layer.data_format == 'channels_first' else (shape[0], *unknown, channels)
+
+
+def conv(w, layer, x):
+    return w.activated(layer, _conv(w, layer, x, *parameters(layer, 'kernel', 'bias')))
+
+
+def depthwise_conv(w, layer, x):
+    return w.activated(layer, _conv(w, layer, x, *parameters(layer, 'depthwise_kernel', 'bias'), depthwise=True))
+
+
+def separable_conv(w, layer, x):
+    depthwise, pointwise, bias = parameters(layer, 'depthwise_kernel', 'pointwise_kernel', 'bias')
+    x = _conv(w, layer, x, depthwise, None, '_depthwise', depthwise=True)
+    return w.activated(layer, _conv(w, layer, x, pointwise, bias, '_pointwise', pointwise=True))
+
+
+def conv_transpose(w, layer, x):
+    kernel, bias = parameters(layer, 'kernel', 'bias')
+    x, sizes, channels, like = _channels(w, layer, x)
+    padding, missing, cut = [], [], []
+    added = layer.output_padding or [None] * len(sizes)
+    for window, stride, dilation, extra in zip(layer.kernel_size, layer.strides, layer.dilation_rate, added):
+        surplus = 9 * stride + (window - 1) * dilation + 1 - deconv_length(10, stride, window, layer.padding, extra,
+                                                                           dilation)
+        padding.append(max(surplus, 0) // 2)
+        missing.append(max(-surplus, 0))
+        cut.append(':-1' if surplus > 0 and surplus % 2 else ':')
+    strides, dilation = tight(layer.strides), tight(layer.dilation_rate)
+    module = w.module(
+        layer, call(f'nn.ConvTranspose{len(sizes)}d', channels, layer.filters, tight(layer.kernel_size),
+                    stride=None if strides == 1 else strides, padding=tight(padding) or None,
+                    output_padding=tight(missing) or None, dilation=None if dilation == 1 else dilation,
+                    bias=None if layer.use_bias else False), weight=kernel, bias=bias)
+    cut = f'[:, :, {", ".join(cut)}]' if ':-1' in cut else ''
+    return w.activated(layer, x.gives(f'{module}({x}){cut}', **like))
+
+
+def locally_connected(w, layer, x):
+    first, (kernel, bias) = layer.data_format == 'channels_first', parameters(layer, 'kernel', 'bias')
+    x, _, channels, like = _channels(w, layer, x)
+    rank, sizes = len(layer.kernel_size), layer._spatial(layer.compute_output_shape(x.shape))
+    window = [*layer.kernel_size]
+    if not first:  # there an element of a window comes before its channel
+        kernel = kernel.unflatten(1, (*window, channels)).movedim(1 + rank, 1).flatten(1, 1 + rank)
+    if bias is not None:
+        bias = bias.reshape(layer.filters, *sizes) if first else bias.movedim(-1, 0)
+    module = w.module(
+        layer, call('LocallyConnected', channels, layer.filters, tuple(layer.kernel_size), tuple(layer.strides),
+                    tuple(sizes), bias=None if layer.use_bias else False), weight=kernel, bias=bias)
+    return w.activated(layer, x.gives(f'{module}({x})', **like))
+
+
+def pooling(w, layer, x):
+    kind = 'Max' if layer.mode == 'max' else 'Avg'
+    x, sizes, _, like = _channels(w, layer, x)
+    text, options, cut = str(x), {}, [':'] * len(sizes)
+    if layer.padding == 'same':
+        pads = [_same(*axis) for axis in zip(sizes, layer.pool_size, layer.strides)]
+        if None in pads:
+            args = tuple(layer.pool_size), tuple(layer.strides)
+            text = call('pad_same', x, *args, *(['float("-inf")'] if kind == 'Max' else []))
+        else:
+            odd = [before != after for before, after in pads]
+            late = [stride == 1 and uneven for stride, uneven in zip(layer.strides, odd)]
+            padding = tight([before + more for (before, _), more in zip(pads, late)])
+            cut = ['1:' if more else ':' for more in late]
+            hangs = any(uneven and not more for uneven, more in zip(odd, late))
+            options = {'padding': padding or None, 'ceil_mode': hangs or None,
+                       'count_include_pad': False if padding and kind == 'Avg' else None}
+    strides = None if tuple(layer.strides) == tuple(layer.pool_size) else tight(layer.strides)
+    module = w.module(layer, call(f'nn.{kind}Pool{len(sizes)}d', tight(layer.pool_size), stride=strides, **options))
+    result = f'{module}({text})' + (f'[:, :, {", ".join(cut)}]' if '1:' in cut else '')
+    if kind == 'Avg' and text != str(x):  # without the padding
+        result += f' / {module}({text.replace(str(x), f"torch.ones_like({x})", 1)})'
+    return x.gives(result, **like)
+
+
+def global_pooling(w, layer, x):
+    name = type(layer).__name__
+    if x.mask is not None and name == 'GlobalAveragePooling1D':
+        return w.at(x).gives(call('masked_mean', w.at(x), x.mask), mask=None)
+    x, sizes, _, _ = _channels(w, layer, x)
+    module = w.module(layer, f'nn.Adaptive{"Max" if "Max" in name else "Avg"}Pool{len(sizes)}d(1)')
+    return x.gives(f'{module}({x}).flatten(1)', at=-1, image=-1, mask=None)
+
+
+def zero_padding(w, layer, x):
+    x, sizes, _, like = _channels(w, layer, x)
+    return x.gives(f'F.pad({x}, {tuple(side for pair in reversed(layer.padding) for side in pair)})', **like)
+
+
+def cropping(w, layer, x):
+    x, sizes, _, like = _channels(w, layer, x)
+    cut = [f'{start or ""}:{-end or ""}' for start, end in layer.cropping]
+    return x.gives(f'{x}[:, :, {", ".join(cut)}]', **like)
+
+
+def upsampling(w, layer, x):
+    x, sizes, _, like = _channels(w, layer, x)
+    if layer.interpolation == 'bilinear' and not layer.as_tf_keras:
+        return x.gives(call('upsample_bilinear', x, tuple(layer.size)), **like)
+    mode = None if layer.interpolation == 'nearest' else "'bilinear'"
+    module = w.module(layer, call('nn.Upsample', scale_factor=tight(layer.size), mode=mode))
+    return x.gives(f'{module}({x})', **like)
+
+
+# ---------------------------------------------------------------- activations, noise
+
+def activation(w, layer, x):
+    return w.activated(layer, x)
+
+
+def softmax(w, layer, x):
+    rank = len(x.shape)
+    return x.gives(f'torch.softmax({x}, {x.axis(layer.axis % rank if rank > 2 else 1)})')
+
+
+def relu(w, layer, x):
+    options = {'slope': layer.negative_slope, 'threshold': layer.threshold}
+    options = {name: number(value) for name, value in options.items() if value}
+    if options or layer.max_value is not None:
+        limit = None if layer.max_value is None else number(layer.max_value)
+        return x.gives(call('clipped_relu', x, limit=limit, **options) if options else f'{x}.clamp(0, {limit})')
+    return x.gives(f'F.relu({x})')
+
+
+def prelu(w, layer, x):
+    weight, = parameters(layer, 'alpha')
+    at = x.at
+    if len(x.shape) == 2:
+        weight = weight if x.order is None else weight[x.order]
+    elif at != -1:
+        weight = weight.movedim(-1, at - 1)
+    if weight.numel() == len(weight) and (at == 1 or len(x.shape) == 2):
+        return x.gives(f'{w.module(layer, call("nn.PReLU", weight.numel()), weight=weight.flatten())}({x})')
+    return x.gives(f'{w.module(layer, call("PReLU", *weight.shape), weight=weight)}({x})')
+
+
+def dropout(w, layer, x):
+    rate, kind = number(layer.rate if 0 < layer.rate < 1 else 0.), type(layer).__name__
+    if kind == 'Dropout' and layer.noise_shape is not None:
+        x = w.at(x)
+        sizes = [f'{x}.shape[{i}]' if size is None else size for i, size in enumerate(layer.noise_shape)]
+        ones = call(f'{x}.new_ones', *sizes)
+        return x.gives(f'{x} * F.dropout({ones}, {rate}, {w.training or "self.training"})')
+    if kind == 'AlphaDropout' and layer.noise_shape is not None:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: torch has no AlphaDropout with a noise_shape.')
+    if kind.startswith('Spatial'):
+        x = w.at(x, 1 if layer.data_format == 'channels_last' else -1)
+        kind = f'Dropout{len(x.shape) - 2}d'
+    if w.training is not None:
+        name = {'AlphaDropout': 'F.alpha_dropout', 'Dropout': 'F.dropout'}.get(kind, f'F.{kind.lower()}')
+        return x.gives(call(name, x, rate, training=True)) if w.training else x
+    return x.gives(f'{w.module(layer, f"nn.{kind}({rate})")}({x})')
+
+
+def noise(w, layer, x):
+    if type(layer).__name__ == 'GaussianNoise':
+        text = f'{x} + {number(layer.stddev)} * torch.randn_like({x})'
+    elif 0 < layer.rate < 1:
+        text = f'{x} * (1 + {number((layer.rate / (1 - layer.rate)) ** .5)} * torch.randn_like({x}))'
+    else:
+        return x
+    return x.gives(f'{text} if self.training else {x}' if w.training is None else text if w.training else str(x))
+
+
+def masking(w, layer, x):
+    x = w.bound(w.at(x))
+    mask = w.mask(f'({x} != {number(layer.mask_value)}).any(-1)', layer)
+    return x.gives(f'{x} * {mask}.unsqueeze(-1)', mask=mask)
+
+
+# ---------------------------------------------------------------- shapes
+
+def flatten(w, layer, x):
+    if len(x.shape) < 3:
+        return x
+    first = layer.data_format == 'channels_first'
+    if None not in x.shape[1:] and w.may_reorder():
+        places = torch.arange(torch.Size(x.shape[1:]).numel())
+        if first:  # Keras counts the elements with the channels last
+            places = places.view(*x.shape[2:], x.shape[1]).movedim(-1, 0)
+        places = places.reshape(x.shape[1:])
+        places = (places if x.at == -1 else places.movedim(-1, x.at - 1)).flatten()
+        kept = bool((places == torch.arange(len(places))).all())
+        return x.gives(f'{x}.flatten(1)', at=-1, image=-1, order=None if kept else places)
+    x = w.at(x)
+    turn = '.movedim(1, -1)' if first else ''
+    return x.gives(f'{x}{turn}.flatten(1)', image=-1)
+
+
+def reshape(w, layer, x):
+    target = layer.target_shape
+    batch = f'len({x})' if -1 in target else -1
+    return w.at(x).gives(call(f'{w.at(x)}.reshape', batch, *target), image=1 if len(target) in (3, 4) else -1)
+
+
+def permute(w, layer, x):
+    return w.at(x).gives(call(f'{w.at(x)}.permute', 0, *layer.dims), image=-1)
+
+
+def repeat_vector(w, layer, x):
+    return x.gives(f'{x}.unsqueeze(1).expand(-1, {layer.n}, -1)')
+
+
+# ---------------------------------------------------------------- merging
+
+_OPERATORS = {'Add': ' + ', 'Average': ' + ', 'Subtract': ' - ', 'Multiply': ' * '}
+
+
+def _together(w, values):
+    """The values with their axes in one order, and of one rank."""
+    rank = max(len(x.shape) for x in values)
+    if any(len(x.shape) < rank for x in values):
+        values = [w.at(x) for x in values]
+        return [x.gives(f'{x}' + '.unsqueeze(1)' * (rank - len(x.shape)),
+                        shape=(x.shape[0], *[1] * (rank - len(x.shape)), *x.shape[1:])) for x in values]
+    at = max(x.at for x in values)
+    return [w.at(x, at) for x in values]
+
+
+def _all_masks(w, layer, values):
+    masks = list(dict.fromkeys(x.mask for x in values if x.mask is not None))
+    return w.mask(' & '.join(masks), layer) if len(masks) > 1 and w.awaited() else (masks or [None])[0]
+
+
+def merge(w, layer, *values):
+    mask, values = _all_masks(w, layer, values), _together(w, values)
+    kind, texts = type(layer).__name__, [str(x) for x in values]
+    if kind in _OPERATORS:
+        text = _OPERATORS[kind].join(texts)
+        text = f'({text}) / {len(texts)}' if kind == 'Average' else text
+    else:
+        text = texts[0]
+        for other in texts[1:]:
+            text = f'torch.{kind.lower()}({text}, {other})'
+    return values[0].gives(text, mask=mask, image=max(x.image for x in values))
+
+
+def concatenate(w, layer, *values):
+    mask = None
+    axis = layer.axis % len(values[0].shape)
+    if any(x.mask for x in values) and w.awaited():
+        masks = [f'{x.mask}.unsqueeze(-1)' if x.mask else f'torch.ones_like({w.at(x)}[..., :1], dtype=torch.bool)'
+                 for x in values]
+        if axis == len(values[0].shape) - 1 and all(x.mask for x in values):
+            mask = _all_masks(w, layer, values)
+        else:
+            mask = w.mask(f'torch.cat([{", ".join(masks)}], {axis}).all(-1)', layer)
+    values, order = _together(w, values), None
+    if any(x.order is not None for x in values):
+        starts = [sum(x.shape[-1] for x in values[:i]) for i in range(len(values))]
+        order = torch.cat([start + (torch.arange(x.shape[-1]) if x.order is None else x.order)
+                           for start, x in zip(starts, values)])
+    return values[0].gives(f'torch.cat([{", ".join(map(str, values))}], {values[0].axis(axis)})', mask=mask,
+                           order=order, image=max(x.image for x in values))
+
+
+def dot(w, layer, x, y):
+    x, y = w.at(x), w.at(y)
+    ranks = len(x.shape), len(y.shape)
+    axes = layer._axes(*ranks)
+    if layer.normalize:
+        x, y = (v.gives(f'F.normalize({v}, dim={axis}, eps=1e-6)') for v, axis in zip((x, y), axes))
+    if ranks == (2, 2) and axes == [1, 1]:
+        return x.gives(f'({x} * {y}).sum(1, keepdim=True)', mask=None)
+    if max(ranks) > 3 and ranks[0] != ranks[1] or any(axis < max(rank - 2, 1) for axis, rank in zip(axes, ranks)):
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: products along the axes {axes} of tensors of '
+                         f'{ranks} dimensions have no short form.')
+    common = string.ascii_lowercase[:max(max(ranks) - 2, 1)]
+    left, right = (list(common[:max(rank - 2, 1)] + own)[:rank] for rank, own in zip(ranks, ('ij', 'kl')))
+    left[axes[0]] = right[axes[1]] = 'z'
+    result = [*common, *(c for c in left + right if c not in {*common, 'z'})]
+    equation = f"'{''.join(left)},{''.join(right)}->{''.join(result)}'"
+    return x.gives(call('torch.einsum', equation, x, y), mask=None)
+
+
+# ---------------------------------------------------------------- recurrent layers
+
+def recurrent(w, layer, x, *states, name=None, keeps=True):
+    """The output, and the states where there is a `return_state`."""
+    name, cells = name or w.name_of(layer), layer._cells
+    if x.mask is not None and len(cells) > 1:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: stacked cells under a mask are not supported.')
+    convolves = type(layer).__name__ == 'ConvLSTM2D'
+    place = -1 if not convolves or layer.data_format == 'channels_first' else 2
+    x, mask, shape, groups = w.at(x, place), x.mask, x.shape, layer._nested(list(states)) if states else [[]] * len(cells)
+    if layer.go_backwards:
+        x, mask = x.gives(f'{x}.flip(1)'), mask and f'{mask}.flip(1)'
+    last = []
+    for i, (cell, given) in enumerate(zip(cells, groups)):
+        label = name if len(cells) == 1 else f'{name}_{i}'
+        module, native, parts, size = _cell(w, layer, cell, label)
+        given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, 1 if place == 2 else -1)}.unsqueeze(0)'
+                 for s in given]
+        state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
+        if layer.stateful and not states:
+            state = w.kept(f'{label}_state')
+        if native and mask:
+            text = call('run_masked', module, x, mask, *([state] if state else []))
+        else:
+            text = call(module, x, *([state] if state else []), mask=mask)
+        if layer.return_state or layer.stateful:
+            out, *own = (w.fresh(f'{label}_{part}') for part in ('out', *parts))
+            w.line(f'{out}, {own[0] if len(own) == 1 else "(" + ", ".join(own) + ")"} = {text}')
+            last.append([f'{s}[0]' for s in own])
+            if layer.stateful:
+                new = ', '.join(f'{s}.detach()' for s in own)
+                new = f'({new})' if len(own) > 1 else new
+                w.line(f'{state or w.kept(f"{label}_state")} = {new}'
+                       + ('' if keeps else f' if self.training else {state}'))
+        else:
+            out = f'{text}[0]'
+        x = x.gives(out, shape=(*shape[:2], size))
+    if mask and layer.zero_output_for_mask:
+        x = x.gives(f'{x} * {mask}.unsqueeze(-1)')
+    elif mask and layer._repeats_output and (states or layer.stateful):
+        x = x.gives(f'{x} * ({mask}.cumsum(1) > 0).unsqueeze(-1)')
+    like = {'mask': x.mask if layer.return_sequences else None, 'at': place, 'image': place}
+    if not layer.return_sequences:
+        x, like = x.gives(f'{x}[:, -1]'), {**like, **dict.fromkeys(('at', 'image'), 1 if place == 2 else -1)}
+    x = x.gives(str(x), **like)
+    if not layer.return_state:
+        return x
+    at = 1 if place == 2 else -1
+    return [x, *(x.gives(s, at=at, image=at, mask=None) for s in layer.cell.join_states(last)
+                 )] if len(cells) > 1 else [x, *(x.gives(s, at=at, image=at, mask=None) for s in last[0])]
+
+
+def _cell(w, layer, cell, name):
+    """The module for a cell, whether it is torch's own, the names of its states, and its number of units."""
+    text, native, tensors, held = described_cell(w, layer, cell)
+    module = w.module(cell, text, name=name, owner=layer, **tensors)
+    if held:
+        w.once(f'{module}.bias_hh_l0.requires_grad_(False)  # Keras has one bias')
+    return module, native, 'hc' if 'LSTM' in text else 'h', cell.output_size
+
+
+def described_cell(w, layer, cell):
+    """The text that makes a module for a cell, whether it is torch's own, its tensors; whether torch's second bias is
+    to be held at zero."""
+    kind = next((c.__name__ for c in type(cell).__mro__ if c.__name__ in _RECURRENT), None)
+    if kind is None or not is_own(type(cell)):
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: its cell, {type(cell).__name__}, has no '
+                         'counterpart.')
+    own, natives, ours, gates = _RECURRENT[f'{kind} after' if kind == 'GRUCell' and cell.reset_after else kind]
+    parameters(cell, 'kernel')
+    kernel, bias, weight, second = cell._weights()
+    names = tuple(None if f is None else f.__name__ for f in (cell.activation, cell.recurrent_activation))
+    drops = 0 < cell.dropout < 1 or 0 < cell.recurrent_dropout < 1
+    inputs, units, no_bias = kernel.shape[1], cell.output_size, None if bias is not None else False
+    if names in natives and not drops:
+        if getattr(cell, 'bias_parts', (0,))[0] == 5:  # cuDNN's LSTM has two biases
+            bias, second = cell._params.bias.view(2, -1)
+        held = bias is not None and second is None
+        return call(f'nn.{own}', inputs, units, nonlinearity="'relu'" if names[0] == 'relu' else None, bias=no_bias,
+                    batch_first=True), True, {
+            'weight_ih_l0': kernel, 'weight_hh_l0': weight, 'bias_ih_l0': bias,
+            'bias_hh_l0': torch.zeros_like(bias) if held else second}, held and not w.is_frozen(layer)
+    options = {'activation': w.function(layer, cell.activation, 'tanh'),
+               'gate': w.function(layer, cell.recurrent_activation, 'hard_sigmoid'), 'bias': no_bias}
+    if drops:
+        ours += 'WithDropout'
+        rates = {name: getattr(cell, name) for name in ('dropout', 'recurrent_dropout')}
+        options |= {name: number(rate) for name, rate in rates.items() if 0 < rate < 1}
+        options['masks'] = gates if cell.implementation == 1 and gates > 1 else None
+    if kind.startswith('Conv'):
+        options |= {'stride': tuple(cell.strides) if tight(cell.strides) != 1 else None,
+                    'padding': "'same'" if cell.padding == 'same' else None,
+                    'dilation': tuple(cell.dilation_rate) if tight(cell.dilation_rate) != 1 else None}
+        units = f'{units}, {tuple(cell.kernel_size)}'
+    return call(ours, inputs, units, **options), False, {
+        'weight_ih': kernel, 'weight_hh': weight, 'bias': bias, 'bias_hh': second}, False
+
+
+def bidirectional(w, layer, x, *states):
+    name, half, mode = w.name_of(layer), len(states) // 2, layer.merge_mode
+    if not states and mode == 'concat' and x.mask is None:
+        both = _both_ways(w, layer, x, name)
+        if both is not None:
+            return both
+    x = w.bound(x)
+    (forward, *ahead), (backward, *behind) = (
+        to_list(recurrent(w, way, x, *given, name=f'{name}_{side}', keeps=False)) for way, side, given in (
+            (layer.forward_layer, 'forward', states[:half]), (layer.backward_layer, 'backward', states[half:])))
+    if layer.return_sequences:
+        backward = backward.gives(f'{backward}.flip(1)')
+    if mode:
+        for side, result in (('forward', forward), ('backward', backward)):
+            w.line(f'{side} = {result}')
+        text = {'concat': f'torch.cat([forward, backward], {forward.at})', 'sum': 'forward + backward',
+                'mul': 'forward * backward', 'ave': '(forward + backward) / 2'}[mode]
+    mask = x.mask if layer.return_sequences else None
+    outputs = [forward.gives(text, mask=mask)] if mode else [y.gives(y, mask=mask) for y in (forward, backward)]
+    outputs += [*ahead, *behind]
+    return outputs if len(outputs) > 1 else outputs[0]
+
+
+def _both_ways(w, layer, x, name):
+    """The output where one module of torch goes both ways; else None."""
+    ways = layer.forward_layer, layer.backward_layer
+    if layer.return_state or ways[0].go_backwards or any(way.stateful or len(way._cells) > 1 for way in ways):
+        return None
+    texts, tensors, x = set(), {}, w.at(x)
+    for way, suffix in zip(ways, ('', '_reverse')):
+        text, native, found, held = described_cell(w, way, way.cell)
+        if not native:
+            return None
+        tensors |= {f'{key}{suffix}': tensor for key, tensor in found.items()}
+        texts.add(text)
+    text = texts.pop()
+    module = w.module(layer, f'{text[:-1]}, bidirectional=True)', **tensors)
+    for suffix in ('', '_reverse') if held else ():
+        w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
+    if layer.return_sequences:
+        return x.gives(f'{module}({x})[0]')
+    w.line(f'both, _ = {module}({x})')
+    units = ways[0].cell.output_size
+    return x.gives(f'torch.cat([both[:, -1, :{units}], both[:, 0, {units}:]], -1)', mask=None)
+
+
+def to_list(x):
+    return x if isinstance(x, list) else [x]
+
+
+# ---------------------------------------------------------------- layers in layers
+
+def time_distributed(w, layer, x):
+    inner, kind = layer.layer, type(layer.layer).__name__
+    if is_own(type(inner)) and (kind in PASSING or kind == 'Dense') and getattr(inner, 'noise_shape', None) is None:
+        return w.applied(inner, [x], [x.shape], label=layer)
+    x = w.bound(x if x.at == 2 else w.at(x))
+    place = 1 if x.at == 2 else -1
+    mask = x.mask and not x.shape[0] and hasattr(inner, 'return_sequences') and f'{x.mask}.flatten(0, 1)' or None
+    out = w.shapes[0]
+    y = w.applied(inner, [x.gives(f'{x}.flatten(0, 1)', shape=(None, *x.shape[2:]), at=place, image=place, mask=mask)],
+                  [(None, *out[2:])], label=layer)
+    if isinstance(y, list):
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: what it distributes has several outputs.')
+    y = w.at(y, 1 if y.image == 1 else -1)
+    place = 2 if y.at == 1 else -1
+    mask = x.mask
+    if y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)':
+        mask = w.mask(f'{y.mask}.unflatten(0, {x}.shape[:2])', layer)
+    return y.gives(f'{y}.unflatten(0, {x}.shape[:2])', at=place, image=place, mask=mask)
+
+
+def highway(w, layer, x):
+    matrix, carry, bias, carry_bias = parameters(layer, 'W', 'W_carry', 'b', 'b_carry')
+    text = call('nn.Linear', *matrix.shape, bias=None if layer.bias else False)
+    x = w.bound(x)
+    one = w.module(layer, text, weight=matrix.t(), bias=bias)
+    gate = w.module(layer, text, '_carry', weight=carry.t(), bias=carry_bias)
+    gate = w.bound(x.gives(f'torch.sigmoid({gate}({x}))'), f'{w.name_of(layer)}_gate')
+    return x.gives(f'{w.activated(layer, x.gives(f"{one}({x})"))} * {gate} + (1 - {gate}) * {x}')
+
+
+def maxout(w, layer, x):
+    matrix, bias = parameters(layer, 'W', 'b')  # (maps, inputs, outputs), (maps, outputs)
+    maps, inputs, outputs = matrix.shape
+    module = w.module(layer, call('nn.Linear', inputs, maps * outputs, bias=None if layer.bias else False),
+                      weight=matrix.transpose(1, 2).flatten(0, 1), bias=None if bias is None else bias.flatten())
+    return x.gives(f'{module}({x}).unflatten(1, ({maps}, {outputs})).amax(1)')
+
+
+def torch_module(w, layer, *values):
+    text = _constructed(layer)
+    tensors = layer.module.state_dict()
+    module = w.module(layer, text, **tensors)
+    return w.at(values[0]).gives(call(module, *(w.at(x) for x in values)))
+
+
+def _constructed(layer):
+    """The text that makes a module of torch's own, or a `Sequential` of such."""
+    def text(module):
+        if isinstance(module, torch.nn.Sequential):
+            return f'nn.Sequential({", ".join(map(text, module))})'
+        return f'nn.{module!r}'
+    try:
+        made = eval(text(layer.module), {'nn': torch.nn})
+        made.load_state_dict(layer.module.state_dict())
+    except Exception as error:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: how its {type(layer.module).__name__} is made '
+                         'cannot be told from it.') from error
+    return text(layer.module)
+
+
+LAYERS = {
+    'Dense': dense, 'Embedding': embedding, 'BatchNormalization': batch_normalization, 'Softmax': softmax,
+    'Activation': activation, 'ActivityRegularization': lambda w, layer, x: x, 'ReLU': relu, 'PReLU': prelu,
+    'LeakyReLU': lambda w, layer, x: x.gives(f'F.leaky_relu({x}, {number(layer.alpha)})'),
+    'ELU': lambda w, layer, x: x.gives(f'F.elu({x}, {number(layer.alpha)})'),
+    'ThresholdedReLU': lambda w, layer, x: x.gives(f'F.threshold({x}, {number(layer.theta)}, 0.0)'),
+    **dict.fromkeys(('Conv1D', 'Conv2D', 'Conv3D'), conv), 'DepthwiseConv2D': depthwise_conv,
+    **dict.fromkeys(('SeparableConv1D', 'SeparableConv2D'), separable_conv),
+    **dict.fromkeys(('Conv2DTranspose', 'Conv3DTranspose'), conv_transpose),
+    **dict.fromkeys(('LocallyConnected1D', 'LocallyConnected2D'), locally_connected),
+    **{f'{kind}Pooling{rank}D': pooling for kind in ('Max', 'Average') for rank in (1, 2, 3)},
+    **{f'Global{kind}Pooling{rank}D': global_pooling for kind in ('Max', 'Average') for rank in (1, 2, 3)},
+    **{f'ZeroPadding{rank}D': zero_padding for rank in (1, 2, 3)},
+    **{f'Cropping{rank}D': cropping for rank in (1, 2, 3)}, **{f'UpSampling{rank}D': upsampling for rank in (1, 2, 3)},
+    **dict.fromkeys(('Dropout', 'AlphaDropout', 'SpatialDropout1D', 'SpatialDropout2D', 'SpatialDropout3D'), dropout),
+    **dict.fromkeys(('GaussianNoise', 'GaussianDropout'), noise), 'Masking': masking,
+    'Flatten': flatten, 'Reshape': reshape, 'Permute': permute, 'RepeatVector': repeat_vector,
+    **dict.fromkeys(('Add', 'Average', 'Maximum', 'Minimum', 'Multiply', 'Subtract'), merge),
+    'Concatenate': concatenate, 'Dot': dot,
+    **dict.fromkeys(('RNN', 'SimpleRNN', 'GRU', 'LSTM', 'CuDNNGRU', 'CuDNNLSTM', 'ConvLSTM2D'), recurrent),
+    'Bidirectional': bidirectional, 'TimeDistributed': time_distributed, 'Highway': highway, 'MaxoutDense': maxout,
+    'TorchModule': torch_module}
