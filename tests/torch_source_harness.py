@@ -43,7 +43,8 @@ def write_case(model, name, folder, arrays=None, **options):
     with torch.no_grad():  # the gradients take the way of the weights
         for p, gradient in zip(params, found):
             p.copy_(torch.zeros_like(p) if gradient is None else gradient)
-        gradients = {k: t.clone() for k, t in Source(model, options.get('keep_layout', False), '.pt').main.state.items()}
+        state = Source(model, options.get('keep_layout', False), 'none.pt').main.state
+        gradients = {key: tensor.clone() for key, tensor in state.items()}
         for p, old in zip(params, kept):
             p.copy_(old)
     turn = [x if y.at == -1 else x.movedim(-1, y.at) for x, y in zip(inputs, source.inputs)]
@@ -54,11 +55,13 @@ def write_case(model, name, folder, arrays=None, **options):
 
 
 def example(model, samples=3):
-    """Inputs drawn for a model: small integers where it takes integers."""
-    generator = torch.Generator().manual_seed(1)
-    return [(torch.randn if x.dtype.is_floating_point else lambda s, generator: torch.randint(0, 3, s, generator=generator))(
-        [size or (samples if axis == 0 else 8) for axis, size in enumerate(x._keras_shape)], generator=generator)
-        for x in model._feed_inputs]
+    """Inputs drawn for a model: small integers where it takes integers, or begins with an Embedding."""
+    torch.manual_seed(1)
+    integers = type(model.layers[0]).__name__ == 'Embedding'
+    shapes = [[size or (8 if axis else samples) for axis, size in enumerate(x._keras_shape)]
+              for x in model._feed_inputs]
+    return [torch.randn(shape) if x.dtype.is_floating_point and not integers else torch.randint(0, 3, shape)
+            for x, shape in zip(model._feed_inputs, shapes)]
 
 
 def run(folder):

@@ -202,7 +202,7 @@ def load_torch_weights(model, state_dict, names=None, channels_first=True):
     numbers, names or shapes do not fit; no weight has changed then.
     """
     tensors = {key: tensor for key, tensor in state_dict.items() if key.rpartition('.')[2] != 'num_batches_tracked'}
-    leaves = list(_leaves(model))
+    leaves = list(plain_layers(model))
     owners = {id(weight): layer for layer in leaves for weight in layer.weights}
     weights = [weight for layer in leaves for weight in layer.weights]
     if names is None and len(tensors) != len(weights):
@@ -228,11 +228,11 @@ def load_torch_weights(model, state_dict, names=None, channels_first=True):
                       missing=[weight.name for weight in weights if id(weight) not in used])
 
 
-def _leaves(model):
+def plain_layers(model):
     """The plain layers of a model and of the models in it, each once."""
     found = {}
     for layer in model.layers:
-        found.update(dict.fromkeys(_leaves(layer) if is_model(layer) else [layer]))
+        found.update(dict.fromkeys(plain_layers(layer) if is_model(layer) else [layer]))
     return found
 
 

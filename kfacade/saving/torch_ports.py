@@ -10,19 +10,21 @@ import torch
 from .. import backend as K
 from ..utils.generic_utils import is_own
 
-# Backend functions under their own names in torch; those under others; and what torch has to be told where Keras'
-# default is another one.
-_SAME = 'abs exp log square sign sin cos round pow sigmoid tanh maximum minimum stack zeros_like ones_like sum mean prod'
-_TORCH = {
-    **{name: f'torch.{name}' for name in _SAME.split()}, 'max': 'torch.amax', 'min': 'torch.amin', 'relu': 'F.relu',
-    'elu': 'F.elu', 'softplus': 'F.softplus', 'softmax': 'torch.softmax', 'concatenate': 'torch.cat',
-    'expand_dims': 'torch.unsqueeze', 'squeeze': 'torch.squeeze', 'reshape': 'torch.reshape', 'clip': 'torch.clamp',
-    'permute_dimensions': 'torch.permute', 'l2_normalize': 'F.normalize', 'argmax': 'torch.argmax',
-    'dot': 'torch.matmul', 'random_normal': 'torch.normal'}
+# Backend functions and torch's, where the name is another one; and what torch has to be told where Keras' default is
+# another one.
+_TORCH = dict(pair.partition('=')[::2] for pair in '''abs all any cos exp log mean ones_like pow prod round sigmoid
+    sign sin softmax square squeeze stack std sum tanh tile var zeros_like reshape max=torch.amax min=torch.amin
+    relu=F.relu elu=F.elu softplus=F.softplus hard_sigmoid=hard_sigmoid concatenate=torch.cat equal=torch.eq
+    expand_dims=torch.unsqueeze batch_flatten=torch.flatten permute_dimensions=torch.permute argmax=torch.argmax
+    l2_normalize=F.normalize dot=torch.matmul clip=torch.clamp maximum=torch.clamp minimum=torch.clamp less=torch.lt
+    random_normal=torch.normal not_equal=torch.ne greater=torch.gt repeat_elements=torch.repeat_interleave'''.split())
 _ALWAYS = {**dict.fromkeys(('softmax', 'concatenate', 'expand_dims', 'argmax'), {'dim': -1}),
+           **dict.fromkeys(('var', 'std'), {'correction': 0}), 'batch_flatten': {'start_dim': 1},
            'l2_normalize': {'eps': 1e-6}, 'random_normal': {'mean': 0.0, 'std': 1.0}}
 _ARGUMENTS = {'axis': 'dim', 'keepdims': 'keepdim', 'pattern': 'dims', 'min_value': 'min', 'max_value': 'max',
-              'a': 'exponent', 'y': 'other', 'stddev': 'std'}
+              'a': 'exponent', 'y': 'other', 'stddev': 'std', 'rep': 'repeats', 'n': 'dims', 'alpha': 'slope',
+              'max_value of relu': 'limit',
+              'y of maximum': 'min', 'y of minimum': 'max'}
 _ATTRIBUTES = {'shape': 'shape', 'int_shape': 'shape', 'ndim': 'ndim'}
 _ELEMENTWISE = (ast.Name, ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
 
@@ -112,16 +114,22 @@ class _Writer(ast.NodeTransformer):
         name = getattr(function, '__name__', None)
         if name is None or getattr(K, name, None) is not function:
             return self.generic_visit(node)
+        if name in ('epsilon', 'floatx', 'image_data_format'):
+            return _literal(function())
         if name in _ATTRIBUTES:
             return ast.Attribute(self.visit(node.args[0]), _ATTRIBUTES[name], ast.Load())
+        if name == 'sqrt':  # which takes nothing below zero
+            return ast.parse(f'torch.sqrt({ast.unparse(self.visit(node.args[0]))}.clamp(min=0))', mode='eval').body
         if name not in _TORCH or name == 'l2_normalize' and len(node.args) + len(node.keywords) < 2:
             raise Unportable(f'K.{name}')
         given = inspect.signature(function).bind(*node.args, **{k.arg: k.value for k in node.keywords}).arguments
-        first, *rest = [(_ARGUMENTS.get(key, key), self.visit(value)) for key, value in given.items()]
+        first, *rest = [(_ARGUMENTS.get(f'{key} of {name}', _ARGUMENTS.get(key, key)), self.visit(value))
+                        for key, value in given.items()]
         if name == 'random_normal':
             self.draws, first, rest = True, None, [('size', first[1]), *rest]
         rest = {**{key: _literal(value) for key, value in _ALWAYS.get(name, {}).items()}, **dict(rest)}
-        return ast.Call(ast.parse(_TORCH[name], mode='eval').body, [first[1]] if first else [],
+        torch_name = 'clipped_relu' if name == 'relu' and rest else _TORCH[name] or f'torch.{name}'
+        return ast.Call(ast.parse(torch_name, mode='eval').body, [first[1]] if first else [],
                         [ast.keyword(*pair) for pair in rest.items()])
 
     def visit_Name(self, node):

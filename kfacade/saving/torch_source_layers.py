@@ -443,7 +443,8 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         raise ValueError(f'Layer "{layer.name}" cannot be converted: stacked cells under a mask are not supported.')
     convolves = type(layer).__name__ == 'ConvLSTM2D'
     place = -1 if not convolves or layer.data_format == 'channels_first' else 2
-    x, mask, shape, groups = w.at(x, place), x.mask, x.shape, layer._nested(list(states)) if states else [[]] * len(cells)
+    groups = layer._nested(list(states)) if states else [[]] * len(cells)
+    x, mask, shape = w.at(x, place), x.mask, x.shape
     if layer.go_backwards:
         x, mask = x.gives(f'{x}.flip(1)'), mask and f'{mask}.flip(1)'
     last = []
@@ -454,7 +455,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
                  for s in given]
         state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
         if layer.stateful and not states:
-            state = w.kept(f'{label}_state')
+            state = w.keeps(f'{label}_state')
         if native and mask:
             text = call('run_masked', module, x, mask, *([state] if state else []))
         else:
@@ -466,7 +467,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
             if layer.stateful:
                 new = ', '.join(f'{s}.detach()' for s in own)
                 new = f'({new})' if len(own) > 1 else new
-                w.line(f'{state or w.kept(f"{label}_state")} = {new}'
+                w.line(f'{state or w.keeps(f"{label}_state")} = {new}'
                        + ('' if keeps else f' if self.training else {state}'))
         else:
             out = f'{text}[0]'

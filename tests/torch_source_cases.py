@@ -1,0 +1,747 @@
+"""Architectures that are converted to plain PyTorch, and the four whose source is kept to be read."""
+
+import numpy as np
+import torch
+
+from kfacade import backend as K
+from kfacade.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    AlphaDropout,
+    AveragePooling1D,
+    AveragePooling2D,
+    BatchNormalization,
+    Bidirectional,
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    Conv3D,
+    ConvLSTM2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Embedding,
+    Flatten,
+    GaussianDropout,
+    GaussianNoise,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    Input,
+    Lambda,
+    Layer,
+    LeakyReLU,
+    Masking,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+    Permute,
+    PReLU,
+    RepeatVector,
+    Reshape,
+    SeparableConv2D,
+    SimpleRNN,
+    Softmax,
+    SpatialDropout1D,
+    TimeDistributed,
+    UpSampling2D,
+    add,
+    concatenate,
+    dot,
+    multiply,
+)
+from kfacade.models import Model, Sequential
+
+CASES = {}
+
+
+def case(make):
+    CASES[make.__name__] = make
+    return make
+
+
+def filled(model):
+    """Sets weights that no layer starts with."""
+    draw = np.random.RandomState(0).standard_normal
+    names = [w.name for layer in model.layers for w in layer.weights]
+    model.set_weights(
+        [
+            draw(w.shape) * 0.4 if 'variance' not in name else np.abs(draw(w.shape)) * 0.3 + 0.2
+            for w, name in zip(model.get_weights(), names)
+        ]
+    )
+    return model
+
+
+@case
+def mnist_cnn():
+    return Sequential(
+        [
+            Conv2D(8, 3, activation='relu', input_shape=(12, 12, 1)),
+            Conv2D(8, (3, 3), activation='relu'),
+            MaxPooling2D(2),
+            Dropout(0.25),
+            Flatten(),
+            Dense(16, activation='relu'),
+            Dropout(0.5),
+            Dense(10, activation='softmax'),
+        ]
+    )
+
+
+@case
+def flatten_bn_prelu():
+    return Sequential(
+        [
+            Conv2D(4, 3, input_shape=(6, 6, 3)),
+            Flatten(),
+            BatchNormalization(),
+            PReLU(),
+            Dropout(0.2),
+            Activation('tanh'),
+            Dense(3),
+        ]
+    )
+
+
+@case
+def flatten_out():
+    return Sequential([Conv2D(4, 3, input_shape=(6, 6, 3)), Flatten()])
+
+
+@case
+def flatten_softmax():
+    return Sequential([Conv2D(4, 3, input_shape=(6, 6, 3)), Flatten(), Activation('softmax'), Softmax(), Dense(2)])
+
+
+@case
+def flatten_concat():
+    a = Input((6, 6, 3))
+    b = Input((5,))
+    c = Input((8, 2))
+    x = Flatten()(Conv2D(4, 3)(a))
+    y = Flatten()(Conv1D(3, 2)(c))
+    z = concatenate([x, b, y])
+    return Model([a, b, c], Dense(3)(Dropout(0.1)(BatchNormalization()(z))))
+
+
+@case
+def flatten_add():
+    a = Input((6, 6, 3))
+    x = Flatten()(Conv2D(4, 3)(a))
+    y = Flatten()(Conv2D(4, 3)(a))
+    return Model(a, Dense(3)(add([x, y])))
+
+
+@case
+def flatten_two_readers():
+    a = Input((6, 6, 3))
+    x = Flatten()(Conv2D(4, 3)(a))
+    return Model(a, [Dense(3)(x), Reshape((4, 16))(x)])
+
+
+@case
+def flatten_shared_dense():
+    a = Input((6, 6, 3))
+    d = Dense(3)
+    f = Flatten()
+    x = d(f(Conv2D(4, 3)(a)))
+    y = d(f(Conv2D(4, 3)(a)))
+    return Model(a, add([x, y]))
+
+
+@case
+def gan_generator():
+    return Sequential(
+        [
+            Dense(4 * 4 * 8, input_dim=10),
+            LeakyReLU(0.2),
+            Reshape((4, 4, 8)),
+            UpSampling2D(),
+            Conv2D(8, 3, padding='same'),
+            BatchNormalization(momentum=0.8),
+            Activation('relu'),
+            Conv2DTranspose(1, 4, strides=2, padding='same', activation='tanh'),
+        ]
+    )
+
+
+@case
+def unet():
+    i = Input((16, 16, 3))
+    a = Conv2D(4, 3, padding='same', activation='relu')(i)
+    p = MaxPooling2D()(a)
+    b = Conv2D(8, 3, padding='same', activation='relu')(p)
+    q = MaxPooling2D()(b)
+    c = Conv2D(8, 3, padding='same')(q)
+    u = concatenate([UpSampling2D()(c), b])
+    d = Conv2D(4, 3, padding='same')(u)
+    v = concatenate([Conv2DTranspose(4, 2, strides=2)(d), a], axis=3)
+    return Model(i, Conv2D(1, 1, activation='sigmoid')(v))
+
+
+@case
+def unet_open():
+    i = Input((None, None, 3))
+    a = Conv2D(4, 3, padding='same', strides=2)(i)
+    b = MaxPooling2D(3, 2, padding='same')(a)
+    c = AveragePooling2D(3, 2, padding='same')(b)
+    return Model(i, GlobalAveragePooling2D()(c))
+
+
+@case
+def textcnn():
+    i = Input((20,), dtype='int32')
+    e = Embedding(30, 8)(i)
+    x = concatenate([GlobalMaxPooling1D()(Conv1D(4, k, activation='relu')(e)) for k in (2, 3, 4)])
+    return Model(i, Dense(2, activation='softmax')(Dropout(0.5)(x)))
+
+
+@case
+def imdb_lstm():
+    return Sequential(
+        [
+            Embedding(20, 8, mask_zero=True, input_length=10),
+            SpatialDropout1D(0.3),
+            LSTM(6, dropout=0.2, recurrent_dropout=0.2, return_sequences=True),
+            Bidirectional(LSTM(4)),
+            Dense(1, activation='sigmoid'),
+        ]
+    )
+
+
+@case
+def bi_native_masked():
+    return Sequential(
+        [
+            Embedding(3, 8, mask_zero=True, input_length=10),
+            Bidirectional(LSTM(4, recurrent_activation='sigmoid', return_sequences=True)),
+            Bidirectional(GRU(4, recurrent_activation='sigmoid', reset_after=True)),
+            Dense(1),
+        ]
+    )
+
+
+@case
+def bi_native():
+    return Sequential(
+        [
+            Bidirectional(LSTM(4, recurrent_activation='sigmoid', return_sequences=True), input_shape=(5, 3)),
+            Bidirectional(SimpleRNN(4, return_sequences=True), merge_mode='sum'),
+            Bidirectional(GRU(4, recurrent_activation='sigmoid', reset_after=True)),
+            Dense(1),
+        ]
+    )
+
+
+@case
+def seq2seq_masked():
+    e = Input((6,), dtype='int32')
+    d = Input((5,), dtype='int32')
+    emb = Embedding(4, 5, mask_zero=True)
+    _, h, c = LSTM(4, return_state=True, recurrent_activation='sigmoid')(emb(e))
+    y = LSTM(4, return_sequences=True, recurrent_activation='sigmoid')(emb(d), initial_state=[h, c])
+    return Model([e, d], TimeDistributed(Dense(3, activation='softmax'))(y))
+
+
+@case
+def crnn():
+    i = Input((12, 8, 1))
+    x = Conv2D(4, 3, padding='same')(i)
+    x = MaxPooling2D((2, 2))(x)
+    x = Permute((2, 1, 3))(x)
+    x = Reshape((4, 24))(x)
+    x = Bidirectional(GRU(3, return_sequences=True))(x)
+    return Model(i, Dense(5, activation='softmax')(x))
+
+
+@case
+def video():
+    return Sequential(
+        [
+            TimeDistributed(Conv2D(4, 3, activation='relu'), input_shape=(3, 8, 8, 2)),
+            TimeDistributed(MaxPooling2D(2)),
+            TimeDistributed(Flatten()),
+            LSTM(5),
+            Dense(2),
+        ]
+    )
+
+
+@case
+def convlstm_stack():
+    return Sequential(
+        [
+            ConvLSTM2D(3, (3, 3), padding='same', return_sequences=True, input_shape=(4, 6, 6, 2)),
+            BatchNormalization(),
+            ConvLSTM2D(2, 3, padding='same', return_sequences=True, dropout=0.1),
+            Conv3D(1, 3, padding='same', activation='sigmoid'),
+        ]
+    )
+
+
+@case
+def siamese():
+    base = Sequential([Conv2D(3, 3, input_shape=(6, 6, 1)), Flatten(), Dense(4, activation='relu')])
+    a = Input((6, 6, 1))
+    b = Input((6, 6, 1))
+    return Model(
+        [a, b],
+        Lambda(
+            lambda t: K.sqrt(K.maximum(K.sum(K.square(t[0] - t[1]), axis=1, keepdims=True), 1e-7)), output_shape=(1,)
+        )([base(a), base(b)]),
+    )
+
+
+@case
+def siamese2():
+    base = Sequential([Conv2D(3, 3, input_shape=(6, 6, 1)), Flatten(), Dense(4, activation='relu')])
+    a = Input((6, 6, 1))
+    b = Input((6, 6, 1))
+    return Model([a, b], Dense(1, activation='sigmoid')(Lambda(lambda t: K.abs(t[0] - t[1]))([base(a), base(b)])))
+
+
+@case
+def se_block():
+    i = Input((8, 8, 4))
+    x = Conv2D(6, 3, padding='same')(i)
+    s = GlobalAveragePooling2D()(x)
+    s = Dense(2, activation='relu')(s)
+    s = Dense(6, activation='sigmoid')(s)
+    s = Reshape((1, 1, 6))(s)
+    return Model(i, multiply([x, s]))
+
+
+@case
+def se_block2():
+    i = Input((8, 8, 4))
+    x = Conv2D(6, 3, padding='same')(i)
+    s = GlobalAveragePooling2D()(x)
+    s = Dense(6, activation='sigmoid')(s)
+    return Model(i, multiply([x, s]))
+
+
+@case
+def attention():
+    i = Input((5, 6))
+    x = LSTM(4, return_sequences=True)(i)
+    a = Dense(1, activation='tanh')(x)
+    a = Flatten()(a)
+    a = Activation('softmax')(a)
+    a = RepeatVector(4)(a)
+    a = Permute((2, 1))(a)
+    y = multiply([x, a])
+    y = Lambda(lambda x: K.sum(x, axis=1))(y)
+    return Model(i, Dense(2)(y))
+
+
+@case
+def dot_attention():
+    q = Input((4, 6))
+    v = Input((5, 6))
+    s = dot([q, v], axes=(2, 2))
+    w = Activation('softmax')(s)
+    c = dot([w, v], axes=(2, 1))
+    return Model([q, v], concatenate([q, c]))
+
+
+@case
+def nested_mask():
+    enc = Sequential([Embedding(4, 5, mask_zero=True, input_length=6), LSTM(4, return_sequences=True)], name='enc')
+    i = Input((6,), dtype='int32')
+    return Model(i, LSTM(3, recurrent_activation='sigmoid')(enc(i)))
+
+
+@case
+def nested_mask_in():
+    inner = Sequential([LSTM(4, return_sequences=True, input_shape=(6, 5)), Dropout(0.1), GRU(3)], name='inner')
+    i = Input((6,), dtype='int32')
+    return Model(i, inner(Embedding(4, 5, mask_zero=True)(i)))
+
+
+@case
+def han():
+    s = Input((4,), dtype='int32')
+    e = Embedding(5, 3, mask_zero=True)(s)
+    enc = Model(s, Bidirectional(GRU(2))(e))
+    d = Input((3, 4), dtype='int32')
+    return Model(d, GRU(3)(TimeDistributed(enc)(d)))
+
+
+@case
+def transfer():
+    base = Sequential([Conv2D(4, 3, input_shape=(8, 8, 3)), BatchNormalization(), MaxPooling2D()], name='base')
+    base.trainable = False
+    return Sequential([base, Flatten(), Dense(4, activation='relu'), Dense(2)])
+
+
+@case
+def frozen_bn():
+    m = Sequential([Conv2D(4, 3, input_shape=(8, 8, 3)), BatchNormalization(name='b'), Flatten(), Dense(2)])
+    m.layers[1].trainable = False
+    return m
+
+
+@case
+def autoencoder():
+    i = Input((20,))
+    e = Dense(5, activation='relu', name='enc')(i)
+    return Model(i, Dense(20, activation='sigmoid')(e))
+
+
+@case
+def mlp_image_out():
+    return Sequential([Flatten(input_shape=(4, 4, 2)), Dense(32), Reshape((4, 4, 2))])
+
+
+@case
+def channels_first():
+    return Sequential(
+        [
+            Conv2D(4, 3, data_format='channels_first', input_shape=(3, 8, 8)),
+            BatchNormalization(axis=1),
+            MaxPooling2D(2, data_format='channels_first'),
+            Flatten(data_format='channels_first'),
+            Dense(2),
+        ]
+    )
+
+
+@case
+def channels_first_flat_last():
+    return Sequential([Conv2D(4, 3, data_format='channels_first', input_shape=(3, 8, 8)), Flatten(), Dense(2)])
+
+
+@case
+def mc_dropout():
+    i = Input((5,))
+    return Model(i, Dense(2)(Dropout(0.0)(Dense(3)(i), training=True)))
+
+
+@case
+def bn_no_training():
+    i = Input((5,))
+    return Model(i, Dense(2)(BatchNormalization()(Dense(3)(i), training=False)))
+
+
+@case
+def wavenet():
+    i = Input((16, 3))
+    x = Conv1D(4, 2, padding='causal')(i)
+    skips = []
+    for d in (1, 2, 4):
+        t = Conv1D(4, 2, padding='causal', dilation_rate=d, activation='tanh')(x)
+        s = Conv1D(4, 2, padding='causal', dilation_rate=d, activation='sigmoid')(x)
+        g = multiply([t, s])
+        s = Conv1D(4, 1)(g)
+        skips.append(s)
+        x = add([x, s])
+    return Model(i, Conv1D(1, 1)(Activation('relu')(add(skips))))
+
+
+@case
+def conv1d_lstm():
+    return Sequential(
+        [
+            Conv1D(4, 3, activation='relu', input_shape=(12, 2)),
+            MaxPooling1D(2),
+            LSTM(3, return_sequences=True),
+            Conv1D(2, 2),
+            Flatten(),
+            Dense(1),
+        ]
+    )
+
+
+@case
+def softmax_pixels():
+    return Sequential([Conv2D(4, 3, padding='same', input_shape=(4, 4, 2)), Softmax(axis=-1), Softmax(axis=1)])
+
+
+@case
+def seg_reshape():
+    return Sequential([Conv2D(3, 3, padding='same', input_shape=(4, 4, 2)), Reshape((16, 3)), Activation('softmax')])
+
+
+@case
+def custom_activation():
+    def swish(x):
+        return x * K.sigmoid(x)
+
+    return Sequential(
+        [
+            Conv2D(3, 3, activation=swish, input_shape=(6, 6, 2)),
+            Activation(swish),
+            GlobalMaxPooling2D(),
+            Dense(2, activation=lambda x: K.relu(x, max_value=6.0)),
+        ]
+    )
+
+
+@case
+def lambda_slices():
+    i = Input((6,))
+    a = Lambda(lambda x: x[:, :3])(i)
+    b = Lambda(lambda x, n: x[:, n:], arguments={'n': 3})(i)
+    return Model(i, concatenate([Dense(2)(a), Dense(2)(b)]))
+
+
+@case
+def two_in_conv():
+    a = Input((6, 6, 3))
+    b = Input((6, 6, 1))
+    x = concatenate([a, b])
+    return Model([a, b], [Conv2D(2, 3)(x), GlobalMaxPooling2D()(x)])
+
+
+@case
+def pool1d_same():
+    return Sequential(
+        [
+            Conv1D(3, 4, strides=2, padding='same', input_shape=(11, 2)),
+            AveragePooling1D(3, 2, padding='same'),
+            MaxPooling1D(2, 1, padding='same'),
+            GlobalAveragePooling1D(),
+        ]
+    )
+
+
+@case
+def conv3d_net():
+    return Sequential(
+        [Conv3D(3, 3, input_shape=(6, 6, 6, 2)), MaxPooling3D(2), BatchNormalization(), Flatten(), Dense(2)]
+    )
+
+
+@case
+def stateful_stack():
+    return Sequential(
+        [LSTM(4, stateful=True, return_sequences=True, batch_input_shape=(3, 4, 2)), GRU(3, stateful=True), Dense(1)]
+    )
+
+
+@case
+def same_name_reserved():
+    return Sequential(
+        [
+            Dense(3, name='type', input_shape=(4,)),
+            Dense(3, name='forward'),
+            Dense(2, name='class'),
+            Dense(2, name='1/2 a-b'),
+            Dense(2, name='train'),
+        ]
+    )
+
+
+@case
+def sequential_torch():
+    return Sequential(
+        [Dense(3, input_shape=(4,)), torch.nn.Linear(3, 2), torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2))]
+    )
+
+
+@case
+def masking_add():
+    i = Input((5, 3))
+    m = Masking()(i)
+    a = LSTM(3, return_sequences=True)(m)
+    b = GRU(3, return_sequences=True)(m)
+    return Model(i, LSTM(2)(add([a, b])))
+
+
+@case
+def masked_gap():
+    return Sequential([Embedding(3, 4, mask_zero=True, input_length=6), GlobalAveragePooling1D(), Dense(2)])
+
+
+@case
+def noises():
+    return Sequential(
+        [
+            GaussianNoise(0.1, input_shape=(4,)),
+            Dense(3, activation='selu'),
+            AlphaDropout(0.1),
+            GaussianDropout(0.1),
+            Dense(2),
+        ]
+    )
+
+
+@case
+def prelu_conv():
+    return Sequential(
+        [
+            Conv2D(3, 3, input_shape=(6, 6, 2)),
+            PReLU(shared_axes=[1, 2]),
+            Conv2D(3, 3),
+            PReLU(),
+            Flatten(),
+            Dense(2),
+        ]
+    )
+
+
+@case
+def sep():
+    return Sequential(
+        [
+            SeparableConv2D(
+                4, 3, padding='same', strides=2, depth_multiplier=2, input_shape=(7, 7, 3), activation='relu'
+            ),
+            DepthwiseConv2D(3, padding='same'),
+            GlobalAveragePooling2D(),
+        ]
+    )
+
+
+@case
+def shared_nested_in_nested():
+    base = Sequential([Dense(4, input_shape=(3,))], name='base')
+    i = Input((3,))
+    a = Model(i, Dense(2)(base(i)), name='a')
+    j = Input((3,))
+    return Model(j, concatenate([a(j), base(j)]))
+
+
+@case
+def gru_states():
+    i = Input((4, 3))
+    s = Input((5,))
+    y, h = GRU(5, return_sequences=True, return_state=True)(i, initial_state=s)
+    return Model([i, s], [y, h])
+
+
+@case
+def reuse_encoder():
+    i = Input((4,))
+    e = Dense(3, name='e')
+    d = Dense(4)
+    d(e(i))
+    enc = Model(i, e(i))
+    j = Input((4,))
+    return Model(j, concatenate([enc(j), e(j)]))
+
+
+@case
+def permute_image():
+    return Sequential([Permute((3, 1, 2), input_shape=(5, 6, 2)), Conv2D(3, 3, data_format='channels_first')])
+
+
+@case
+def time_dense_conv_image():
+    return Sequential([Dense(4, input_shape=(5, 5, 3)), Conv2D(2, 3), Dense(3, activation='softmax')])
+
+
+@case
+def td_model_image():
+    b = Sequential([Conv2D(2, 3, input_shape=(5, 5, 1)), Flatten(), Dense(3)])
+    return Sequential([TimeDistributed(b, input_shape=(4, 5, 5, 1)), LSTM(2)])
+
+
+@case
+def td_conv_out():
+    return Sequential([TimeDistributed(Conv2D(2, 3), input_shape=(4, 5, 5, 1)), TimeDistributed(BatchNormalization())])
+
+
+@case
+def vae():
+    def sampling(args):
+        mean, log_var = args
+        return mean + K.exp(0.5 * log_var) * 0.0
+
+    i = Input((6,))
+    h = Dense(4, activation='relu')(i)
+    m = Dense(2)(h)
+    v = Dense(2)(h)
+    z = Lambda(sampling, output_shape=(2,))([m, v])
+    return Model(i, Dense(6)(z))
+
+
+# ---------------------------------------------------------------- kept for reading
+
+
+def digits():
+    """A convolutional network with what most have."""
+    model = Sequential(
+        [
+            Conv2D(16, 3, activation='relu', padding='same', input_shape=(12, 12, 1), name='conv1'),
+            BatchNormalization(name='bn1'),
+            MaxPooling2D(name='pool1'),
+            Conv2D(32, 3, strides=2, padding='same', activation='relu', name='conv2'),
+            Dropout(0.25, name='drop1'),
+            Flatten(name='flatten'),
+            Dense(64, activation='relu', name='hidden'),
+            Dropout(0.5, name='drop2'),
+            Dense(10, activation='softmax', name='digit'),
+        ],
+        name='digits',
+    )
+    model.compile('adam', 'sparse_categorical_crossentropy')
+    return model
+
+
+def reviews():
+    """Words with a mask, Keras' LSTM both ways, and an LSTM that is torch's own."""
+    words = Input((20,), dtype='int32', name='words')
+    x = Embedding(1000, 16, mask_zero=True, name='embedding')(words)
+    x = Bidirectional(LSTM(8, return_sequences=True, dropout=0.2), name='both')(x)
+    x = LSTM(8, recurrent_activation='sigmoid', name='last')(x)
+    model = Model(words, Dense(1, activation='sigmoid', name='positive')(x), name='reviews')
+    model.compile('rmsprop', 'binary_crossentropy')
+    return model
+
+
+def pairs():
+    """A network for single images, used twice; the distance of a script's own; two outputs."""
+    eye = Sequential(
+        [
+            Conv2D(8, 5, padding='same', strides=2, input_shape=(None, None, 3), name='conv'),
+            LeakyReLU(0.2, name='leaky'),
+            GlobalAveragePooling2D(name='mean'),
+            Dense(4, name='features'),
+        ],
+        name='eye',
+    )
+    left, right = Input((32, 32, 3), name='left'), Input((32, 32, 3), name='right')
+    a, b = eye(left), eye(right)
+    distance = Lambda(lambda t: K.sqrt(K.sum(K.square(t[0] - t[1]), axis=1, keepdims=True)), name='distance')([a, b])
+    same = Dense(1, activation='sigmoid', name='same')(concatenate([a, b, distance], name='all'))
+    return Model([left, right], [same, distance], name='pairs')
+
+
+def residual():
+    """Branches that meet again, a frozen layer, and layers that wait to be ported."""
+    image = Input((16, 16, 3), name='image')
+    x = Conv2D(8, 3, padding='same', name='stem')(image)
+    y = BatchNormalization(name='bn', trainable=False)(Activation('relu', name='relu1')(x))
+    y = Conv2D(8, 3, padding='same', name='inner')(y)
+    x = add([x, y], name='sum')
+    x = Lambda(lambda x: K.resize_images(x, 2, 2, 'channels_last'), name='larger')(x)
+    x = Pool(3, name='pool')(Conv2D(2, 1, name='last')(x))
+    return Model(image, x, name='residual')
+
+
+class Pool(Layer):
+    """Maximum over rows and columns, plus what is learned for each channel."""
+
+    def __init__(self, power, **kwargs):
+        super().__init__(**kwargs)
+        self.power = power
+
+    def build(self, input_shape):
+        self.offset = self.add_weight(name='offset', shape=(input_shape[-1],), initializer='zeros')
+        super().build(input_shape)
+
+    def call(self, x):
+        return K.max(x, axis=[1, 2]) ** self.power + self.offset
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], input_shape[-1]
+
+    def get_config(self):
+        return {**super().get_config(), 'power': self.power}
+
+
+SNAPSHOTS = {make.__name__: make for make in (digits, reviews, pairs, residual)}
