@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections import Counter, defaultdict
 from traceback import walk_tb
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -58,8 +59,9 @@ def gradients_of(losses, weights, targets, create_graph):
     if not pairs:
         return [torch.zeros_like(t) for t in targets]
     losses, weights = zip(*pairs)
-    found = torch.autograd.grad(losses, targets, weights, create_graph=create_graph, retain_graph=True,
-                                allow_unused=True)
+    with torch.autocast(losses[0].device.type, enabled=False):  # each op goes back in the type in which it went
+        found = torch.autograd.grad(losses, targets, weights, create_graph=create_graph, retain_graph=True,
+                                    allow_unused=True)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, targets)]
 
 
@@ -68,6 +70,14 @@ def mark_target(tensor):
     if tensor.requires_grad or not tensor.is_floating_point():
         return tensor
     return tensor.detach().requires_grad_()
+
+
+def in_full(fn, *args, **kwargs):
+    """Calls `fn` without autocast, on 32-bit floats in place of shorter ones."""
+    args = map_leaves(lambda x: x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x, args)
+    device = next((x.device.type for x in leaves(args) if isinstance(x, torch.Tensor)), 'cpu')
+    with torch.autocast(device, enabled=False):
+        return fn(*args, **kwargs)
 
 
 def read_host(variable):
@@ -232,7 +242,22 @@ class CompiledGraph:
             update.applied()
 
 
-def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False, by_rows=None):
+class Ways(NamedTuple):
+    """How the functions of a model compute: the last arguments of its ``compile``, and facts of the model.
+
+    `outputs` are those of the model, the ends of its network: in mixed precision, what makes them and what is made of
+    them is computed in 32 bits. With `splits`, each of several processes computes them for its own rows of a batch, and
+    what is made of them for all, from what is gathered (see `utils.ranks`).
+    """
+
+    sync_batchnorm: bool = False
+    mixed_precision: str | None = None
+    jit_compile: bool = False
+    outputs: tuple = ()
+    splits: bool = False
+
+
+def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False, ways=None):
     """Compiles the computation of `outputs` and of the new values of `updates` from `inputs`.
 
     Arguments:
@@ -241,11 +266,10 @@ def compile_graph(inputs, outputs, updates=(), phase=False, differentiable=False
         updates: `Update` objects, applied by `CompiledGraph.apply_updates`.
         phase: True for training, False for test.
         differentiable: whether the caller differentiates the outputs (which may hold gradients themselves).
-        by_rows: symbols that each of several processes computes for its own rows of a batch, with what they need; what
-            further ones need of them is gathered (see `utils.ranks`).
+        ways: the `Ways` in which to compute.
     Raises ValueError naming a placeholder that is needed and not fed.
     """
-    compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable, by_rows)
+    compiler = _Compiler(inputs, list(outputs), updates, phase, differentiable, ways)
     module = compiler.compile(tuple(compiler.outputs + [u.new_value for u in compiler.pending]))
     return CompiledGraph(module, compiler)
 
@@ -256,12 +280,13 @@ def _is_tensor(symbol):
 
 
 class _Compiler:
-    def __init__(self, inputs, outputs, updates, phase, differentiable, by_rows=None):
-        self.by_rows, self.inputs, self.outputs, self.updates, self.phase = (
-            by_rows, list(inputs), outputs, list(updates), bool(phase))
+    def __init__(self, inputs, outputs, updates, phase, differentiable, ways=None):
+        self.ways, self.inputs, self.outputs, self.updates, self.phase = (
+            ways or Ways(), list(inputs), outputs, list(updates), bool(phase))
         wanted = symbols_in(self.outputs)
         self.order = walk(wanted, [*self.inputs, PHASE], self.phase)
-        self.fused = self._fusible_updates() if self.phase else {}
+        self.full = set(self.ways.outputs if self.ways.mixed_precision else ())
+        self.fused = self._fusible_updates() if self.phase and not self.ways.jit_compile else {}
         self.pending = [u for u in self.updates
                         if not (isinstance(u, MovingAverageUpdate) and u.output in self.fused)]
         self.order = walk(wanted + symbols_in([u.new_value for u in self.pending]), [*self.inputs, PHASE], self.phase)
@@ -298,7 +323,7 @@ class _Compiler:
             name = self._unique(x.name.split(':')[0] if getattr(x, 'fn', None) is None else f'input_{i + 1}')
             self._set(x, self.graph.create_node('placeholder', name, name=name))
             self.nodes[x, 'raw'] = self.nodes[x]
-        if self.by_rows is not None:
+        if self.ways.splits:
             self._emit_rows()
         self._emit_all(self.order)
         self.graph.output(map_leaves(self._result, results))
@@ -318,7 +343,7 @@ class _Compiler:
         Gradients for symbols belong to it, as they are of the rows, and so do the averages of BatchNormalization. Sizes
         are found anew.
         """
-        roots = [*self.by_rows, *[u.new_value for u in self.pending if getattr(u, 'output', None) is not None],
+        roots = [*self.ways.outputs, *[u.new_value for u in self.pending if getattr(u, 'output', None) is not None],
                  *[x for x in self.order if x._by_rows or x.fn is gradients_of and symbols_in(x.args[2])]]
         rows = {*self.inputs, *walk(symbols_in(roots), [*self.inputs, PHASE], self.phase)}
         for x in self.order:
@@ -358,7 +383,7 @@ class _Compiler:
         if fn is gradients_of:
             targets = [self._raw(t) if isinstance(t, Variable) else self.nodes[t] for t in args[2]]
             raw = self._call(fn, (*self._argument(args[:2]), targets, symbol in self.differentiated), {}, 'gradients')
-            if self.by_rows is not None and not symbols_in(args[2]):
+            if self.ways.splits and not symbols_in(args[2]):
                 raw = self._call(ranks.average, (raw, targets), {}, 'mean')
             found = [self._call(operator.getitem, (raw, i), {}, 'gradient') for i in range(len(targets))]
             self.nodes[symbol] = [self._at_hand(self._to_keras(t, g), self._on(t)) for t, g in zip(args[2], found)]
@@ -377,6 +402,8 @@ class _Compiler:
         modules = [x for x in (fn, *given) if isinstance(x, torch.nn.Module)]
         if any(self.device is not None or getattr(x, 'on', None) is not None for x in held(*modules)):
             node = self._call(apply_on, (self._here(), self._object(fn), *args), kwargs, name)
+        elif symbol in self.full:
+            node = self._call(in_full, (self._object(fn), *args), {**kwargs, **self.fused.get(symbol, {})}, name)
         elif isinstance(fn, torch.nn.Module):
             kwargs.update(self.fused.get(symbol, {}))
             name = self._register_module(fn)

@@ -169,6 +169,9 @@ class Update:
     def __init__(self, variable, new_value):
         self.variable, self.new_value = variable, new_value
 
+    def prepare(self):
+        """Called before each run of a graph that torch has compiled: it is compiled anew for each number it reads."""
+
     def applied(self):
         """Called after the assignment."""
 
@@ -189,6 +192,11 @@ class MovingAverageUpdate(Update):
         self.momentum, self.zero_debias, self.output = momentum, zero_debias, output
         super().__init__(variable, record(_move_average, (variable, value, _Rate(self)), {}, metas=variable.metas))
 
+    held = None  # the rate of the next update, where it has to be a tensor
+
+    def prepare(self):
+        self.held = torch.full((), self.rate(), dtype=self.variable.dtype, device=self.variable.param.device)
+
     def rate(self):
         """a_t of the next update."""
         if not self.zero_debias:
@@ -207,4 +215,5 @@ class _Rate:
 
 
 def _move_average(average, value, rate):
-    return torch.lerp(average, value.to(average.dtype), rate.update.rate())
+    update = rate.update
+    return torch.lerp(average, value.to(average.dtype), update.rate() if update.held is None else update.held)

@@ -1,26 +1,16 @@
 """The train, test and predict functions of a model: `K.function`s with a fast way for the training loop."""
-from typing import NamedTuple
+import warnings
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import torch
 
 from ..backend import session as K
 from ..backend import state
-from ..backend.graph import PHASE, compile_graph
+from ..backend.graph import PHASE, Ways, compile_graph
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
 from ..utils import ranks
-
-
-class Ways(NamedTuple):
-    """How the functions of a model compute, beside what: the last arguments of ``compile``.
-
-    `by_rows` is what ranks compute for their rows (see `compile_graph`); None where they compute each batch whole.
-    """
-
-    sync_batchnorm: bool = False
-    mixed_precision: str | None = None
-    jit_compile: bool = False
-    by_rows: list | None = None
 
 
 class StepFunction(Function):
@@ -37,7 +27,6 @@ class StepFunction(Function):
         fixed = state.fixed_learning_phase()
         self.phase = phase if fixed is None else bool(fixed)
         self._weights, self.plain, self._ways = list(weights), plain, ways or Ways()
-        self._by_rows = self._ways.by_rows if ranks.count > 1 else None
         self._tensor_graphs = {}
 
     def tensor_graph(self, weighted, phase=None):
@@ -49,16 +38,16 @@ class StepFunction(Function):
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self.plain
-            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains, self._by_rows)
+            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains, self._ways)
         return self._tensor_graphs[key]
 
     def share(self, n):
         """The rows of a batch of `n` that this rank computes; None for all."""
-        return None if self._by_rows is None else ranks.rows_of(n)
+        return ranks.rows_of(n) if self._ways.splits else None
 
     def part(self, tensors):
         """The rank's rows of a batch; all of it where there is no saying which they are, or fewer than ranks."""
-        sizes = {x.shape[0] if x.ndim else 0 for x in tensors} if self._by_rows is not None else ()
+        sizes = {x.shape[0] if x.ndim else 0 for x in tensors} if self._ways.splits else ()
         n = min(sizes, default=0)
         rows = self.share(n) if len(sizes) == 1 else None
         return tensors if rows is None else ranks.Part(
@@ -66,19 +55,21 @@ class StepFunction(Function):
 
     def step(self, tensors, weighted=True, phase=None):
         """The outputs for a list of tensors, as detached tensors; the updates are applied."""
-        graph = self.tensor_graph(weighted, phase)
+        graph, precision = self.tensor_graph(weighted, phase), self._ways.mixed_precision
+        casting = torch.autocast(tensors[0].device.type, getattr(torch, precision)) if precision else nullcontext()
         if not isinstance(tensors, ranks.Part):
-            return self._step(graph, tensors)
+            return self._step(graph, tensors, casting)
         tensors.synchronizes = self._ways.sync_batchnorm
         with tensors:
-            outputs = self._step(graph, tensors)
+            outputs = self._step(graph, tensors, casting)
             averages = [] if tensors.synchronizes else [u.variable.param for u in graph.made_within]
             for variable, mean in zip(averages, ranks.average(averages, averages, tensors.size / tensors.n)):
                 variable.copy_(mean)
             return outputs
 
-    def _step(self, graph, tensors):
-        return graph.run(*tensors)
+    def _step(self, graph, tensors, casting):
+        with casting:
+            return graph.run(*tensors)
 
     def __call__(self, inputs):
         fed = dict(zip(self.inputs, inputs))
@@ -104,6 +95,7 @@ class TrainFunction(StepFunction):
     def __init__(self, inputs, outputs, updates, optimizer_step, variables, *more):
         super().__init__(inputs, outputs, updates, 'train_function', True, *more)
         self.variables, self._optimizer_step = list(variables), optimizer_step
+        self._scaler = None
         self.prepare()
 
     def prepare(self):
@@ -111,17 +103,56 @@ class TrainFunction(StepFunction):
         self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
 
-    def _step(self, graph, tensors):
+    def tensor_graph(self, weighted, phase=None):
+        made, graph = len(self._tensor_graphs), super().tensor_graph(weighted, phase)
+        if self._ways.jit_compile and len(self._tensor_graphs) > made:
+            _compile(graph)
+        return graph
+
+    def _step(self, graph, tensors, casting):
         with graph.lock:
-            with torch.enable_grad():
+            with torch.enable_grad(), casting:
                 results = graph(*tensors)
             if self._params:
-                self._optimizer_step(self._gradients(results[0]))
+                self._update(results[0])
             results = graph.detached(results)
             graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
+
+    def _update(self, loss):
+        """Has the optimizer step; where 16-bit floats are scaled, and do overflow, by no step and a smaller scale."""
+        self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type,
+                                                            enabled=self._ways.mixed_precision == 'float16')
+        gradients, held = self._gradients(self._scaler.scale(loss)), [p.detach() for p in self._params]
+        if not self._scaler.is_enabled() or any(g is None for g in gradients):
+            return self._optimizer_step(gradients)
+        for p, gradient in zip(held, gradients):
+            p.grad = gradient
+        self._scaler.step(SimpleNamespace(param_groups=[{'params': held}],
+                                          step=lambda: self._optimizer_step([p.grad for p in held])))
+        self._scaler.update()
 
     def _gradients(self, loss):
         if not loss.requires_grad:
             return [None] * len(self._params)
         return ranks.average(torch.autograd.grad(loss, self._params, allow_unused=True), self._params)
+
+
+def _compile(graph):
+    """Has torch compile what a graph runs, when it first does; where that fails, the graph stays, with a warning."""
+    plain = graph.forward
+    ranks.run_apart = torch.compiler.disable(lambda fn, *args, **kwargs: fn(*args, **kwargs))
+    compiled = torch.compile(graph.module)
+
+    def forward(*inputs):
+        for update in graph.updates:
+            update.prepare()
+        try:
+            return compiled(*inputs)
+        except Exception as error:
+            graph.forward = plain
+            results = plain(*inputs)  # or this raises what is wrong with the inputs
+            warnings.warn('The training goes on without `jit_compile`: torch.compile failed with '
+                          f'{type(error).__name__}: {str(error).strip()}', stacklevel=2)
+            return results
+    graph.forward = forward

@@ -13,15 +13,15 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.devices import default_device, device_of, put, unplaced
 from ..backend.dtypes import torch_dtype
-from ..backend.graph import PHASE, walk
+from ..backend.graph import PHASE, Ways, walk
 from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in
 from ..backend.variable import OwnHolder, Variable
 from ..callbacks.run import configure
+from ..utils import ranks
 from ..utils.generic_utils import check_number, names_unknown_arguments, slice_arrays, to_list, unpack_singleton
 from ..utils.generic_utils import unknown_arguments as unknown
-from ..utils.ranks import spread, tell
 from . import objectives, training_utils
-from .functions import StepFunction, TrainFunction, Ways
+from .functions import StepFunction, TrainFunction
 from .input_layer import Input
 from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
@@ -94,6 +94,10 @@ class Model(GeneratorMethods, Network):
             target_tensors: symbols to take as targets in place of fed arrays.
             sync_batchnorm: where several processes train, BatchNormalization takes the statistics of the whole batch,
                 not of the part that each of them has.
+            mixed_precision: 'bfloat16' or 'float16': convolutions and products of matrices are computed in that type
+                (torch's autocast); weights, their gradients, outputs, losses and metrics stay as they are. For float16
+                the loss is scaled, as much as gradients allow; a step whose gradients overflow changes no weights.
+            jit_compile: train with what torch.compile makes of the step; where it fails, a warning says why.
         The weights that are trainable now are those that will be trained, whatever `trainable` is set to later.
         Raises ValueError, TypeError for what does not fit the outputs.
         """
@@ -107,6 +111,11 @@ class Model(GeneratorMethods, Network):
         self.loss_weights, self.sample_weight_mode = loss_weights, sample_weight_mode
         self.weighted_metrics, self._target_tensors = weighted_metrics, target_tensors
         self._ways = Ways(sync_batchnorm, mixed_precision, jit_compile)
+        known = {'sync_batchnorm': (False, True), 'mixed_precision': (None, 'bfloat16', 'float16'),
+                 'jit_compile': (False, True)}
+        for name, values in known.items():
+            if getattr(self._ways, name) not in values:
+                raise ValueError(f'`{name}` must be one of {values}. Received: {getattr(self._ways, name)!r}')
         self._clear_compiled()
         if not self.built:
             self._is_compiled = True  # the rest waits for the first data
@@ -228,7 +237,7 @@ class Model(GeneratorMethods, Network):
     def _how(self):
         """How functions compute: as `compile` said, and by rows where several processes can take a batch apart."""
         fed = len(self._feed_inputs) == len(self.inputs) and all(x.shape[0].value is None for x in self.inputs)
-        return self._ways._replace(by_rows=self.outputs if fed and not self.stateful else None)
+        return self._ways._replace(outputs=tuple(self.outputs), splits=ranks.count > 1 and fed and not self.stateful)
 
     def _require_compiled(self):
         if self.optimizer is None:
@@ -242,7 +251,7 @@ class Model(GeneratorMethods, Network):
         self._check_trainable_weights_consistency()
         if self.train_function is not None:
             return
-        spread([weight.param for weight in self.weights])
+        ranks.spread([weight.param for weight in self.weights])
         outputs = [self.total_loss, *self.metrics_tensors]
         updates, variables = self.updates + self.metrics_updates, self._collected_trainable_weights
         inputs = self._with_phase(self._fed_symbols())
@@ -255,6 +264,10 @@ class Model(GeneratorMethods, Network):
                                                     self._feed_sample_weights, self._plain_outputs(outputs),
                                                     self._how())
                 return
+            if self._ways.mixed_precision == 'float16' or self._ways.jit_compile:
+                raise ValueError(f'{type(self.optimizer).__name__} makes its updates itself. `jit_compile`, and '
+                                 'float16, whose gradients are scaled, need one of this package or of torch; '
+                                 "mixed_precision='bfloat16' does not.")
             updates = updates + self.optimizer.get_updates(params=variables, loss=self.total_loss)
         self.train_function = StepFunction(inputs, outputs, updates, 'train_function', True,
                                            self._feed_sample_weights, ways=self._how())
@@ -428,7 +441,7 @@ class Model(GeneratorMethods, Network):
                                      steps=validation_steps)
             validate = functools.partial(test_loop, self, val_batches, 0)
             if verbose and n is not None and val_n is not None:
-                tell(f'Train on {n} samples, validate on {val_n} samples')
+                ranks.tell(f'Train on {n} samples, validate on {val_n} samples')
         run = configure(self, callbacks, batch_size, epochs, steps_per_epoch, n, verbose, validate is not None)
         run.on_train_begin()
         run.set_validation_data(self._seen_by_callbacks(*held_out) if held_out else [])

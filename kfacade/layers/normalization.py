@@ -112,7 +112,7 @@ class BatchNormalization(BuiltinLayer):
         Where ranks share the batch and synchronize, of all of it.
         """
         axes = [i for i in range(x.dim()) if i != axis % x.dim()]
-        n, part = math.prod(x.shape[i] for i in axes), ranks.here.part
+        n, part = math.prod([x.shape[i] for i in axes]), ranks.here.part
         if part is None or not part.synchronizes:
             return *reversed(torch.var_mean(x, axes, correction=0)), n
         n = n // part.size * part.n

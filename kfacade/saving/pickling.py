@@ -12,7 +12,7 @@ from ..registry import known
 from ..utils.generic_utils import func_dump, func_load
 from .model_file import code_allowed
 from .text import model_config, model_from_config, plain
-from .training_state import numbers_of, set_optimizer_weights
+from .training_state import numbers_of, set_optimizer_weights, ways_of
 
 _PACKAGE = __name__.split('.')[0]
 _COMPILE_ARGUMENTS = ('loss', 'metrics', 'loss_weights', 'sample_weight_mode', 'weighted_metrics')
@@ -46,7 +46,7 @@ def _training(model, portable):
         return None
     arguments = {name: _mapped(portable, getattr(model, name)) for name in _COMPILE_ARGUMENTS}
     return {'optimizer': (type(optimizer), config, optimizer.get_weights(), numbers_of(optimizer)),
-            'arguments': {**arguments, 'loss': arguments['loss'] or None}}
+            'arguments': {**arguments, **ways_of(model), 'loss': arguments['loss'] or None}}
 
 
 def unpickle_model(state):

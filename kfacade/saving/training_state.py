@@ -12,6 +12,7 @@ from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
 
 NUMBERS = 'optimizer_numbers'  # the attribute that holds what an optimizer steps by outside its `weights`, as JSON
+WAYS = 'kfacade'  # the key of what is in the training config and unknown to Keras, which ignores it
 STEPS = 'debias_steps'  # the attribute that holds how many updates moving averages have had, as JSON
 
 
@@ -27,6 +28,7 @@ def training_config(model):
             'loss_weights': model.loss_weights,
             # Keras 2.2.4 forgets these and ignores the key; later versions write and read it.
             **({'weighted_metrics': model.weighted_metrics} if model.weighted_metrics else {}),
+            **({WAYS: ways_of(model)} if ways_of(model) else {}),
         }, default=plain)
     except (NotImplementedError, TypeError) as error:
         warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights '
@@ -37,6 +39,11 @@ def training_config(model):
     if forgotten:
         warnings.warn(f'A Keras file cannot hold {forgotten}: after loading, training goes on without.', stacklevel=4)
     return text
+
+
+def ways_of(model):
+    """Those arguments of ``compile`` that Keras does not have, where they are not the default."""
+    return {name: value for name, value in list(model._ways._asdict().items())[:3] if value}
 
 
 def _forgotten(model):
@@ -121,7 +128,15 @@ def compile_from(model, text, where, custom_objects=None):
                   metrics=_metrics(model, config.get('metrics'), own),
                   loss_weights=config.get('loss_weights'),
                   sample_weight_mode=config.get('sample_weight_mode'),
-                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), own))
+                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), own),
+                  **parse_ways(config.get(WAYS, {}), where))
+
+
+def parse_ways(saved, where):
+    known = ('sync_batchnorm', 'mixed_precision', 'jit_compile')
+    if not isinstance(saved, dict) or not saved.keys() <= set(known):
+        raise InvalidModelFile(f'Expected arguments {known} in {where}, found {saved!r}.')
+    return saved
 
 
 def _resolve(value, own, where=None):

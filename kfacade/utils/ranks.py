@@ -121,11 +121,16 @@ def rows_of(n, which=None):
     return slice(n * which // count, n * (which + 1) // count) if 1 < count <= n else None
 
 
+run_apart = None  # calls a function outside of what torch compiles; made when it first does
+
+
 def of_batch(draw):
     """Has ``draw(shape, ...)`` draw for the whole batch, as one process would, and gives the rows of this rank."""
     @functools.wraps(draw)
     def drawn(shape, *args, **kwargs):
         part = here.part
+        if run_apart and torch.compiler.is_compiling():
+            return run_apart(drawn, shape, *args, **kwargs)
         if part is None or not len(shape) or shape[0] != part.size:
             return draw(shape, *args, **kwargs)
         return draw((part.n, *shape[1:]), *args, **kwargs)[part.start:part.stop]
@@ -138,6 +143,8 @@ def gather(kinds, *tensors):
     `kinds`, for each: 'rows' where there is one row a sample, 'open' where the number of rows only shows now: these are
     put one after the other. 'mean' where there are none: the mean over the samples of what the ranks have.
     """
+    if run_apart and torch.compiler.is_compiling():
+        return run_apart(gather, kinds, *tensors)
     return tensors if here.part is None else _Gather.apply(kinds, here.part, *tensors)
 
 

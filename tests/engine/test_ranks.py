@@ -62,7 +62,7 @@ def test_several_processes_give_the_numbers_of_one(runs, case, n):
 @pytest.mark.parametrize('n', [2, 3])
 def test_all_ranks_have_the_same_numbers_to_the_bit(runs, n):
     first, *others = runs[n][1]
-    assert {'unseeded', 'once_apart', 'twice_apart'} <= {name.partition('/')[0] for name in first}
+    assert {'unseeded', 'once_apart', 'twice_apart', 'mixed'} <= {name.partition('/')[0] for name in first}
     for kept in others:
         for name, value in first.items():
             np.testing.assert_array_equal(kept[name], value, err_msg=name)

@@ -241,6 +241,13 @@ def stepped():
 for case in (dense, weighted, masked, several, generated, custom, variational, penalized, adversarial, stateful,
              stepped, statistics):
     case()
+def mixed():
+    model = Sequential([Dense(8, activation='relu', input_shape=(10,)), Dense(3, activation='softmax')])
+    model.compile('adam', 'categorical_crossentropy', mixed_precision='float16')
+    keep('mixed', model, model.fit(x, onehot, batch_size=12, epochs=2, verbose=0))
+
+
+mixed()
 normalized(sync=True)
 normalized(sync=False)
 np.savez(os.path.join(out_dir, os.environ.get('RANK', 'alone')), **out)
