@@ -155,6 +155,7 @@ class CompiledGraph:
         self.updates, self._pending, self.differentiates = compiler.updates, compiler.pending, compiler.differentiates
         self._place, self._anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
         self._settled = torch.device('cpu')
+        self.hooks, self.watched, self.normalized = [], [], []  # see `engine.inference`
         self.forward = Checked(module).run if count_virtual() else module.forward
 
     @property
@@ -224,9 +225,8 @@ class CompiledGraph:
     @staticmethod
     def detached(results):
         """Results without history that share no memory with a variable, so that no assignment changes them."""
-        def own(value):
-            return value.detach().clone() if value._is_view() else value.detach()
-        return [own(r) if isinstance(r, torch.Tensor) else r for r in results]
+        return [r if not isinstance(r, torch.Tensor) else r.detach().clone() if r._is_view() else r.detach()
+                for r in results]
 
     @functools.cached_property
     def made_within(self):
@@ -238,8 +238,9 @@ class CompiledGraph:
         if self._pending:
             for update, value in zip(self._pending, values):
                 update.variable.assign(value)
-        for update in {u.variable: u for u in self.updates}.values():  # a shared layer's steps count once
-            update.applied()
+        if self.updates:
+            for update in {u.variable: u for u in self.updates}.values():  # a shared layer's steps count once
+                update.applied()
 
 
 class Ways(NamedTuple):
@@ -422,7 +423,7 @@ class _Compiler:
 
     def _call(self, fn, args, kwargs, name):
         if not hasattr(fn, '__name__') or fn.__name__ == '<lambda>' or '<locals>' in getattr(fn, '__qualname__', ''):
-            fn, args = _invoke, (self._object(fn, name), *args)
+            fn, args = invoke, (self._object(fn, name), *args)
         return self.graph.create_node('call_function', fn, args, kwargs, name=self._safe(name))
 
     # ------------------------------------------------------------ arguments
@@ -542,7 +543,7 @@ class _Compiler:
         return name
 
 
-def _invoke(fn, *args, **kwargs):
+def invoke(fn, *args, **kwargs):
     """Calls a function that the graph holds as an object."""
     return fn(*args, **kwargs)
 

@@ -5,20 +5,25 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import forward_ad
 
-# oneDNN's `F.linear`, without its gradients.
-_onednn_linear = torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, '_linear_pointwise', None)
-_pack = getattr(torch.ops.mkldnn, '_reorder_linear_weight', None)
 # What tells of torch.func's transforms; of autograd's `is_grads_batched`; of fake tensors, make_fx and FlopCounterMode.
 _transforms_active = getattr(torch._C, '_are_functorch_transforms_active', None)
 _key_included = getattr(torch._C, '_dispatch_tls_is_dispatch_key_included', None)
 _dispatch_modes = getattr(torch._C, '_len_torch_dispatch_stack', None)
+# oneDNN's `F.linear` and its convolution, each with a function of the result, and without their gradients.
+_onednn_linear, _onednn_convolution = (
+    torch.backends.mkldnn.is_available() and getattr(torch.ops.mkldnn, name, None)
+    for name in ('_linear_pointwise', '_convolution_pointwise'))
+_pack = getattr(torch.ops.mkldnn, '_reorder_linear_weight', None)
 _BATCHED = _key_included and torch._C._parse_dispatch_key('VmapMode')
 _can_tell = all((_transforms_active, _key_included, _dispatch_modes))
+
+_PLAIN = torch.Tensor, torch.nn.Parameter
 
 # Multiplications from which three products of oneDNN's save more than the Python of a Function costs, and the least
 # size of each dimension: a product of few rows waits for memory, whoever multiplies. Measured on a Zen 5.
 _MIN_WORK, _MIN_SIZE = 2 ** 21, 8
 _MIN_STEP_WORK = 2 ** 20  # of one product without the Function
+_MIN_CACHED = 2 ** 22  # numbers that are written once rather than twice
 
 
 @functools.cache
@@ -55,14 +60,23 @@ def multiplier(x, weight, bias=None):
 
 
 def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False):
-    """``F.conv2d`` or ``F.conv3d`` by the dimensions of `x`, and with `relu` the positive part of that."""
-    settings = strides, padding, dilation, groups
-    if (bias is not None or relu) and torch.is_grad_enabled() and all_plain(x, weight, bias) and (
-            x.numel() * weight.shape[0] > _MIN_WORK) and any(
-                t is not None and t.requires_grad for t in (x, weight, bias)):
+    """``F.conv2d`` or ``F.conv3d`` by the dimensions of `x`, and with `relu` the positive part of that.
+
+    Where nothing is differentiated, images with the channels last in memory go to oneDNN's op where that is faster: for
+    1x1 convolutions, which torch with one thread leaves to MKL's product, and for a ReLU of more than a cache holds.
+    """
+    settings, work, grad = (strides, padding, dilation, groups), x.numel() * len(weight), torch.is_grad_enabled()
+    if not grad:
+        pays = work > _MIN_WORK if weight.shape[2:] == (1, 1) else relu and work > _MIN_CACHED * x.shape[1]
+        if pays and _onednn_convolution and torch.backends.mkldnn.enabled and all_plain(x, weight, bias) and (
+                x.is_contiguous(memory_format=torch.channels_last)):
+            return _onednn_convolution(x, weight, bias, padding, strides, dilation, groups, 'relu' if relu else 'none',
+                                       [], '')
+    elif (bias is not None or relu) and work > _MIN_WORK and all_plain(x, weight, bias) and any(
+            t is not None and t.requires_grad for t in (x, weight, bias)):
         return _Convolution.apply(x, weight, bias, relu, settings)
     y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, *settings)
-    return y.relu() if relu else y
+    return y if not relu else y.relu() if grad else y.relu_()
 
 
 class _Convolution(torch.autograd.Function):
@@ -97,8 +111,8 @@ def _pays(x, weight, bias, min_work):
 def all_plain(*tensors):
     """Whether all (or None) are float32 tensors on the CPU, and nobody wants to see torch's own ops run on them."""
     return not torch.compiler.is_compiling() and all(
-        t is None or type(t) in (torch.Tensor, torch.nn.Parameter) and t.layout == torch.strided
-        and t.dtype == torch.float32 and t.device.type == 'cpu' for t in tensors) and not (
+        t is None or type(t) in _PLAIN and t.dtype is torch.float32 and t.is_cpu and t.layout is torch.strided
+        for t in tensors) and not (
             torch.is_autocast_enabled('cpu') or torch.jit.is_tracing() or not _can_tell or _transforms_active()
             or _key_included(_BATCHED) or _dispatch_modes() or forward_ad._current_level >= 0)
 

@@ -6,6 +6,7 @@ in torch's. The backend functions below them take kernels in Keras' layout and r
 Channels-last data is permuted, never copied: as a permuted view it is torch's ``channels_last`` memory format. One
 spatial dimension runs as two, the first of size 1, because torch would make a contiguous copy for it.
 """
+import functools
 import math
 import operator
 
@@ -83,11 +84,15 @@ def _enlarged(x, extents, strides, pads):
     TensorFlow's kernels give an empty output there, up to two strides below; the rest is left for torch to refuse, and
     on the meta device so is what is known beforehand.
     """
-    missing = [0 if x.is_meta or not isinstance(size, int) else extent - size - sum(pad)
-               for size, extent, pad in zip(x.shape[2:], extents, pads)]
-    missing = [short if 0 < short < 2 * stride else 0 for short, stride in zip(missing, strides)]
+    missing = _missing(x.shape[2:], extents, strides, pads, x.is_meta)
     axes = [axis for axis, short in enumerate(missing, start=2) if short]
     return (F.pad(x, [side for short in reversed(missing) for side in (0, short)]) if axes else x), axes
+
+
+def _missing(sizes, extents, strides, pads, is_meta):
+    missing = [0 if is_meta or not isinstance(size, int) else extent - size - sum(pad)
+               for size, extent, pad in zip(sizes, extents, pads)]
+    return [short if 0 < short < 2 * stride else 0 for short, stride in zip(missing, strides)]
 
 
 def _emptied(y, axes):
@@ -96,7 +101,21 @@ def _emptied(y, axes):
     return y
 
 
-def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1):
+@functools.lru_cache(4096)
+def _plan(sizes, kernel, strides, padding, dilation, rank, is_meta):
+    """What a convolution pads: zeros at both ends of each dimension, what `F.pad` adds, and the axes to empty then."""
+    pads = _paddings(padding, rank, sizes, kernel, strides, dilation)
+    symmetric = tuple([0 if _is_open(pad) else min(pad) for pad in pads])
+    extents = [(size - 1) * rate + 1 for size, rate in zip(kernel, dilation)]
+    missing = _missing(sizes, extents, strides, pads, is_meta)
+    added = [side for pad, both, short in zip(reversed(pads), reversed(symmetric), reversed(missing))
+             for side in (pad[0] - both, pad[1] - both + short)]
+    pads_more = any(isinstance(side, torch.SymInt) or side for side in added)
+    return symmetric, added if pads_more else None, [axis for axis, short in enumerate(missing, start=2) if short]
+
+
+def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1,
+            activate=None):
     """Convolution (cross-correlation, as everywhere in deep learning) of a live tensor.
 
     Arguments:
@@ -105,18 +124,19 @@ def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_f
         bias: (filters,) or None.
         strides, dilation: int, or one int a dimension.
         padding: 'valid', 'same' or (one dimension) 'causal'.
+        activate: what to call on the result; None for nothing.
     """
-    rank = weight.dim() - 2
+    rank, relu = weight.dim() - 2, activate is torch.relu
     x, weight = _widened(to_channels_first(x, data_format)), _widened(weight)
     strides, dilation = _sizes(strides, rank), _sizes(dilation, rank)
-    pads = _paddings(padding, rank, x.shape[2:], weight.shape[2:], strides, dilation)
-    symmetric = tuple([0 if _is_open(pad) else min(pad) for pad in pads])
-    if any(_is_open(pad) or pad[0] != pad[1] for pad in pads):
-        x = F.pad(x, [side - both for pad, both in zip(reversed(pads), reversed(symmetric)) for side in pad])
-    extents = [(size - 1) * rate + 1 for size, rate in zip(weight.shape[2:], dilation)]
-    x, empty = _enlarged(x, extents, strides, [(side, side) for side in symmetric])
-    y = _emptied(convolution(x, weight, bias, strides, symmetric, dilation, groups), empty)
-    return _restored(y, rank, data_format)
+    sizes, kernel = x.shape[2:], weight.shape[2:]
+    plan = _plan if isinstance(sum(sizes), int) else _plan.__wrapped__  # an export leaves sizes open
+    padded, added, empty = plan(sizes, kernel, strides, padding, dilation, rank, x.is_meta)
+    if added:
+        x = F.pad(x, added)
+    y = convolution(x, weight, bias, strides, padded, dilation, groups, relu)
+    y = _restored(_emptied(y, empty) if empty else y, rank, data_format)
+    return y if relu or activate is None else activate(y)
 
 
 def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='valid', dilation=1,
@@ -194,7 +214,7 @@ def refuse_dilated_strides(name, strides, dilation_rate):
 
 
 def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='valid', dilation=1,
-                      data_format='channels_last'):
+                      data_format='channels_last', activate=None):
     """`conv_nd` of each channel by itself, then across channels at each position.
 
     `depthwise` is (channels * multiplier, 1, spatial...), channel by channel; `pointwise` is (filters, channels *
@@ -202,7 +222,7 @@ def separable_conv_nd(x, depthwise, pointwise, bias=None, strides=1, padding='va
     """
     groups = x.shape[1 if data_format == 'channels_first' else -1]
     x = conv_nd(x, depthwise, None, strides, padding, dilation, data_format, groups)
-    return conv_nd(x, pointwise, bias, data_format=data_format)
+    return conv_nd(x, pointwise, bias, data_format=data_format, activate=activate)
 
 
 def local_conv_nd(x, kernel, kernel_size, strides, data_format='channels_last'):

@@ -247,6 +247,8 @@ def as_tensor(x, dtype=None):
 
     A scipy.sparse matrix gives a sparse tensor.
     """
+    if dtype is None and type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray:
+        return torch.from_numpy(x)  # as below, but at once
     if isinstance(x, Face):
         x = x.value
     if isinstance(x, torch.Tensor):
@@ -386,7 +388,9 @@ def to_feed(symbol, value, device=None, float_dtype=None):
 
     `float_dtype` takes the place of a floating dtype: that of a model that was converted (``model.double()``).
     """
-    value = fed_tensor(symbol, value) if not isinstance(value, torch.Tensor) else value
+    if not isinstance(value, torch.Tensor):
+        fine = float_dtype is not None and getattr(value, 'dtype', None) == np.float64 and not symbol._keeps_dtype
+        value = fed_tensor(symbol, value, float_dtype if fine else None)
     if value.is_sparse and not symbol._sparse:
         value = value.to_dense()
     dtype = value.dtype if symbol._keeps_dtype else torch_dtype(symbol.dtype)

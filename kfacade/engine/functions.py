@@ -7,10 +7,12 @@ import torch
 
 from ..backend import session as K
 from ..backend import state
+from ..backend.devices import count_virtual
 from ..backend.graph import PHASE, Ways, compile_graph
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
 from ..utils import ranks
+from .inference import fuse, is_outdated, scaled
 
 
 class StepFunction(Function):
@@ -38,8 +40,19 @@ class StepFunction(Function):
             if not weighted:
                 symbols = [x for x in symbols if not any(x is w for w in self._weights)]
                 outputs = self.plain
-            self._tensor_graphs[key] = compile_graph(symbols, outputs, self.updates, key[1], self.trains, self._ways)
+            graph = compile_graph(symbols, outputs, self.updates, key[1], self.trains, self._ways)
+            if not (self.trains or graph.phase or graph.differentiates or self._ways.splits or count_virtual()
+                    or self._ways.mixed_precision):
+                fuse(graph)
+            self._tensor_graphs[key] = graph
         return self._tensor_graphs[key]
+
+    def prepare(self, weighted=True, phase=None):
+        """Called before each run of steps. Returns what `step` is to be given beside the tensors in this run."""
+        for key, graph in list(self._tensor_graphs.items()):
+            if is_outdated(graph):
+                self._tensor_graphs.pop(key, None)
+        return scaled(self.tensor_graph(weighted, phase))
 
     def share(self, n):
         """The rows of a batch of `n` that this rank computes; None for all."""
@@ -53,12 +66,15 @@ class StepFunction(Function):
         return tensors if rows is None else ranks.Part(
             [x.narrow_copy(0, rows.start, rows.stop - rows.start) for x in tensors], rows, n)
 
-    def step(self, tensors, weighted=True, phase=None):
-        """The outputs for a list of tensors, as detached tensors; the updates are applied."""
+    def step(self, tensors, weighted=True, phase=None, prepared=()):
+        """The outputs for a list of tensors, as detached tensors; the updates are applied.
+
+        `prepared` is what `prepare` gave for this run of steps.
+        """
         graph, precision = self.tensor_graph(weighted, phase), self._ways.mixed_precision
         casting = torch.autocast(tensors[0].device.type, getattr(torch, precision)) if precision else nullcontext()
         if not isinstance(tensors, ranks.Part):
-            return self._step(graph, tensors, casting)
+            return self._step(graph, [*tensors, *prepared], casting)
         tensors.synchronizes = self._ways.sync_batchnorm
         with tensors:
             outputs = self._step(graph, tensors, casting)
@@ -78,9 +94,9 @@ class StepFunction(Function):
             raise ValueError(f'The function expects {len(self.inputs)} input(s), but got {len(inputs)}: there is none '
                              f'for {missing}.')
         phase = bool(fed.pop(PHASE)) if PHASE in fed else None
-        home = self.tensor_graph(True, phase).home
-        tensors = [to_feed(symbol, value, home) for symbol, value in fed.items()]
-        return [K.to_numpy(value) for value in self.step(self.part(tensors), phase=phase)]
+        prepared, home = self.prepare(phase=phase), self.tensor_graph(True, phase).home
+        tensors = self.part([to_feed(symbol, value, home) for symbol, value in fed.items()])
+        return [K.to_numpy(value) for value in self.step(tensors, True, phase, prepared)]
 
 
 class TrainFunction(StepFunction):
@@ -98,10 +114,11 @@ class TrainFunction(StepFunction):
         self._scaler = None
         self.prepare()
 
-    def prepare(self):
-        """Looks the parameters up anew; called before each run of steps, since modules may have replaced them."""
+    def prepare(self, weighted=True, phase=None):
+        """Looks the parameters up anew, since modules may have replaced them."""
         self._params = [v.param for v in self.variables]
         getattr(self._optimizer_step, 'refresh', bool)()
+        return []
 
     def tensor_graph(self, weighted, phase=None):
         made, graph = len(self._tensor_graphs), super().tensor_graph(weighted, phase)

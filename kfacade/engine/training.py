@@ -14,7 +14,7 @@ from ..backend import state
 from ..backend.devices import default_device, device_of, put, unplaced
 from ..backend.dtypes import torch_dtype
 from ..backend.graph import PHASE, Ways, walk
-from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in
+from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in, to_feed
 from ..backend.variable import OwnHolder, Variable
 from ..callbacks.run import configure
 from ..utils import ranks
@@ -23,6 +23,7 @@ from ..utils.generic_utils import unknown_arguments as unknown
 from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
 from .input_layer import Input
+from .memory import keep_freed_memory
 from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
 from .training_generator import GeneratorMethods
@@ -375,9 +376,9 @@ class Model(GeneratorMethods, Network):
 
     def _place(self):
         """Where data goes, and the weights' floating dtype where ``model.double()`` or the like has changed it."""
-        first = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
-        as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
         free = unplaced(self)
+        first = next(self.parameters(), torch.empty(0)) if free is None else free
+        as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
         return default_device() if free is None else device_of(free), None if as_made else first.dtype
 
     # ------------------------------------------------------------ fit, evaluate, predict
@@ -518,6 +519,9 @@ class Model(GeneratorMethods, Network):
         n = training_utils.check_num_samples(x, batch_size, steps)
         if n == 0:
             return unpack_singleton(self.predict_on_batch(x))
+        if batch_size and not verbose and n is not None and n <= batch_size:
+            keep_freed_memory()
+            return unpack_singleton([np.array(K.to_numpy(value)) for value in self._predicted(x)])
         self._make_predict_function()
         batches = self._feed(self.predict_function, x, samples=n, batch_size=batch_size, steps=steps)
         return unpack_singleton(predict_loop(batches, verbose))
@@ -536,7 +540,18 @@ class Model(GeneratorMethods, Network):
 
     def predict_on_batch(self, x):
         """The outputs for one batch."""
-        return _numbers(self._on_batch('predict', x))
+        return _numbers(self._predicted(self._standardize_user_data(x)[0]))
+
+    def _predicted(self, x):
+        """The outputs for one batch of standardized inputs, as tensors."""
+        self._make_predict_function()
+        function = self.predict_function
+        if not isinstance(function, StepFunction) or any(isinstance(array, TensorFace) for array in x):
+            feed = self._feed(function, x)
+            return feed.run(feed.take()[1])
+        place = self._place()
+        tensors = [to_feed(symbol, array, *place) for symbol, array in zip(self._feed_inputs, x)]
+        return function.step(function.part(tensors), prepared=function.prepare())
 
     def _batch_function(self, kind):
         """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device."""
@@ -546,8 +561,9 @@ class Model(GeneratorMethods, Network):
 
     def _on_batch(self, kind, x, *targets_and_weights):
         """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
-        if kind != 'predict':
-            self._require_compiled()
+        if kind == 'predict':
+            return self._predicted(self._standardize_user_data(x)[0])
+        self._require_compiled()
         data = self._standardize_user_data(x, *targets_and_weights)
         getattr(self, f'_make_{kind}_function')()
         feed = self._feed(getattr(self, f'{kind}_function'), *data)

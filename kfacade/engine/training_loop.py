@@ -56,8 +56,6 @@ class Feed:
         self.device, self.float_dtype, self.symbols = device, float_dtype, symbols[:len(arrays)]
         self.sources = [self._source(a, symbol) for a, symbol in zip(arrays, self.symbols)]
         self.function, self.phase = function, [] if phase is None else [phase]
-        if hasattr(function, 'prepare'):
-            function.prepare()
         self.samples, self.batch_size, self.shuffle = samples if batch_size else None, batch_size, shuffle
         self.steps = -(-samples // batch_size) if batch_size else steps
         self.index = np.arange(samples) if batch_size and shuffle else None
@@ -90,6 +88,8 @@ class Feed:
         return self._cut(lambda source: next(values) if isinstance(source, TensorFace) else _all_rows(source))
 
     def take(self, i=0):
+        if i == 0:
+            self.prepared = self.function.prepare(self.weighted) if self.fast else []
         if self.samples is None:
             batch = self._whole if self._symbolic is None else self._whole_with_symbols()
             return 1, self.function.part(batch) if self.fast else batch
@@ -121,7 +121,7 @@ class Feed:
 
     def run(self, batch):
         if self.fast:
-            return self.function.step(batch, self.weighted)
+            return self.function.step(batch, self.weighted, None, self.prepared)
         return to_list(self.function([to_numpy(x) for x in batch] + self.phase), allow_tuple=True)
 
 

@@ -58,8 +58,10 @@ class BuiltinLayer(Layer):
     """
 
     settings = ()
+    scaled_weight = None  # the name of the one that scales the output's channels, which are its first axis in torch
     weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
     passes_masks = False
+    makes_new = False  # whether the output is always memory that nobody else holds
 
     def __init__(self, arguments=None, /, **kwargs):
         super().__init__(**kwargs)
@@ -280,13 +282,17 @@ def handed_on(arguments):
 
 def call_with_weights(layer, body, weights, inputs, **kwargs):
     """Runs the body of a built-in layer's `call` with tensors (in Keras' layout) in the place of its own weights."""
-    layouts, own = layer.weight_layouts, layer._params
-    params = {name: getattr(own, name, None) for name in layouts}
-    for name, weight in weights.items():
-        params[name] = layouts[name].from_keras(weight) if layouts[name] else weight
+    layouts = layer.weight_layouts
+    return body(with_params(layer, {name: layouts[name].from_keras(weight) if layouts[name] else weight
+                                    for name, weight in weights.items()}), inputs, **kwargs)
+
+
+def with_params(layer, params):
+    """What computes as a built-in layer does, with tensors (in torch's layout) in the place of some of its own."""
+    own = {name: getattr(layer._params, name, None) for name in layer.weight_layouts}
     other = object.__new__(type(layer))
-    other.__dict__.update(layer.__dict__, _params=SimpleNamespace(**params))
-    return body(other, inputs, **kwargs)
+    other.__dict__.update(layer.__dict__, _params=SimpleNamespace(**{**own, **params}))
+    return other
 
 
 class NoiseLayer(BuiltinLayer):

@@ -83,7 +83,7 @@ class _Conv(SpatialLayer):
 
     settings = _COMMON + ('kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
                           'activity_regularizer', 'kernel_constraint', 'bias_constraint')
-    weight_layouts = {'kernel': KERNEL_LAYOUT, 'bias': None}
+    scaled_weight, weight_layouts = 'kernel', {'kernel': KERNEL_LAYOUT, 'bias': None}
 
     def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
                  activation=None, use_bias=True, **kwargs):
@@ -119,8 +119,8 @@ class _Conv(SpatialLayer):
     @opaque
     def call(self, inputs, activation=None):
         params = self._params
-        return self.activated(conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding,
-                                      self.dilation_rate, self.data_format), activation)
+        return conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding, self.dilation_rate,
+                       self.data_format, activate=activation or self._activate)
 
     def _output_channels(self, channels):
         return self.filters
@@ -168,6 +168,8 @@ class _Transposed(_Conv):
     positions to add at the end of the smallest. It must be smaller than the strides.
     The kernel has the shape (spatial..., filters, input channels) in Keras.
     """
+
+    scaled_weight = None
 
     def __init__(self, *args, output_padding=None, **kwargs):
         super().__init__(*args, **kwargs)
@@ -249,6 +251,7 @@ class _SeparableConv(_Depthwise, _Conv):
         'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
         'depthwise_initializer', 'pointwise_initializer', 'depthwise_regularizer', 'pointwise_regularizer',
         'depthwise_constraint', 'pointwise_constraint')
+    scaled_weight = 'pointwise_kernel'
 
     def _add_weights(self, channels):
         shape = (*(1,) * self.rank, super()._add_weights(channels), self.filters)
@@ -258,9 +261,9 @@ class _SeparableConv(_Depthwise, _Conv):
     @opaque
     def call(self, inputs, activation=None):
         params = self._params
-        return self.activated(separable_conv_nd(
+        return separable_conv_nd(
             inputs, params.depthwise_kernel, params.pointwise_kernel, params.bias, self.strides, self.padding,
-            self.dilation_rate, self.data_format), activation)
+            self.dilation_rate, self.data_format, activation or self._activate)
 
 
 class SeparableConv1D(_SeparableConv):
@@ -295,6 +298,7 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
     settings = _COMMON[1:] + (
         'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
         'depthwise_initializer', 'depthwise_regularizer', 'depthwise_constraint')
+    scaled_weight = 'depthwise_kernel'
 
     def __init__(self, kernel_size, strides=(1, 1), padding='valid', depth_multiplier=1, data_format=None,
                  activation=None, use_bias=True, depthwise_initializer='glorot_uniform', bias_initializer='zeros',
@@ -308,8 +312,8 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
     @opaque
     def call(self, inputs, training=None, activation=None):
         kernel, bias = self._params.depthwise_kernel, self._params.bias
-        return self.activated(conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate,
-                                      self.data_format, kernel.shape[0] // self.depth_multiplier), activation)
+        return conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate, self.data_format,
+                       kernel.shape[0] // self.depth_multiplier, activation or self._activate)
 
     _uses_phase = False
 

@@ -33,7 +33,7 @@ class Dense(BuiltinLayer):
     """
 
     passes_masks = True
-    weight_layouts = {'kernel': Layout(torch.t, torch.t), 'bias': None}
+    scaled_weight, weight_layouts = 'kernel', {'kernel': Layout(torch.t, torch.t), 'bias': None}
 
     @interfaces.legacy_dense_support
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer='glorot_uniform',
@@ -66,7 +66,7 @@ class Dense(BuiltinLayer):
 class Activation(BuiltinLayer):
     """Applies `activation`, a name or a function."""
 
-    passes_masks = True
+    passes_masks = only_activates = True
 
     def __init__(self, activation, **kwargs):
         super().__init__(locals(), **kwargs)

@@ -28,7 +28,7 @@ class _Merge(BuiltinLayer):
     Inputs of fewer dimensions than the others get new ones of size 1 after the batch.
     """
 
-    passes_masks = True
+    passes_masks = makes_new = True
 
     def _merge_function(self, inputs):
         raise NotImplementedError(f'{type(self).__name__} must define `_merge_function(inputs)`.')

@@ -10,7 +10,7 @@ from ..backend.variable import MovingAverageUpdate
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import ranks
-from ._base import BuiltinLayer, size_along
+from ._base import BuiltinLayer, size_along, with_params
 
 __all__ = ['BatchNormalization', 'InputSpec', 'Layer']
 
@@ -30,7 +30,7 @@ class BatchNormalization(BuiltinLayer):
     Raises ValueError where the size of `axis` is unknown.
     """
 
-    passes_masks = True
+    passes_masks = makes_new = True
     settings = ('axis', 'momentum', 'epsilon', 'center', 'scale', 'beta_initializer', 'gamma_initializer',
                 'moving_mean_initializer', 'moving_variance_initializer', 'beta_regularizer', 'gamma_regularizer',
                 'beta_constraint', 'gamma_constraint')
@@ -91,6 +91,32 @@ class BatchNormalization(BuiltinLayer):
             for average, value in zip((params.moving_mean, params.moving_variance), statistics):
                 average.lerp_(value, self._rate())
         return y.view(inputs.shape) if last else y.movedim(1, axis)
+
+    def after(self, layer):
+        """A function ``(inputs, activation=None)`` that gives, in test, `activation` of this of what `layer` gives.
+
+        It scales the weights of `layer`, once, where these are fewer than its inputs.
+        """
+        scaled = []
+
+        def both(inputs, activation=None):
+            if not scaled and inputs.numel() <= getattr(layer._params, layer.scaled_weight).numel():
+                y = type(self).forward(self, type(layer).forward(layer, inputs))
+                return y if activation is None else activation(y)
+            if not scaled:
+                scaled.append(self._scaled(layer))
+            return type(layer).forward(scaled[0], inputs, activation=activation)
+        return both
+
+    def _scaled(self, layer):
+        """What computes this, in test, of what `layer` gives."""
+        params, weight = self._params, getattr(layer._params, layer.scaled_weight)
+        scale = torch.rsqrt(params.moving_variance + self._epsilon)
+        scale = scale if params.gamma is None else scale * params.gamma
+        bias = -params.moving_mean if layer._params.bias is None else layer._params.bias - params.moving_mean
+        bias = bias * scale if params.beta is None else torch.addcmul(params.beta, bias, scale)
+        scaled = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+        return with_params(layer, {layer.scaled_weight: scaled, 'bias': bias})
 
     def _rate(self):
         """How far the next update moves the averages."""

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kfacade.backend import private_ops
 from kfacade.backend.private_ops import linear, multiplier
-from kfacade.layers import Dense
+from kfacade.layers import Conv2D, Dense
 from kfacade.models import Sequential
 
 needs_op = pytest.mark.skipif(not private_ops._onednn_linear, reason='this torch lacks the private op')
@@ -306,3 +306,91 @@ def test_torchs_own_convolution_is_what_others_see(functions):
     private_ops.convolution(x.double(), weight.double(), bias.double(), *settings)
     private_ops.convolution(x, weight, None, *settings)
     assert not functions
+
+
+needs_convolution = pytest.mark.skipif(not private_ops._onednn_convolution, reason='this torch lacks the private op')
+
+
+@pytest.fixture
+def convolutions(monkeypatch):
+    """The calls of the private op for convolutions, at any size."""
+    calls, op = [], private_ops._onednn_convolution
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops, '_MIN_CACHED', 0)
+    monkeypatch.setattr(private_ops, '_onednn_convolution', lambda *args: calls.append(args) or op(*args))
+    return calls
+
+
+def _images(channels=6, size=9):
+    return torch.randn(3, size, size, channels, generator=torch.Generator().manual_seed(1)).permute(0, 3, 1, 2)
+
+
+@needs_convolution
+@pytest.mark.parametrize('kernel, strides, padding, dilation, groups', [
+    (1, 1, 0, 1, 1), (1, 2, 0, 1, 1), (3, 1, 1, 1, 1), (3, 2, 0, 1, 1), (3, 1, 2, 2, 1), (3, 1, 1, 1, 6)])
+@pytest.mark.parametrize('relu', [True, False])
+@pytest.mark.parametrize('bias', [True, False])
+def test_convolution_and_fallback_agree(convolutions, kernel, strides, padding, dilation, groups, relu, bias):
+    random = torch.Generator().manual_seed(2)
+    weight = torch.randn(12, 6 // groups, kernel, kernel, generator=random).to(memory_format=torch.channels_last)
+    b = torch.randn(12, generator=random) if bias else None
+    options = (strides,) * 2, (padding,) * 2, (dilation,) * 2, groups
+    with torch.no_grad():
+        found = private_ops.convolution(_images(), weight, b, *options, relu)
+        expected = F.conv2d(_images(), weight, b, *options)
+    assert len(convolutions) == (relu or kernel == 1)
+    torch.testing.assert_close(found, expected.relu() if relu else expected, rtol=1e-5, atol=1e-5)
+    assert found.stride() == expected.stride()
+
+
+@needs_convolution
+@pytest.mark.parametrize('case', ['gradients', 'float64', 'contiguous', 'autocast', 'vmap', 'meta', 'no mkldnn',
+                                  'counted'])
+def test_torchs_own_convolution_is_what_others_see_without_gradients(convolutions, case, monkeypatch):
+    x, weight = _images(), torch.randn(4, 6, 1, 1)
+
+    def run(x=x, weight=weight):
+        return private_ops.convolution(x, weight, None, (1, 1), (0, 0), (1, 1), 1, True)
+    if case == 'gradients':
+        assert run(weight=weight.requires_grad_()).requires_grad
+        return
+    with torch.no_grad():
+        if case == 'float64':
+            run(x.double(), weight.double())
+        if case == 'contiguous':
+            run(x.contiguous())
+        if case == 'autocast':
+            with torch.autocast('cpu', torch.bfloat16):
+                assert run().dtype == torch.bfloat16
+        if case == 'vmap':
+            torch.func.vmap(lambda y: run(y))(x[:, None])
+        if case == 'meta':
+            run(x.to('meta'), weight.to('meta'))
+        if case == 'no mkldnn':
+            monkeypatch.setattr(torch.backends.mkldnn, 'enabled', False)
+            run()
+        if case == 'counted':
+            with FlopCounterMode(display=False) as counter:
+                run()
+            assert counter.get_total_flops() == 2 * 3 * 81 * 6 * 4
+    assert not convolutions
+
+
+def test_convolution_without_the_private_op(monkeypatch):
+    monkeypatch.setattr(private_ops, '_onednn_convolution', None)
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    weight = torch.randn(4, 6, 1, 1)
+    with torch.no_grad():
+        found = private_ops.convolution(_images(), weight, None, (1, 1), (0, 0), (1, 1), 1, True)
+        assert torch.equal(found, F.conv2d(_images(), weight).relu())
+
+
+@needs_convolution
+def test_exported_convolution_is_torchs_own(convolutions):
+    model = Sequential([Conv2D(4, 1, input_shape=(9, 9, 6), activation='relu')])
+    x = torch.rand(2, 9, 9, 6)
+    with torch.no_grad():
+        exported = torch.export.export(model, (x,), strict=False)
+        assert 'aten.conv2d' in str(exported.graph) and not convolutions
+        torch.testing.assert_close(exported.module()(x), model(x), rtol=1e-5, atol=1e-6)
+        assert convolutions

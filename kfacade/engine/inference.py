@@ -1,0 +1,80 @@
+"""What a compiled graph of the test phase does in fewer passes over memory than its layers one after the other."""
+import torch
+from torch import fx
+from torch.nn.modules import module as torch_module
+
+from ..backend.graph import invoke
+from ..utils.generic_utils import is_own
+
+
+def fuse(graph):
+    """Joins layers of a `CompiledGraph` of the test phase.
+
+    A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or in its
+    place. Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated`
+    tells. The graph then takes what `scaled` gives after its other inputs.
+    """
+    module, nodes = graph.module, graph.module.graph
+    graph.hooks = [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
+    inputs, behind = [node for node in nodes.nodes if node.op == 'placeholder'], {}
+    for node in list(nodes.nodes):
+        after, source = _layer(module, node), node.args and node.args[0]
+        if after is None or not isinstance(source, fx.Node) or len(source.users) > 1:
+            continue
+        before = behind.get(source) or _layer(module, source)
+        scales = getattr(before, 'scaled_weight', None) and 'activation' not in source.kwargs
+        normalizes = scales and inputs and source not in behind and _normalizes(after, before, node)
+        if not normalizes and not (_is_relu(module, after, node) and (scales or getattr(before, 'makes_new', False))):
+            continue
+        hooks = [hooks for layer in (before, after) for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+        graph.hooks += hooks
+        if any(hooks) or any(graph.hooks[:2]):
+            continue
+        with nodes.inserting_before(node):
+            if normalizes:
+                graph.normalized.append((node.target, source.target))
+                with nodes.inserting_after(inputs[-1]):
+                    inputs.append(nodes.placeholder(f'scaled_{source.name}'))
+                joined = nodes.call_function(invoke, (inputs[-1], *source.args))
+            elif scales:
+                joined = nodes.create_node(source.op, source.target, source.args, {**source.kwargs, **node.kwargs})
+            else:
+                module.relu_in_place = torch.relu_
+                node.update_kwarg('activation', nodes.create_node('get_attr', 'relu_in_place'))
+                continue
+        behind[joined] = before
+        joined.meta.update(node.meta)
+        node.replace_all_uses_with(joined)
+        nodes.erase_node(node)
+        nodes.erase_node(source)
+    module.recompile()
+    graph.forward = module.forward
+    graph.watched = list(map(bool, graph.hooks))
+
+
+def scaled(graph):
+    """Functions that compute what the normalized layers of a graph do, with the weights of now."""
+    return [getattr(graph.module, norm).after(getattr(graph.module, layer)) for norm, layer in graph.normalized]
+
+
+def is_outdated(graph):
+    """Whether hooks have come to layers that `fuse` joined, or gone from others."""
+    return graph.watched != list(map(bool, graph.hooks))
+
+
+def _layer(module, node):
+    """The layer that a node calls, if it is one of this package's own, or None."""
+    layer = getattr(module, node.target) if node.op == 'call_module' else None
+    return layer if is_own(layer) else None
+
+
+def _normalizes(layer, before, node):
+    """Whether this is a BatchNormalization, in test, of the channels that come out of the layer before it."""
+    return hasattr(layer, 'after') and not node.kwargs.get('training') and (
+        layer.axis - getattr(before, '_channel_axis', -1)) % layer.input_spec.ndim == 0
+
+
+def _is_relu(module, layer, node):
+    """Whether this is an Activation by ReLU."""
+    function = getattr(layer, 'only_activates', False) and node.kwargs.get('activation')
+    return bool(function) and getattr(module, function.target) is torch.relu

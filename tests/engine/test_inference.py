@@ -1,0 +1,246 @@
+"""What `predict` and `evaluate` compute in fewer passes: the numbers of layer by layer, of the weights of now."""
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from kfacade import backend as K
+from kfacade import layers as L
+from kfacade.callbacks import LambdaCallback
+from kfacade.engine import functions
+from kfacade.models import Model, Sequential
+
+CONV = dict(padding='same', use_bias=True)
+
+
+def ops(function):
+    """How often each op of torch runs in a call."""
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as found:
+        function()
+    return {event.key: event.count for event in found.key_averages()}
+
+
+def with_odd_averages(model, spread=1.):
+    """`model` with normalizations as training leaves them, or further from the usual."""
+    random = np.random.RandomState(0)
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):
+            n = layer.get_weights()[0].size
+            for variable, values in (('gamma', random.randn(n)), ('beta', random.randn(n)), (
+                    'moving_mean', random.randn(n)), ('moving_variance', 10. ** random.uniform(-spread, spread, n))):
+                if getattr(layer, variable) is not None:
+                    K.set_value(getattr(layer, variable), values)
+    return model
+
+
+def layer_by_layer(model, x, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(functions, 'fuse', lambda graph: None)
+        model.predict_function = None
+        y = model.predict(x)
+    model.predict_function = None
+    return y
+
+
+STACKS = {
+    'Conv2D': ((40, 40, 3), [L.Conv2D(8, 3, **CONV), L.BatchNormalization(), L.Activation('relu')]),
+    'no bias': ((40, 40, 3), [L.Conv2D(8, 3, use_bias=False, strides=2), L.BatchNormalization(), L.Activation('relu')]),
+    '1x1': ((40, 40, 16), [L.Conv2D(8, 1, use_bias=False), L.BatchNormalization(scale=False), L.Activation('tanh')]),
+    'channels first': ((3, 20, 20), [L.Conv2D(8, 3, data_format='channels_first'), L.BatchNormalization(axis=1)]),
+    'Depthwise': ((40, 40, 3), [L.DepthwiseConv2D(3, depth_multiplier=2), L.BatchNormalization(center=False),
+                                L.Activation('relu')]),
+    'Separable': ((40, 40, 3), [L.SeparableConv2D(8, 3), L.BatchNormalization(), L.Activation('sigmoid')]),
+    'Conv1D': ((200, 3), [L.Conv1D(8, 3, padding='causal'), L.BatchNormalization(), L.Activation('relu')]),
+    'Conv3D': ((9, 9, 9, 2), [L.Conv3D(4, 3), L.BatchNormalization(), L.Activation('relu')]),
+    'Dense': ((5,), [L.Dense(4), L.BatchNormalization(scale=False, center=False), L.Activation('relu')]),
+}
+
+
+@pytest.mark.parametrize('name', STACKS)
+@pytest.mark.parametrize('samples', [1, 9])
+def test_normalization_goes_into_the_weights(name, samples, monkeypatch):
+    shape, stack = STACKS[name]
+    model = with_odd_averages(Sequential([L.InputLayer(shape), *(type(x).from_config(x.get_config()) for x in stack)]))
+    x = np.random.RandomState(1).randn(samples, *shape)
+    expected = layer_by_layer(model, x, monkeypatch)
+    np.testing.assert_allclose(model.predict(x, batch_size=4), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-5, atol=1e-5)
+    x = np.tile(x, (5,) + (1,) * len(shape))
+    assert 'aten::batch_norm' not in ops(lambda: model.predict(x, batch_size=len(x)))
+
+
+@pytest.mark.parametrize('last', [L.BatchNormalization(axis=1), L.BatchNormalization(axis=2)])
+def test_normalization_of_another_axis_stays(last, monkeypatch):
+    model = with_odd_averages(Sequential([L.Conv2D(6, 3, input_shape=(9, 8, 3)), last]))
+    x = np.random.RandomState(1).randn(4, 9, 8, 3)
+    np.testing.assert_allclose(model.predict(x), layer_by_layer(model, x, monkeypatch), rtol=1e-6, atol=1e-6)
+    assert ops(lambda: model.predict(x))['aten::batch_norm'] == 1
+
+
+def test_layers_whose_outputs_are_used_twice_stay(monkeypatch):
+    x = L.Input((12, 12, 3))
+    conv = L.Conv2D(4, 3)(x)
+    norm = L.BatchNormalization()(conv)
+    total = L.Add()([norm, conv])
+    model = with_odd_averages(Model(x, [conv, L.Activation('relu')(norm), L.Activation('relu')(total), total]))
+    data = np.random.RandomState(1).randn(4, 12, 12, 3)
+    for found, expected in zip(model.predict(data), layer_by_layer(model, data, monkeypatch)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_relu_works_in_place_only_on_what_is_nobody_elses(monkeypatch):
+    x = L.Input((12, 12, 3))
+    first = L.Activation('relu')(x)
+    added = L.Activation('relu')(L.Add()([first, L.Conv2D(3, 3, padding='same')(first)]))
+    kept = L.Activation('relu')(L.Dropout(.5)(x))
+    model = with_odd_averages(Model(x, [added, L.Activation('relu')(L.BatchNormalization()(added)), kept]))
+    data = np.random.RandomState(1).randn(4, 12, 12, 3).astype('float32')
+    before = data.copy()
+    for found, expected in zip(model.predict(data), layer_by_layer(model, data, monkeypatch)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(data, before)
+    found = ops(lambda: model.predict(data))
+    assert (found['aten::relu_'], found['aten::relu']) == (2, 2)
+
+
+def test_batch_statistics_asked_for_in_test_stay():
+    x = L.Input((6, 6, 3))
+    model = Model(x, L.BatchNormalization()(L.Conv2D(2, 1)(x), training=True))
+    y = model.predict(np.random.RandomState(0).randn(8, 6, 6, 3))
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize('spread', [1, 4, 12])
+def test_as_exact_as_layer_by_layer_at_any_scale(spread, monkeypatch):
+    """The errors of both ways, against float64, in units of the largest output of each channel."""
+    model = with_odd_averages(Sequential([L.Conv2D(16, 3, input_shape=(24, 24, 8)), L.BatchNormalization()]), spread)
+    conv, norm = model.layers
+    K.set_value(norm.gamma, np.r_[0., 1e-30, 1e4, K.get_value(norm.gamma)[3:]])
+    x = np.random.RandomState(1).randn(8, 24, 24, 8).astype('float32')
+    apart = layer_by_layer(model, x, monkeypatch)
+    together = model.predict(x)
+    exact = model.double().predict(x)
+    size = np.abs(exact).max((0, 1, 2)) + 1e-30
+    errors = [np.abs((y - exact) / size).max() for y in (together, apart)]
+    assert errors[0] < max(2 * errors[1], 1e-6) < 1e-4
+
+
+def small_convnet():
+    model = with_odd_averages(Sequential([
+        L.Conv2D(4, 3, input_shape=(10, 10, 3)), L.BatchNormalization(), L.Activation('relu'),
+        L.GlobalAveragePooling2D(), L.Dense(1)]))
+    model.compile('sgd', 'mse')
+    return model
+
+
+def _set_weights(model):
+    model.set_weights([w + .1 for w in model.get_weights()])
+
+
+def _train(model):
+    model.fit(np.random.RandomState(2).randn(8, 10, 10, 3), np.ones(8), verbose=0)
+
+
+def _write_data(model):
+    model.layers[0]._params.kernel.data.mul_(1.5)
+
+
+def _write_average(model):
+    model.layers[1].moving_variance.param.data.add_(1.)
+    model.layers[1].moving_mean.param.add_(1.)
+
+
+def _other_parameter(model):
+    params = model.layers[1]._params
+    params.gamma = torch.nn.Parameter(params.gamma.detach() * 2)
+
+
+CHANGES = [_set_weights, _train, _write_data, _write_average, _other_parameter]
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_weights_are_those_of_now(change, monkeypatch):
+    model = small_convnet()
+    x = np.random.RandomState(1).randn(8, 10, 10, 3)
+    calls = [lambda: model.predict(x, batch_size=3), lambda: model.predict_on_batch(x),
+             lambda: model.predict_function([x])[0], lambda: model.predict_generator(iter([x]), 1)]
+    before = [call() for call in calls]
+    score = model.evaluate(x, np.ones(8), verbose=0)
+    change(model)
+    after = [call() for call in calls]
+    expected = layer_by_layer(model, x, monkeypatch)
+    assert all(np.abs(y - expected).max() > 1e-3 for y in before)
+    for y in after:
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    now = model.evaluate(x, np.ones(8), verbose=0)
+    assert abs(now - score) > 1e-3
+    np.testing.assert_allclose(now, np.square(1 - expected).mean(), rtol=1e-5)
+
+
+def test_validation_sees_the_weights_of_its_epoch():
+    model = small_convnet()
+    x, y = np.random.RandomState(1).randn(8, 10, 10, 3), np.ones(8)
+    scores = []
+    seen = LambdaCallback(on_epoch_end=lambda epoch, logs: scores.append(model.evaluate(x, y, verbose=0)))
+    history = model.fit(x, y, epochs=3, verbose=0, validation_data=(x, y), callbacks=[seen]).history
+    np.testing.assert_allclose(history['val_loss'], scores, rtol=1e-6)
+    assert len(set(scores)) == 3
+
+
+def test_nothing_scaled_is_kept():
+    model = small_convnet()
+    model.predict(np.zeros((8, 10, 10, 3)))
+    made = []
+    scale = L.BatchNormalization._scaled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(L.BatchNormalization, '_scaled', lambda *args: made.append(1) or scale(*args))
+        model.predict(np.zeros((64, 10, 10, 3)), batch_size=8)
+        assert len(made) == 1
+        model.predict(np.zeros((8, 10, 10, 3)))
+        assert len(made) == 2
+
+
+@pytest.mark.parametrize('index', [0, 1, 2])
+def test_hooks_see_what_their_layer_gives(index, monkeypatch):
+    model = small_convnet()
+    x = np.random.RandomState(1).randn(8, 10, 10, 3)
+    expected, inner = model.predict(x), Model(model.inputs, model.layers[index].output)
+    wanted = layer_by_layer(inner, x, monkeypatch)
+    seen = []
+    handle = model.layers[index].register_forward_hook(lambda layer, given, y: seen.append(y))
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(seen[0].numpy(), wanted, rtol=1e-5, atol=1e-5)
+    handle.remove()
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-5)
+    assert len(seen) == 1
+    assert 'aten::batch_norm' not in ops(lambda: model.predict(x))
+
+
+def test_hooks_for_all_modules_see_every_layer():
+    model, seen = small_convnet(), []
+    x = np.random.RandomState(1).randn(8, 10, 10, 3)
+    expected = model.predict(x)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda layer, given, y: seen.append(layer))
+    try:
+        np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-5)
+    finally:
+        handle.remove()
+    assert set(model.layers) <= set(seen)
+
+
+def test_other_types_and_places():
+    model = small_convnet()
+    x = np.random.RandomState(1).randn(8, 10, 10, 3)
+    expected = model.predict(x)
+    found = model.double().predict(x)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    with torch.inference_mode():
+        np.testing.assert_allclose(model.float().predict(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_failing_layer_is_named():
+    x = L.Input((None, None, 3))
+    model = Model(x, L.BatchNormalization()(L.Conv2D(2, 5, name='wide')(x)))
+    with pytest.raises(RuntimeError, match='Raised in layer .*batch_normalization.*shapes'):
+        model.predict(np.zeros((2, 1, 1, 3)))
