@@ -281,7 +281,8 @@ def _is_tensor(symbol):
 
 
 class _Compiler:
-    def __init__(self, inputs, outputs, updates, phase, differentiable, ways=None):
+    def __init__(self, inputs, outputs, updates, phase, differentiable, ways=None, inner=False):
+        self.inner = inner  # whether another graph uses the results
         self.ways, self.inputs, self.outputs, self.updates, self.phase = (
             ways or Ways(), list(inputs), outputs, list(updates), bool(phase))
         wanted = symbols_in(self.outputs)
@@ -366,7 +367,7 @@ class _Compiler:
             del self.nodes[x]
 
     def _result(self, x):
-        value = self._leaf(x)
+        value = self.nodes[x] if x in self.nodes and not self.inner else self._leaf(x)  # it stays where it is computed
         own = isinstance(value, fx.Node) and value.op == 'get_attr' or isinstance(x, Variable)
         return self._call(torch.clone, (value,), {}, 'value') if own and is_value(x) else value
 
@@ -476,7 +477,7 @@ class _Compiler:
 
     def _sub_graph(self, x):
         """A node for the forward function of a sub-graph, which is compiled for the same phase."""
-        inner = _Compiler([*x.captured, *x.inputs], x.outputs, (), self.phase, self.differentiable)
+        inner = _Compiler([*x.captured, *x.inputs], x.outputs, (), self.phase, self.differentiable, inner=True)
         name = self._register_module(inner.compile(x.outputs), x.__name__)
         self.differentiates |= inner.differentiates
         self.constants += inner.constants

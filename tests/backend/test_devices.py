@@ -209,8 +209,8 @@ def test_what_is_recorded_on_a_device_takes_weights_and_inputs_there(monkeypatch
     here = dense(x)
     with state.on_device(torch.device('meta')):
         there = dense(here[:, :1] * K.variable(np.ones((1, 3)))) + K.constant(np.ones(2))
-    result, = graph.compile_graph([x], [there], differentiable=True)(torch.ones(4, 3))
-    assert result.shape == (4, 2) and result.device.type == 'cpu'
+    result, other = graph.compile_graph([x], [there + 0., there], differentiable=True)(torch.ones(4, 3))
+    assert result.shape == (4, 2) and result.device.type == 'cpu' and other.is_meta
     assert seen == [('cpu', 'cpu'), ('meta', 'meta')]
     assert moves == [('cpu', 'meta'), ('meta', 'meta'), ('meta', 'cpu')]  # the variable was made there
 
@@ -299,7 +299,7 @@ def test_constants_and_what_is_made_of_nothing_lie_with_the_inputs(four_devices)
     for device in (1, 3):
         found = compiled(devices.put(torch.ones(2), torch.device('cpu', device)))
         np.testing.assert_allclose(torch.stack(found), wanted, rtol=1e-3)
-        assert list(map(where, found)) == [f'/gpu:{device}'] * len(found)
+        assert list(map(where, found)) == [f'/gpu:{device}'] * len(made) + ['/gpu:2'] * 3
 
 
 def test_constants_follow_to_another_kind_of_device():
