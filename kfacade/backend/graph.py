@@ -410,7 +410,7 @@ class _Compiler:
             kwargs.update(self.fused.get(symbol, {}))
             name = self._register_module(fn)
             node = self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name))
-        elif is_value(symbol) and not (modules or any(map(is_value, given))):
+        elif is_value(symbol) and (name in _CREATORS or not (modules or any(map(is_value, given)))):
             node = self._call(create, (self._here(), self._object(fn), *args), kwargs, name)
         else:
             node = self._call(fn, args, kwargs, name)
@@ -548,6 +548,10 @@ def invoke(fn, *args, **kwargs):
     """Calls a function that the graph holds as an object."""
     return fn(*args, **kwargs)
 
+
+# Recorded functions that take tensors for sizes and bounds alone: these do not say where the result is to lie.
+_CREATORS = {'arange', 'eye', 'fill', 'random_binomial', 'random_normal', 'random_uniform', 'truncated_normal',
+             '_call_numpy'}
 
 # Recorded functions through which no gradient flows, as in TensorFlow.
 _GRADIENT_ENDS = {'argmax', 'argmin', 'round', 'stop_gradient', 'detach', 'equal', 'not_equal', 'greater', 'less',

@@ -291,11 +291,13 @@ def test_constants_and_what_is_made_of_nothing_lie_with_the_inputs(four_devices)
     x = K.placeholder((2,))
     made = [K.constant([1., 2.]), K.constant(2.), np.array([3., 4.]), K.random_uniform((2,), 1., 1.0001),
             K.arange(2, dtype='float32'), K.tf.zeros((2,)), K.random_normal((K.shape(x)[0],), 1., 0.),
-            K.cast(K.shape(x), 'float32')]
+            K.cast(K.shape(x), 'float32'), K.random_normal(K.shape(x), 1., 0.), K.tf.fill(K.shape(x), 7.),
+            K.cast(K.arange(K.cast(K.sum(x), 'int32')), 'float32'), K.tf.py_func(lambda a: a * 8, [x], 'float32')]
     with kfacade.device_scope('/gpu:2'):
         made_there = [x + K.constant([1., 2.]), x + K.random_uniform((2,), 1., 1.0001), x + np.array([3., 4.])]
     compiled = graph.compile_graph([x], [x * part for part in made] + made_there)
-    wanted = [[1, 2], [2, 2], [3, 4], [1, 1], [0, 1], [0, 0], [1, 1], [2, 2], [2, 3], [2, 2], [4, 5]]
+    wanted = [[1, 2], [2, 2], [3, 4], [1, 1], [0, 1], [0, 0], [1, 1], [2, 2], [1, 1], [7, 7],
+              [0, 1], [8, 8], [2, 3], [2, 2], [4, 5]]
     for device in (1, 3):
         found = compiled(devices.put(torch.ones(2), torch.device('cpu', device)))
         np.testing.assert_allclose(torch.stack(found), wanted, rtol=1e-3)
