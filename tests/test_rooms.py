@@ -22,7 +22,8 @@ ROOMS = (
     'callbacks',
     'engine',
     'layers legacy.layers',
-    'models wrappers utils.test_utils utils.multi_gpu_utils legacy.tensorflow legacy.tf_control legacy.tf_ops',
+    'models wrappers utils.test_utils utils.multi_gpu_utils legacy.tensorflow legacy.tf_control legacy.tf_ops '
+    'legacy.theano',
     'applications',
     'examples __init__ __main__ _launched',
 )
