@@ -7,6 +7,7 @@ import re
 import threading
 import weakref
 from collections import Counter, defaultdict
+from contextlib import nullcontext
 from traceback import walk_tb
 from typing import NamedTuple
 
@@ -59,10 +60,14 @@ def gradients_of(losses, weights, targets, create_graph):
     if not pairs:
         return [torch.zeros_like(t) for t in targets]
     losses, weights = zip(*pairs)
-    with torch.autocast(losses[0].device.type, enabled=False):  # each op goes back in the type in which it went
+    with _without_autocast(losses[0].device.type):  # each op goes back in the type in which it went
         found = torch.autograd.grad(losses, targets, weights, create_graph=create_graph, retain_graph=True,
                                     allow_unused=True)
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, targets)]
+
+
+def _without_autocast(device):
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def mark_target(tensor):
@@ -76,7 +81,7 @@ def in_full(fn, *args, **kwargs):
     """Calls `fn` without autocast, on 32-bit floats in place of shorter ones."""
     args = map_leaves(lambda x: x.float() if isinstance(x, torch.Tensor) and x.is_floating_point() else x, args)
     device = next((x.device.type for x in leaves(args) if isinstance(x, torch.Tensor)), 'cpu')
-    with torch.autocast(device, enabled=False):
+    with _without_autocast(device):
         return fn(*args, **kwargs)
 
 
