@@ -1,11 +1,15 @@
 """Runs the comparisons and prints them as tables; see `python -m benchmarks --help`."""
 import argparse
+import datetime
 import os
 import pathlib
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+
+import numpy as np
 
 from benchmarks import images
 from benchmarks.side import ONE_THREAD
@@ -16,13 +20,27 @@ _IMPORT = ('import time; start = time.process_time(); import torch; middle = tim
            'print(middle - start, time.process_time() - middle)')
 
 
-class Side:
-    """A process that does one run of a workload at each call and gives its CPU time in seconds."""
+# What kfacade sets for its process (`engine/memory.py`), as one sets it for any.
+KEPT_MEMORY = {'MALLOC_TRIM_THRESHOLD_': str(1 << 30), 'MALLOC_MMAP_THRESHOLD_': str(32 << 20)}
+_VERSION = """
+try:
+    import tf_keras as keras
+except ImportError:
+    import keras
+print(keras.__name__, keras.__version__)
+"""
+# Means leave out the plain loops that compute something else, and are also given without what is far from the others.
+OTHER_ARITHMETIC, APART = {'lstm_default'}, 'mlp_32'
 
-    def __init__(self, python, side, name):
+
+class Side:
+    """A process that does one run of a workload at each call and gives its time in seconds (see `side.py`)."""
+
+    def __init__(self, python, side, name, device='cpu', env=None):
+        hidden = {'CUDA_VISIBLE_DEVICES': ''} if device == 'cpu' else {}
         self.process = subprocess.Popen(
-            [python, '-m', 'benchmarks.side', side, name], cwd=ROOT, env={**os.environ, **ONE_THREAD}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [python, '-m', 'benchmarks.side', side, name, device], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD, **hidden, **(env or {})})
 
     def __call__(self):
         try:
@@ -48,18 +66,73 @@ def alternate(sides, runs):
     return [statistics.median(column) for column in zip(*times)]
 
 
-def training(names, peers, runs):
-    """Prints CPU time per step, and its ratio to plain PyTorch, a line for each workload."""
-    heads = ['kfacade', *(pathlib.Path(peer).parent.parent.name or peer for peer in peers)]
-    print(f'\nTraining, CPU ms a step, one thread (medians of {runs} alternating runs) and ratio to plain PyTorch')
-    print(f'{"workload":12}{"batch":>6}{"plain":>10}' + ''.join(f'{head[:16]:>18}' for head in heads))
+def versions(peers):
+    """The name and version of the Keras in each peer's environment."""
+    env = {**os.environ, 'KERAS_BACKEND': 'torch'}
+    return [subprocess.run([peer, '-c', _VERSION], env=env, check=True, text=True, capture_output=True).stdout.strip()
+            for peer in peers]
+
+
+def processor():
+    """The processor's name, as the system gives it."""
+    try:
+        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
+        return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def training(names, peers, runs, device='cpu'):
+    """The lines of a table in Markdown: time per step and its ratio to plain PyTorch; prints them as they are found."""
+    import torch
+
+    from benchmarks import plain
+    torch.set_num_threads(1)
+    on_cpu = device == 'cpu'
+    heads = ['workload', 'batch', 'plain', *(['plain, `MALLOC_*`'] if on_cpu else []), 'kfacade', *versions(peers),
+             *(['products alone'] if on_cpu else [])]
+    what = 'CPU ms a step, one thread' if on_cpu else f'Wall ms a step on {torch.cuda.get_device_name()}'
+    lines = [f'{what} (medians of {runs} alternating runs), and the ratio to the plain PyTorch loop:', '',
+             f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
+    print('\n' + '\n'.join(lines), flush=True)
+    ratios, speed = {}, plain.product_speed() if on_cpu else None
     for name in names:
         workload = WORKLOADS[name]
-        sides = [Side(sys.executable, 'plain', name), Side(sys.executable, 'kfacade', name)]
-        plain, *others = alternate(sides + [Side(peer, 'peer', name) for peer in peers], runs)
+        sides = [Side(sys.executable, 'plain', name, device),
+                 *([Side(sys.executable, 'plain', name, device, KEPT_MEMORY)] if on_cpu else []),
+                 Side(sys.executable, 'kfacade', name, device), *(Side(peer, 'peer', name, device) for peer in peers)]
         steps = -(-workload.samples // workload.batch_size)
-        print(f'{name:12}{workload.batch_size:6}{1000 * plain / steps:10.3f}' + ''.join(
-            f'{1000 * other / steps:11.3f} {other / plain:5.2f}x' for other in others), flush=True)
+        times = [seconds / steps for seconds in alternate(sides, runs)]
+        if on_cpu:
+            times.append(plain.products(name, workload, *workload.data(np.random.RandomState(0), 512)) / speed)
+        ratios[name] = [t / times[0] for t in times]
+        cells = [f'{1000 * t:.3f} ({ratio:.2f})' for t, ratio in zip(times[1:], ratios[name][1:])]
+        lines.append(f'| {name} | {workload.batch_size} | {1000 * times[0]:.3f} | {" | ".join(cells)} |')
+        print(lines[-1], flush=True)
+    same = [name for name in names if name not in OTHER_ARITHMETIC]
+    for title, chosen in (('geometric mean', same),
+                          (f'without {APART}', [name for name in same if name != APART] if APART in same else [])):
+        if len(chosen) > 1:
+            means = [f'{statistics.geometric_mean(column):.2f}' for column in zip(*(ratios[name] for name in chosen))]
+            lines.append(f'| {title} | | {" | ".join(means)} |')
+            print(lines[-1], flush=True)
+    if on_cpu:
+        lines += ['', f'"products alone" is what the matrix products and convolutions of a step would take at the '
+                      f'{speed / 1e9:.0f} GFLOP/s that a product of large matrices reaches here.']
+        print('\n'.join(lines[-2:]))
+    return lines
+
+
+def write(path, lines):
+    """Writes the lines to a file, under what they were measured with."""
+    import torch
+    command = ' '.join(['python -m benchmarks', *('PYTHON' if os.path.isfile(a) else a for a in sys.argv[1:])])
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join([
+        f'`{command}`, {datetime.date.today()}: {processor()}, Python {platform.python_version()}, torch '
+        f'{torch.__version__}. ' + lines[0], *lines[1:]]) + '\n')
+    print(f'\nWritten to {path}')
 
 
 def import_time(runs):
@@ -123,15 +196,20 @@ def main():
         'kfacade beside the plain PyTorch loop: same data, batch size and steps, one thread, CPU time.'))
     parser.add_argument('--only', action='append', choices=names, metavar='NAME', help=(
         f'one of {", ".join(names)}; repeatable'))
+    parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'], help=(
+        'where to train; on cuda, wall time, and nothing but training'))
+    parser.add_argument('--markdown', default='build/benchmarks.md', metavar='FILE', help=(
+        'where the table of the workloads goes, with date, versions and processor (default: build/benchmarks.md)'))
     parser.add_argument('--runs', type=int, default=7, help='counted runs of each side (default: 7)')
     parser.add_argument('--peer', action='append', default=[], metavar='PYTHON', help=(
         'an interpreter with tf_keras or Keras 3 (on torch) in which the same Keras source is run, too (for images: '
         'with keras_preprocessing); repeatable'))
     options = parser.parse_args()
-    chosen = options.only or names
+    chosen = options.only or (names if options.device == 'cpu' else list(WORKLOADS))
     workloads = [name for name in WORKLOADS if name in chosen]
     if workloads:
-        training(workloads, options.peer, options.runs)
+        lines = training(workloads, options.peer, options.runs, options.device)
+        write(options.markdown, lines)
     if 'import' in chosen:
         import_time(options.runs)
     if 'build' in chosen:

@@ -1,11 +1,15 @@
 """The same workloads as a good PyTorch user writes them: no framework, one loop.
 
-The fastest form of each optimizer, gradients set to None, channels_last, batches gathered by index from tensors, logits
-in the loss, and nothing that waits for a number in each step.
+The fastest form of each optimizer (measured: `foreach` is not, on a CPU), gradients set to None, channels_last, batches
+gathered by index from tensors (on the device, where that is another), logits in the loss, and nothing that waits for a
+number in each step.
 """
+import time
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class _LastStep(nn.Module):
@@ -72,13 +76,14 @@ def _adam(parameters):
     return torch.optim.Adam(parameters, lr=0.001, eps=1e-7, fused=True)
 
 
+# Without a fused form these go one tensor after the other on a CPU: foreach's passes over all weights miss the cache.
+
 def _rmsprop(parameters):
-    return torch.optim.RMSprop(parameters, lr=0.001, alpha=0.9, eps=1e-7, foreach=True)
+    return torch.optim.RMSprop(parameters, lr=0.001, alpha=0.9, eps=1e-7, foreach=parameters[0].is_cuda)
 
 
 def _adadelta(parameters):
-    # One tensor after the other: on a CPU twice as fast as foreach, whose passes over all the weights miss the cache.
-    return torch.optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7, foreach=False)
+    return torch.optim.Adadelta(parameters, lr=1.0, rho=0.95, eps=1e-7, foreach=parameters[0].is_cuda)
 
 
 MODELS = {
@@ -99,11 +104,11 @@ _YES_OR_NO = (F.binary_cross_entropy_with_logits, lambda logits, target: (logits
 _NUMBER = (F.mse_loss, None)
 
 
-def trainer(name, workload, x, y):
+def trainer(name, workload, x, y, device='cpu'):
     """A function that trains this workload for one pass over the data and gives mean loss and accuracy."""
     build, make_optimizer = MODELS[name]
-    model = build()
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    model = build().to(device)
+    x, y = torch.from_numpy(x).to(device), torch.from_numpy(y).to(device)
     if y.shape[1] > 1:
         y, (loss_of, right) = y.argmax(1), _CLASSES
     else:
@@ -111,13 +116,13 @@ def trainer(name, workload, x, y):
     if x.dim() == 4:
         model = model.to(memory_format=torch.channels_last)
         x = x.permute(0, 3, 1, 2)  # NHWC seen as NCHW: already channels_last
-    optimizer = make_optimizer(model.parameters())
+    optimizer = make_optimizer(list(model.parameters()))
     size = workload.batch_size
 
     def train():
         model.train()
-        total_loss, total_right = torch.zeros(()), torch.zeros((), dtype=torch.long)
-        for index in torch.randperm(len(x)).split(size):
+        total_loss, total_right = torch.zeros((), device=device), torch.zeros((), dtype=torch.long, device=device)
+        for index in torch.randperm(len(x), device=device).split(size):
             target = y[index]
             optimizer.zero_grad(set_to_none=True)
             output = model(x[index])
@@ -130,3 +135,29 @@ def trainer(name, workload, x, y):
         return total_loss.item() / len(x), total_right.item() / len(x)
 
     return train
+
+
+def products(name, workload, x, y):
+    """The floating-point operations in the matrix products and convolutions of one step, its backward pass included."""
+    few = workload._replace(samples=workload.batch_size)
+    train = trainer(name, few, x[:few.samples], y[:few.samples])
+    before = torch.backends.mkldnn.set_flags(False)  # what oneDNN does with a whole sequence is one op, and not counted
+    try:
+        with FlopCounterMode(display=False) as counter:
+            train()
+    finally:
+        torch.backends.mkldnn.set_flags(before[0])
+    return counter.get_total_flops()
+
+
+def product_speed(n=1024):
+    """Floating-point operations a second in the faster of torch's and oneDNN's products of large matrices."""
+    from kfacade.backend.private_ops import linear
+    x, w = torch.randn(n, n), torch.randn(n, n)
+    found = []
+    for product in (linear, F.linear):
+        for _ in range(9):
+            start = time.process_time()
+            product(x, w)
+            found.append(2 * n ** 3 / (time.process_time() - start))
+    return max(found)

@@ -1,7 +1,8 @@
-"""One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD`.
+"""One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD [DEVICE]`.
 
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds. `build` in WORKLOAD's place builds a ResNet50-sized graph;
+pass of training); the answer is its CPU time in seconds, and on another device than the CPU, the wall time until that
+has finished. `build` in WORKLOAD's place builds a ResNet50-sized graph;
 `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or, if SIDE is plain, reads the
 arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
 """
@@ -46,7 +47,7 @@ def _loader(side, path):
     return lambda: model.load_weights(path)
 
 
-def runner(side, name):
+def runner(side, name, device='cpu'):
     """A function that does one run."""
     if name.startswith('load='):
         return _loader(side, name.removeprefix('load='))
@@ -61,21 +62,24 @@ def runner(side, name):
     x, y = workload.data(np.random.RandomState(0), workload.samples)
     if side == 'plain':
         from benchmarks import plain
-        return plain.trainer(name, workload, x, y)
+        return plain.trainer(name, workload, x, y, device)
     model = workload.build(_keras(side))
     return lambda: model.fit(x, y, batch_size=workload.batch_size, epochs=1, shuffle=True, verbose=0)
 
 
-def main(side, name):
+def main(side, name, device='cpu'):
     answers, sys.stdout = sys.stdout, sys.stderr
     os.environ.update(ONE_THREAD)
-    run = runner(side, name)
-    if 'torch' in sys.modules:
-        sys.modules['torch'].set_num_threads(1)
+    run = runner(side, name, device)
+    torch, clock = sys.modules.get('torch'), time.process_time if device == 'cpu' else time.perf_counter
+    if torch:
+        torch.set_num_threads(1)
     for _ in sys.stdin:
-        start = time.process_time()
+        start = clock()
         run()
-        print(time.process_time() - start, file=answers, flush=True)
+        if torch and device != 'cpu':
+            torch.cuda.synchronize()
+        print(clock() - start, file=answers, flush=True)
 
 
 if __name__ == '__main__':

@@ -36,12 +36,23 @@ def test_resnet50_is_that_network():
     assert (len(model.layers), model.count_params()) == (177, 25636712)
 
 
+@pytest.mark.parametrize('name, millions', [('tiny', .02125), ('mlp_32', 102.7), ('lstm', 2013.), ('gru', 1006.6)])
+def test_products_of_a_step(name, millions):
+    """Twice the multiplications, three times but for the input's gradient; an embedding's output has one."""
+    workload = WORKLOADS[name]
+    found = plain.products(name, workload, *workload.data(np.random.RandomState(0), workload.batch_size))
+    assert found / 1e6 == pytest.approx(millions, rel=.02)
+
+
 @pytest.mark.slow
-def test_command_prints_ratios(pytestconfig):
+def test_command_prints_ratios(pytestconfig, tmp_path):
     output = subprocess.check_output(
-        [sys.executable, '-m', 'benchmarks', '--only', 'tiny', '--only', 'build', '--runs', '1'], text=True,
-        cwd=pytestconfig.rootpath)
-    assert re.search(r'^tiny +8( +[0-9.]+){3}x$', output, re.MULTILINE)
+        [sys.executable, '-m', 'benchmarks', '--only', 'tiny', '--only', 'mlp_32', '--only', 'build', '--runs', '1',
+         '--markdown', tmp_path / 'table.md'], text=True, cwd=pytestconfig.rootpath)
+    rows = [r'\| tiny \| 8 \| [0-9.]+( \| [0-9.]+ \([0-9.]+\)){3} \|', r'\| geometric mean \|( \| [0-9.]+){4} \|']
+    for text in (output, (tmp_path / 'table.md').read_text()):
+        for row in rows:
+            assert re.search(f'^{row}$', text, re.MULTILINE), (row, text)
     assert re.search(r'^kfacade: [0-9.]+$', output, re.MULTILINE)
 
 
