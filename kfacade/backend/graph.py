@@ -574,10 +574,10 @@ def has_gradient(loss, targets):
             variables.add(x)
         if isinstance(x, torch.nn.Module):
             variables.update(getattr(x, 'weights', ()))
-        if not isinstance(x, SymbolicTensor) or x in reached:
+        if not isinstance(x, SymbolicTensor) or x in reached or not x.dtype.is_floating_point:
             continue
         reached.add(x)
-        if function_name(x.fn) in _GRADIENT_ENDS or not x.dtype.is_floating_point:
+        if function_name(x.fn) in _GRADIENT_ENDS:
             continue
         reach = getattr(x.fn, 'gradients_reach', lambda *args, **kwargs: (args, kwargs))  # what a function may tell
         stack.extend((x.fn, *leaves(reach(*x.args, **x.kwargs))))

@@ -6,6 +6,7 @@ Python's own (`sum`, `max`, `slice`, ...), as they do in Keras: here they are al
 import builtins
 import functools
 import inspect
+import math
 import sys
 
 import numpy as np
@@ -121,6 +122,16 @@ def _prod(x, axes, keepdims):
     return x
 
 
+def _extreme(fn, limit, sign):
+    """The reduction `fn`, amax or amin; of no elements it is the least number there is, or the largest."""
+    def reduce(x, axes, keepdims):
+        if x.numel():
+            return fn(x, axes, keepdims)
+        none = math.inf * sign if x.is_floating_point() else getattr(torch.iinfo(x.dtype), limit)
+        return torch.full_like(torch.sum(x, axes, keepdims, dtype=x.dtype), none)
+    return reduce
+
+
 def _floating(x):
     return x if x.is_floating_point() else x.to(torch_dtype())
 
@@ -131,8 +142,8 @@ mean = _reduction('mean', _mean, 'Mean over axes; bools are averaged as ``floatx
 var = _reduction('var', _var, 'Population variance (divided by N) over axes; that of integers is one.')
 std = _reduction('std', lambda x, *over: torch.sqrt(_var(_floating(x), *over)),
                  'Population standard deviation (divided by N) over axes.')
-max = _reduction('max', torch.amax, 'Maximum over axes; elements that tie share the gradient.')
-min = _reduction('min', torch.amin, 'Minimum over axes; elements that tie share the gradient.')
+max = _reduction('max', _extreme(torch.amax, 'min', -1), 'Maximum over axes; elements that tie share the gradient.')
+min = _reduction('min', _extreme(torch.amin, 'max', 1), 'Minimum over axes; elements that tie share the gradient.')
 any = _reduction('any', lambda x, *over: torch.any(x.bool(), *over),
                  'Whether any element over axes is true (not zero), as bools.')
 all = _reduction('all', lambda x, *over: torch.all(x.bool(), *over),

@@ -112,9 +112,16 @@ def _empty(shape, dtype):
 # ---------------------------------------------------------------- one run
 
 class _Reshapes(TorchFunctionMode):
-    """Inside, nobody counts the elements of what is reshaped: a size may fit where its stand-in does not."""
+    """Inside, nobody counts the elements of what is reshaped: a size may fit where its stand-in does not.
+
+    And a place that data decide is the first one.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.Tensor.__getitem__:
+            x, index = args
+            return x[tuple(0 if isinstance(i, torch.Tensor) and i.is_meta and not i.dim() and i.dtype != torch.bool
+                           else i for i in (index if isinstance(index, tuple) else (index,)))]
         if func not in (torch.reshape, torch.Tensor.reshape, torch.Tensor.view) or kwargs or not (
                 args[0].is_meta and state.mode.run.open) or isinstance(args[1], torch.dtype):
             return func(*args, **(kwargs or {}))

@@ -194,7 +194,8 @@ class Layer(NodeAccess, torch.nn.Module):
                 x._keras_shape = tuple(shape)
 
     def _record_opaque(self, call, inputs, kwargs):
-        """Records this layer's built-in `call` as one node."""
+        """Records this layer's built-in `call` as one node. One tensor may come in a list."""
+        inputs = unpack_singleton(to_list(inputs, allow_tuple=True))
         owner = next(c for c in type(self).__mro__ if c.__dict__.get('call') is call)
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
         if call.takes_training and 'training' not in kwargs:
@@ -212,7 +213,6 @@ class Layer(NodeAccess, torch.nn.Module):
         if type(self).call is call:
             return SymbolicNode(self, (inputs,), kwargs)
         return SymbolicNode(call.body, (self, inputs), kwargs)
-
 
     def _output_metas(self, owner, inputs):
         """What stands for the output in both runs; the class `owner` has the rule for the shape."""

@@ -1,4 +1,5 @@
 """What `compile` makes of losses and metrics, its symbols named as Keras names them."""
+import contextlib
 import warnings
 
 import torch
@@ -95,8 +96,10 @@ def prepare_sample_weight_modes(modes, output_names, used):
 
 
 def target_placeholder(output, loss_fn, name):
-    """The symbol for the target of an output: Keras knows its rank alone, shape inference more."""
-    shape = pairs_of(output)
+    """The symbol for the target of an output: Keras knows its declared rank alone, shape inference more."""
+    shape, declared = pairs_of(output), output._keras_shape
+    if len(shape) != len(declared):
+        shape = [None] * len(declared)
     if loss_fn is losses_module.sparse_categorical_crossentropy:
         shape[-1] = 1
     return _fed(shape, output.dtype, f'{name}_target')
@@ -116,7 +119,8 @@ def _fed(shape, dtype, name):
 def scores(fn, y_true, y_pred, mask):
     """``fn(y_true, y_pred)`` under the output's mask, recorded.
 
-    A function that cannot be recorded, since it fits no target of the output's shape, is kept as one live call.
+    Where the function fits no target of the output's sizes, none of them is known, as in Keras. If it cannot be
+    recorded then either, it is kept as one live call.
     """
     try:
         score = fn(y_true, y_pred)
@@ -126,8 +130,11 @@ def scores(fn, y_true, y_pred, mask):
     except ValueError:
         if isinstance(fn, Layer):
             raise
-        metas = stand_in(pairs_of(y_pred)[:-1], y_pred.dtype)
-        return training_utils.masked(record(fn, (y_true, y_pred), {}, metas=metas), mask)
+    with contextlib.suppress(ValueError):
+        free = record(K.identity_of, (y_true,), {}, metas=stand_in([None] * y_true.ndim, y_true.dtype))
+        return training_utils.masked(fn(free, y_pred), mask)
+    metas = stand_in(pairs_of(y_pred)[:-1], y_pred.dtype)
+    return training_utils.masked(record(fn, (y_true, y_pred), {}, metas=metas), mask)
 
 
 def add_metric(model, index, metric, weights, mask):

@@ -220,7 +220,7 @@ NAMES = {
     'negative': torch_op(torch.neg),
     **_ops(0, 'eye fill meshgrid einsum'),
     **_ops(1, 'where unique split unstack squeeze matrix_band_part one_hot count_nonzero norm cumsum depth_to_space '
-              'space_to_depth extract_image_patches'),
+              'space_to_depth extract_image_patches sort argsort'),
     **_ops(2, 'gather gather_nd scatter_nd boolean_mask matmul div squared_difference'),
     **_ops(1, 'l2_normalize moments', 'nn.'),
     **_ops(2, 'sigmoid_cross_entropy_with_logits weighted_cross_entropy_with_logits '

@@ -134,6 +134,14 @@ def top_k(input, k=1, sorted=True):
     return values[..., :int(k)], indices[..., :int(k)].int()
 
 
+def sort(values, axis=-1, direction='ASCENDING'):
+    return values.sort(dim=axis, descending=direction == 'DESCENDING').values
+
+
+def argsort(values, axis=-1, direction='ASCENDING', stable=False):
+    return values.argsort(dim=axis, descending=direction == 'DESCENDING', stable=True).int()
+
+
 TopK, Unique = namedtuple('TopKV2', 'values indices'), namedtuple('Unique', 'y idx')
 
 

@@ -83,6 +83,8 @@ def test_a_gradient_stops_where_tensorflow_stops_it():
     v = K.variable([1., 2.])
     assert K.gradients(K.sum(K.stop_gradient(v)), [v]) == [None]
     assert K.gradients(K.cast(K.argmax(v), 'float32'), [v]) == [None]
+    places = K.placeholder((1,), dtype='int32')
+    assert K.gradients(K.gather(v, places), places) == [None]
 
 
 def test_learning_phase_is_fed():

@@ -252,6 +252,12 @@ def test_a_builtin_call_on_a_symbol_inside_a_custom_layer():
     np.testing.assert_allclose(model.train_on_batch(np.array([[1., 2., 3.]]), np.zeros((1, 1))), 144.)
 
 
+def test_one_tensor_may_come_in_a_list():
+    x = Input((2, 3))
+    model = Model(x, layers.Dense(1, kernel_initializer='ones')([layers.Flatten()([x])]))
+    np.testing.assert_array_equal(model.predict(np.arange(12.).reshape(2, 2, 3)), [[15], [51]])
+
+
 def test_a_custom_optimizer_is_recorded_and_trains():
     from kfacade.legacy import interfaces
 

@@ -109,6 +109,30 @@ def test_custom_losses_may_take_any_target():
     assert model.evaluate(X, y, verbose=0) == pytest.approx(8 * SQUARES.mean())
 
 
+def test_a_custom_loss_may_have_no_samples_and_other_targets():
+    def per_chosen(y_true, y_pred):
+        chosen = K.cast(K.equal(y_true[:, :, -1:], 1), 'float32')
+        return K.sum(chosen * K.square(y_true[:, :, :-1] - y_pred)) / K.maximum(1., K.sum(chosen))
+    model = Sequential([layers.Conv1D(2, 1, kernel_initializer='ones', input_shape=(3, 2))])
+    model.compile(optimizers.SGD(.1), per_chosen)
+    y = np.concatenate([np.ones((2, 3, 2)), np.arange(6).reshape(2, 3, 1) % 2], -1)
+    assert model.train_on_batch(np.arange(12.).reshape(2, 3, 2) / 10, y) == pytest.approx(1.0333332)  # as Keras 2.2.4
+    np.testing.assert_allclose(model.get_weights()[0], [[[.9213333] * 2, [.91533333] * 2]], rtol=1e-6)
+
+
+def test_a_target_has_the_rank_that_the_layer_declares():
+    class Narrow(layers.Layer):
+        def call(self, inputs):
+            return inputs[0] * 0 + inputs[1]
+
+        def compute_output_shape(self, shapes):
+            return shapes[0][0], 1
+    x = Input((2, 3))
+    model = Model(x, Narrow()([x, layers.Dense(3)(x)]))
+    model.compile('sgd', lambda y_true, y_pred: y_true + 0 * K.sum(y_pred))
+    assert model.train_on_batch(np.ones((4, 2, 3)), np.arange(4.).reshape(4, 1)) == 1.5
+
+
 def test_sparse_targets_may_be_a_vector():
     model = two_outputs(loss=[None, 'sparse_categorical_crossentropy'], metrics=['acc'])
     results = dict(zip(model.metrics_names, model.evaluate(X, np.array([0, 1, 2, 0]), verbose=0)))
