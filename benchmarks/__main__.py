@@ -34,7 +34,10 @@ OTHER_ARITHMETIC, APART = {'lstm_default'}, 'mlp_32'
 
 
 class Side:
-    """A process that does one run of a workload at each call and gives its time in seconds (see `side.py`)."""
+    """A process that does one run of a workload at each call and gives its time in seconds (see `side.py`).
+
+    `memory`: by how many MB it has grown in its runs, at most.
+    """
 
     def __init__(self, python, side, name, device='cpu', env=None):
         hidden = {'CUDA_VISIBLE_DEVICES': ''} if device == 'cpu' else {}
@@ -46,7 +49,8 @@ class Side:
         try:
             self.process.stdin.write('run\n')
             self.process.stdin.flush()
-            return float(self.process.stdout.readline())
+            seconds, self.memory = map(float, self.process.stdout.readline().split())
+            return seconds
         except (BrokenPipeError, ValueError):
             raise SystemExit(f'{" ".join(self.process.args)} failed:\n{self.process.communicate()[1]}') from None
 
@@ -95,7 +99,7 @@ def training(names, peers, runs, device='cpu'):
     lines = [f'{what} (medians of {runs} alternating runs), and the ratio to the plain PyTorch loop:', '',
              f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     print('\n' + '\n'.join(lines), flush=True)
-    ratios, speed = {}, plain.product_speed() if on_cpu else None
+    ratios, memory, speed = {}, [], plain.product_speed() if on_cpu else None
     for name in names:
         workload = WORKLOADS[name]
         sides = [Side(sys.executable, 'plain', name, device),
@@ -103,6 +107,7 @@ def training(names, peers, runs, device='cpu'):
                  Side(sys.executable, 'kfacade', name, device), *(Side(peer, 'peer', name, device) for peer in peers)]
         steps = -(-workload.samples // workload.batch_size)
         times = [seconds / steps for seconds in alternate(sides, runs)]
+        memory.append(f'{name} {sides[0].memory:.0f} and {sides[-1 - len(peers)].memory:.0f}')
         if on_cpu:
             times.append(plain.products(name, workload, *workload.data(np.random.RandomState(0), 512)) / speed)
         ratios[name] = [t / times[0] for t in times]
@@ -120,6 +125,7 @@ def training(names, peers, runs, device='cpu'):
         lines += ['', f'"products alone" is what the matrix products and convolutions of a step would take at the '
                       f'{speed / 1e9:.0f} GFLOP/s that a product of large matrices reaches here.']
         print('\n'.join(lines[-2:]))
+    print(f'\nMB by which the plain process and that of kfacade have grown, at most: {", ".join(memory)}')
     return lines
 
 

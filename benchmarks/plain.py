@@ -35,14 +35,34 @@ def _tiny():
     return nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
 
 
-def _bn_convnet():
+def _blocks(momentum=0.1):
     modules, channels = [], 3
     for filters in (32, 64):
         for _ in range(2):
-            modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters), nn.ReLU()]
+            modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters, momentum=momentum),
+                        nn.ReLU()]
             channels = filters
         modules.append(nn.MaxPool2d(2))
-    return nn.Sequential(*modules, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return nn.Sequential(*modules)
+
+
+def _bn_convnet():
+    return nn.Sequential(_blocks(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+class _FrozenBase(nn.Module):
+    """The head alone learns. As in Keras, a frozen batch normalization uses the batch and moves no average."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = _blocks(momentum=0.)
+        self.head = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                  nn.Linear(64, 10))
+
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.base(x)
+        return self.head(x)
 
 
 def _mnist_cnn():
@@ -92,6 +112,7 @@ MODELS = {
     'mlp_512': (_mlp, _rmsprop),
     'mnist_cnn': (_mnist_cnn, _adadelta),
     'bn_convnet': (_bn_convnet, _adam),
+    'frozen_base': (_FrozenBase, _adam),
     'lstm': (_lstm, _adam),
     'lstm_default': (_lstm, _adam),
     'gru': (lambda: _LastStep(nn.GRU(64, 128, batch_first=True)), _adam),

@@ -1,13 +1,14 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD [DEVICE]`.
 
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds, and on another device than the CPU, the wall time until that
-has finished. `build` in WORKLOAD's place builds a ResNet50-sized graph;
-`load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or, if SIDE is plain, reads the
-arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
+pass of training); the answer is its CPU time in seconds (on another device than the CPU, the wall time until that has
+finished), and by how many MB the process has grown, at most, since before the first run. `build` in WORKLOAD's place
+builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or,
+if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
 """
 import importlib
 import os
+import resource
 import sys
 import time
 
@@ -67,6 +68,11 @@ def runner(side, name, device='cpu'):
     return lambda: model.fit(x, y, batch_size=workload.batch_size, epochs=1, shuffle=True, verbose=0)
 
 
+def _peak():
+    """The most memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == 'darwin' else 10))
+
+
 def main(side, name, device='cpu'):
     answers, sys.stdout = sys.stdout, sys.stderr
     os.environ.update(ONE_THREAD)
@@ -74,12 +80,13 @@ def main(side, name, device='cpu'):
     torch, clock = sys.modules.get('torch'), time.process_time if device == 'cpu' else time.perf_counter
     if torch:
         torch.set_num_threads(1)
+    memory = _peak()
     for _ in sys.stdin:
         start = clock()
         run()
         if torch and device != 'cpu':
             torch.cuda.synchronize()
-        print(clock() - start, file=answers, flush=True)
+        print(clock() - start, _peak() - memory, file=answers, flush=True)
 
 
 if __name__ == '__main__':

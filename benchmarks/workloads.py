@@ -82,6 +82,24 @@ def bn_convnet(keras):
     return model
 
 
+def frozen_base(keras):
+    """A new top on the first two blocks of VGG16 with batch normalization, frozen, at half the width."""
+    layers = keras.layers
+    image = x = layers.Input((64, 64, 3))
+    for filters in (32, 64):
+        for _ in range(2):
+            x = layers.Conv2D(filters, (3, 3), padding='same')(x)
+            x = layers.Activation('relu')(layers.BatchNormalization()(x))
+        x = layers.MaxPooling2D((2, 2))(x)
+    base = keras.models.Model(image, x)
+    for layer in base.layers:
+        layer.trainable = False
+    x = layers.Conv2D(64, (3, 3), padding='same', activation='relu')(base.output)
+    model = keras.models.Model(image, layers.Dense(10, activation='softmax')(layers.GlobalAveragePooling2D()(x)))
+    model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
+    return model
+
+
 def _one_lstm(keras, gates):
     layers = keras.layers
     words = layers.Input((80,))
@@ -181,6 +199,7 @@ WORKLOADS = {
     'mlp_512': Workload(mlp, _class_data(784), 10240, 512),
     'mnist_cnn': Workload(mnist_cnn, _class_data(28, 28, 1), 1280, 128),
     'bn_convnet': Workload(bn_convnet, _class_data(32, 32, 3), 960, 32),
+    'frozen_base': Workload(frozen_base, _class_data(64, 64, 3), 320, 32),
     'lstm': Workload(lstm, _word_data, 640, 32),
     'lstm_default': Workload(lstm_default, _word_data, 640, 32),
     'gru': Workload(gru, _sequence_data(64), 960, 32),

@@ -103,7 +103,8 @@ class TrainFunction(StepFunction):
     """One training step: forward, backward, the optimizer's own fast step, updates.
 
     `optimizer_step` is given the gradients of `variables`, and does what the optimizer's symbolic `get_updates` says.
-    They are this step's own: ``param.grad``, where other threads and loops of the user's add theirs, is left alone.
+    They are this step's own: ``param.grad``, where other threads and loops of the user's add theirs, is left alone. For
+    all other parameters autograd records nothing, so that below the first of `variables` no activation is kept.
     """
 
     trains = True
@@ -116,7 +117,7 @@ class TrainFunction(StepFunction):
 
     def prepare(self, weighted=True, phase=None):
         """Looks the parameters up anew, since modules may have replaced them."""
-        self._params = [v.param for v in self.variables]
+        self._params, self._frozen = [v.param for v in self.variables], {}
         getattr(self._optimizer_step, 'refresh', bool)()
         return []
 
@@ -128,13 +129,29 @@ class TrainFunction(StepFunction):
 
     def _step(self, graph, tensors, casting):
         with graph.lock:
-            with torch.enable_grad(), casting:
-                results = graph(*tensors)
+            frozen = self._freeze(graph)
+            try:
+                with torch.enable_grad(), casting:
+                    results = graph(*tensors)
+            finally:
+                for p in frozen:
+                    p.requires_grad = True
             if self._params:
                 self._update(results[0])
             results = graph.detached(results)
             graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
+
+    def _freeze(self, graph):
+        """A list of what is not trained, without its `requires_grad` now; empty if the graph takes gradients itself."""
+        if graph not in self._frozen:
+            trained = set(map(id, self._params))
+            self._frozen[graph] = [] if graph.differentiates else [
+                p for p in graph.module.parameters() if id(p) not in trained]
+        frozen = [p for p in self._frozen[graph] if p.requires_grad]
+        for p in frozen:
+            p.requires_grad = False
+        return frozen
 
     def _update(self, loss):
         """Has the optimizer step; where 16-bit floats are scaled, and do overflow, by no step and a smaller scale."""
