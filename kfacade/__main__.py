@@ -97,6 +97,9 @@ def main(arguments=None):
     if arguments[:1] in (['inspect'], ['convert']):
         from kfacade.saving import commands
         return commands.main(*arguments[:1], arguments[1:])
+    if arguments[:1] == ['check']:
+        from kfacade.legacy import check
+        return check.main(arguments[1:])
     parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
     parser.add_argument('--tensorflow', choices=['stand-in', 'real'], default='stand-in', help='what `import '
                         "tensorflow` means: kfacade's stand-in for TensorFlow 1 (default), or what is installed")

@@ -321,7 +321,7 @@ NAMES.update({'linalg.norm': NAMES['norm'], 'linalg.band_part': NAMES['matrix_ba
 
 _FLAT = {path.rpartition('.')[2]: thing for path, thing in reversed(NAMES.items())}  # of TensorFlow's inner modules
 _INNER = set('python ops framework client platform training util lib eager core protobuf nn dtypes tensor_shape '
-             'variables session moving_averages deprecation tf_logging random_seed variable_scope summary '
+             'device_lib variables session moving_averages deprecation tf_logging random_seed variable_scope summary '
              'image'.split())
 _ADVICE = ('this is kfacade\'s stand-in for TensorFlow 1, which has what Keras scripts commonly use. Write it with '
            'keras.backend or torch, or run with --tensorflow real where TensorFlow is installed.')
