@@ -68,29 +68,31 @@ def mnist_cnn(keras):
     return model
 
 
-def bn_convnet(keras):
-    """Four convolutions with batch normalization on small colour images."""
+def _blocks(keras, size):
+    """Colour images, and four convolutions of them with batch normalization."""
     layers = keras.layers
-    image = x = layers.Input((32, 32, 3))
+    image = x = layers.Input((size, size, 3))
     for filters in (32, 64):
         for _ in range(2):
             x = layers.Conv2D(filters, (3, 3), padding='same')(x)
             x = layers.Activation('relu')(layers.BatchNormalization()(x))
         x = layers.MaxPooling2D((2, 2))(x)
-    model = keras.models.Model(image, layers.Dense(10, activation='softmax')(layers.GlobalAveragePooling2D()(x)))
+    return image, x
+
+
+def bn_convnet(keras):
+    """Four convolutions with batch normalization on small colour images."""
+    image, x = _blocks(keras, 32)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.models.Model(image, keras.layers.Dense(10, activation='softmax')(x))
     model.compile(loss='categorical_crossentropy', optimizer='adam', metrics=['accuracy'])
     return model
 
 
 def frozen_base(keras):
-    """A new top on the first two blocks of VGG16 with batch normalization, frozen, at half the width."""
+    """A new top on a frozen base of convolutions and batch normalization."""
     layers = keras.layers
-    image = x = layers.Input((64, 64, 3))
-    for filters in (32, 64):
-        for _ in range(2):
-            x = layers.Conv2D(filters, (3, 3), padding='same')(x)
-            x = layers.Activation('relu')(layers.BatchNormalization()(x))
-        x = layers.MaxPooling2D((2, 2))(x)
+    image, x = _blocks(keras, 64)
     base = keras.models.Model(image, x)
     for layer in base.layers:
         layer.trainable = False

@@ -185,3 +185,10 @@ def test_settings_of_graphs_and_devices_are_taken(recwarn):
     assert config.graph_options.optimizer_options.opt_level == -1 and not recwarn
     with pytest.raises(AttributeError, match="no setting 'device_counts'"):
         tf.ConfigProto(device_counts={})
+
+
+def test_scripts_list_devices_from_the_inner_module():
+    """``from tensorflow.python.client import device_lib``."""
+    assert tensorflow.Finder().find_spec('tensorflow.python.client.device_lib')
+    device_lib = tensorflow.module('tensorflow.python.client').device_lib
+    assert device_lib.list_local_devices()[0].name == '/device:CPU:0'
