@@ -4,7 +4,8 @@ SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). 
 pass of training); the answer is its CPU time in seconds (on another device than the CPU, the wall time until that has
 finished), and by how many MB the process has grown, at most, since before the first run. `build` in WORKLOAD's place
 builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or,
-if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer with keras_preprocessing.
+if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer
+with keras_preprocessing.
 """
 import importlib
 import os
