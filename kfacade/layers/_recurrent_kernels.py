@@ -67,20 +67,19 @@ class _Product:
         return _Product(self.gates[gates].flatten(0, 1), None if self.masks is None else self.masks[gates])
 
     def __call__(self, h):
-        """The product of `h`, of shape (batch, gates, units)."""
+        """The product of `h`, of shape (batch, gates * units)."""
         if self.masks is None:
             self.by_rows = self.by_rows or multiplier(h, self.weight, self.bias)
-            return self.by_rows(h).view(len(h), len(self.gates), h.shape[1])
-        product = torch.bmm(h * self.masks, self.gates.transpose(1, 2)).transpose(0, 1)
-        return product if self.bias is None else product + self.bias.view(-1, h.shape[1])
+            return self.by_rows(h)
+        product = torch.bmm(h * self.masks, self.gates.transpose(1, 2)).transpose(0, 1).flatten(1)
+        return product if self.bias is None else product + self.bias
 
     def back(self, dz):
-        """The gradient that reaches h through the product, from `dz` (batch, gates, units)."""
+        """The gradient that reaches h through the product, from `dz` (batch, gates * units)."""
         if self.masks is None:
-            rows = dz.flatten(1)
-            self.by_columns = self.by_columns or multiplier(rows, self.weight.t())
-            return self.by_columns(rows)
-        return (torch.bmm(dz.transpose(0, 1), self.gates) * self.masks).sum(0)
+            self.by_columns = self.by_columns or multiplier(dz, self.weight.t())
+            return self.by_columns(dz)
+        return (torch.bmm(dz.unflatten(1, self.gates.shape[:2]).transpose(0, 1), self.gates) * self.masks).sum(0)
 
     def weight_gradient(self, dz, h):
         """The gradient of the weight, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
@@ -107,17 +106,16 @@ class Simple:
     @staticmethod
     def forward(z, states, product, act, rec):
         h, = states
-        for z_t in z.unbind():
-            h = act.compute_(z_t.add_(product(h)))[:, 0]
+        for z_t in z.flatten(2).unbind():
+            h = act.compute_(z_t.add_(product(h)))
         return (z[:, :, 0].clone(),), ()
 
     @staticmethod
     def backward(grads, z, before, extra, product, act, rec):
         dout, = grads
         dz, dh = act.back(torch.ones_like(z), z), dout[-1]
-        for dz_t, base in _backwards(dz, dout):
-            dz_t.mul_(dh[:, None])
-            dh = product.back(dz_t) + base
+        for dz_t, base in _backwards(dz.flatten(2), dout):
+            dh = product.back(dz_t.mul_(dh)) + base
         return dz, product.weight_gradient(dz, before[0]), None, (dh,)
 
 
@@ -137,7 +135,7 @@ class LSTM:
         h, c = states
         hs, cs, act_cs = (z.new_empty(z.shape[0], *h.shape) for _ in range(3))
         for z_t, open_t, i, f, g, o, h_t, c_t, act_c in zip(*map(torch.unbind, (
-                z, z[:, :, :2], *z.unbind(2), hs, cs, act_cs))):
+                z.flatten(2), z[:, :, :2], *z.unbind(2), hs, cs, act_cs))):
             z_t.add_(product(h))
             rec.compute_(open_t)
             c = torch.mul(i, act.compute_(g), out=c_t).addcmul_(f, c)
@@ -151,11 +149,12 @@ class LSTM:
         dz = torch.stack([rec.back(g, i), rec.back(before_c, f), act.back(i, g), rec.back(act_cs, o)], 2)
         through_c = act.back(o, act_cs)
         dh, dc = dout[-1], dcs[-1]
-        for (dz_t, base), dc_t, f_t, c_t in zip(
-                _backwards(dz, dout), _earlier(dcs), reversed(f.unbind()), reversed(through_c.unbind())):
+        for (dz_t, base), to_c, to_o, dc_t, f_t, c_t in zip(
+                _backwards(dz.flatten(2), dout), *_reversed(dz[:, :, :3], dz[:, :, 3]), _earlier(dcs),
+                *_reversed(f, through_c)):
             dc = torch.addcmul(dc, dh, c_t)
-            dz_t[:, :3].mul_(dc[:, None])
-            dz_t[:, 3].mul_(dh)
+            to_c.mul_(dc.unsqueeze(1))
+            to_o.mul_(dh)
             dc = torch.addcmul(dc_t, dc, f_t)
             dh = product.back(dz_t) + base
         return dz, product.weight_gradient(dz, before_h), None, (dh, dc)
@@ -183,9 +182,9 @@ class GRU:
     def forward(z, states, product, act, rec):
         product, candidate, (h,) = product[:2], product[2:], states
         hs, rhs = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
-        for open_t, r, u, n, h_t, rh in zip(z[:, :, :2].unbind(), *map(torch.unbind, (*z.unbind(2), hs, rhs))):
+        for open_t, r, u, n, h_t, rh in zip(*map(torch.unbind, (z[:, :, :2].flatten(2), *z.unbind(2), hs, rhs))):
             rec.compute_(open_t.add_(product(h)))
-            n.add_(candidate(torch.mul(r, h, out=rh))[:, 0])
+            n.add_(candidate(torch.mul(r, h, out=rh)))
             h = torch.lerp(act.compute_(n), h, u, out=h_t)
         return (hs,), (rhs,)
 
@@ -195,11 +194,12 @@ class GRU:
         (dout,), (rhs,), (before,), (r, u, n) = grads, extra, before, z.unbind(2)
         dz = torch.stack([rec.back(before, r), rec.back(before - n, u), act.back(1 - u, n)], 2)
         dh = dout[-1]
-        for (dz_t, base), r_t, u_t in zip(_backwards(dz, dout), reversed(r.unbind()), reversed(u.unbind())):
-            dz_t[:, 1:].mul_(dh[:, None])
-            drh = candidate.back(dz_t[:, 2:])
-            dz_t[:, 0].mul_(drh)
-            dh = torch.addcmul(base, dh, u_t).addcmul_(drh, r_t).add_(product.back(dz_t[:, :2]))
+        for (open_t, base), dr, du, dn, r_t, u_t in zip(
+                _backwards(dz[:, :, :2].flatten(2), dout), *_reversed(*dz.unbind(2), r, u)):
+            drh = candidate.back(dn.mul_(dh))
+            du.mul_(dh)
+            dr.mul_(drh)
+            dh = torch.addcmul(base, dh, u_t).addcmul_(drh, r_t).add_(product.back(open_t))
         dweight = torch.cat([product.weight_gradient(dz[:, :, :2], before),
                              candidate.weight_gradient(dz[:, :, 2:], rhs)])
         return dz, dweight, None, (dh,)
@@ -223,10 +223,11 @@ class GRUResetAfter:
     def forward(z, states, product, act, rec):
         h, = states
         hs, m_ns = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
-        for open_t, r, u, n, h_t, m_n in zip(z[:, :, :2].unbind(), *map(torch.unbind, (*z.unbind(2), hs, m_ns))):
-            m = product(h)
-            rec.compute_(open_t.add_(m[:, :2]))
-            n.addcmul_(r, m_n.copy_(m[:, 2]))
+        sizes = 2 * h.shape[1], h.shape[1]
+        for open_t, r, u, n, h_t, m_n in zip(*map(torch.unbind, (z[:, :, :2].flatten(2), *z.unbind(2), hs, m_ns))):
+            m_open, m = product(h).split(sizes, 1)
+            rec.compute_(open_t.add_(m_open))
+            n.addcmul_(r, m_n.copy_(m))
             h = torch.lerp(act.compute_(n), h, u, out=h_t)
         return (hs,), (m_ns,)
 
@@ -236,9 +237,9 @@ class GRUResetAfter:
         to_n = act.back(1 - u, n)
         dm = torch.stack([rec.back(to_n * m_n, r), rec.back(before - n, u), to_n * r], 2)
         dh, dhs = dout[-1], []
-        for (dm_t, base), u_t in zip(_backwards(dm, dout), reversed(u.unbind())):
+        for (dm_t, base), whole, u_t in zip(_backwards(dm.flatten(2), dout), *_reversed(dm, u)):
             dhs.append(dh)
-            dm_t.mul_(dh[:, None])
+            whole.mul_(dh.unsqueeze(1))
             dh = torch.addcmul(base, dh, u_t).add_(product.back(dm_t))
         dweight, dbias = product.weight_gradient(dm, before), dm.sum((0, 1)).flatten()
         torch.mul(to_n, torch.stack(dhs[::-1]), out=dm[:, :, 2])  # all else is the same for z
@@ -248,6 +249,11 @@ class GRUResetAfter:
 def _earlier(sequence):
     """The steps before the last, from the end, and zeros for what came before the first."""
     return [*reversed(sequence[:-1].unbind()), torch.zeros_like(sequence[0])]
+
+
+def _reversed(*sequences):
+    """The steps of each, from the last to the first."""
+    return [reversed(sequence.unbind()) for sequence in sequences]
 
 
 def _backwards(dz, dout):
