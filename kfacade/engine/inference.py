@@ -1,10 +1,17 @@
 """What a compiled graph of the test phase does in fewer passes over memory than its layers one after the other."""
+import math
+
 import torch
 from torch import fx
 from torch.nn.modules import module as torch_module
 
-from ..backend.graph import invoke
+from ..backend.graph import PHASE, invoke, walk
+from ..backend.symbolic import SubGraph, SymbolicTensor, leaves
 from ..utils.generic_utils import is_own
+
+# How many samples, and numbers in what one layer gives for them, are computed together: then the work outweighs the
+# calls, and a cache still holds the numbers.
+_SAMPLES, _NUMBERS = 256, 3 * 2 ** 19
 
 
 def fuse(graph):
@@ -60,6 +67,30 @@ def scaled(graph):
 def is_outdated(graph):
     """Whether hooks have come to layers that `fuse` joined, or gone from others."""
     return graph.watched != list(map(bool, graph.hooks))
+
+
+def most_at_once(model):
+    """How many samples of small batches `predict` may compute together; 0 where something could see that it does.
+
+    That is all but built-in layers without hooks, which treat each sample by itself.
+    """
+    largest = 1
+    for x in walk(model.outputs, [PHASE]):
+        layer, phase = x.fn, x.kwargs.get('training')
+        apart = layer is None or is_own(layer) and getattr(layer, 'by_sample', False) and (
+            phase is PHASE or not isinstance(phase, SymbolicTensor) and not phase) and not any(
+                isinstance(value, SubGraph) for value in leaves(x.kwargs))
+        shape = x._keras_shape
+        if not apart or not shape or shape[0] is not None or None in shape[1:]:
+            return 0
+        largest = max(largest, math.prod(shape[1:]))
+    return min(_SAMPLES, _NUMBERS // largest)
+
+
+def is_watched(layers):
+    """Whether a hook sees what goes through one of these layers."""
+    return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks) or any(
+        layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
 
 
 def _layer(module, node):

@@ -22,6 +22,7 @@ from ..utils.generic_utils import check_number, names_unknown_arguments, slice_a
 from ..utils.generic_utils import unknown_arguments as unknown
 from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
+from .inference import is_watched, most_at_once
 from .input_layer import Input
 from .memory import keep_freed_memory
 from .network import Network
@@ -287,8 +288,10 @@ class Model(GeneratorMethods, Network):
     def _make_predict_function(self):
         """Makes `predict_function`."""
         if self.predict_function is None:
-            self.predict_function = StepFunction(self._with_phase(self._feed_inputs), self.outputs, self.state_updates,
-                                                 'predict_function', False, ways=self._how())
+            function = StepFunction(self._with_phase(self._feed_inputs), self.outputs, self.state_updates,
+                                    'predict_function', False, ways=self._how())
+            function.most_at_once = most_at_once(self)
+            self.predict_function = function
 
     # ------------------------------------------------------------ data
 
@@ -523,6 +526,9 @@ class Model(GeneratorMethods, Network):
             keep_freed_memory()
             return unpack_singleton([np.array(K.to_numpy(value)) for value in self._predicted(x)])
         self._make_predict_function()
+        most = getattr(self.predict_function, 'most_at_once', 0)
+        if not verbose and batch_size and 2 * batch_size <= most and not is_watched(self.layers):
+            batch_size *= most // batch_size
         batches = self._feed(self.predict_function, x, samples=n, batch_size=batch_size, steps=steps)
         return unpack_singleton(predict_loop(batches, verbose))
 

@@ -61,6 +61,7 @@ class BuiltinLayer(Layer):
     scaled_weight = None  # the name of the one that scales the output's channels, which are its first axis in torch
     weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
     passes_masks = False
+    by_sample = True  # whether no sample of a batch, in test, makes a difference to another one
     makes_new = False  # whether the output is always memory that nobody else holds
 
     def __init__(self, arguments=None, /, **kwargs):

@@ -95,6 +95,7 @@ class Softmax(BuiltinLayer):
     """Softmax along `axis`."""
 
     passes_masks = True
+    by_sample = property(lambda self: self.axis > 0 or self.axis == -1)
 
     def __init__(self, axis=-1, **kwargs):
         super().__init__(locals(), **kwargs)

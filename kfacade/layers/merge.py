@@ -156,6 +156,8 @@ class Minimum(_Reduce):
 class Concatenate(_Merge):
     """The inputs side by side along `axis`; their other dimensions must agree."""
 
+    by_sample = property(lambda self: self.axis > 0 or self.axis == -1)
+
     def __init__(self, axis=-1, **kwargs):
         super().__init__(locals(), **kwargs)
 
@@ -200,6 +202,8 @@ class Dot(_Merge):
 
     `normalize`: scale both to length 1 along these axes first, which gives the cosine of the angle between them.
     """
+
+    by_sample = False
 
     def __init__(self, axes, normalize=False, **kwargs):
         super().__init__(**kwargs)

@@ -244,3 +244,81 @@ def test_a_failing_layer_is_named():
     model = Model(x, L.BatchNormalization()(L.Conv2D(2, 5, name='wide')(x)))
     with pytest.raises(RuntimeError, match='Raised in layer .*batch_normalization.*shapes'):
         model.predict(np.zeros((2, 1, 1, 3)))
+
+
+# ---------------------------------------------------------------- small batches together
+
+def sizes_of_batches(model, *data, **options):
+    """How many samples each run of the graph of `predict` has."""
+    found, step = [], functions.StepFunction.step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(functions.StepFunction, 'step', lambda self, tensors, *args, **kwargs: found.append(
+            len(tensors[0])) or step(self, tensors, *args, **kwargs))
+        y = model.predict(*data, **options)
+    return found, y
+
+
+def _of(*stack):
+    return Sequential([L.InputLayer((6,)), *stack])
+
+
+TOGETHER = {
+    'dense': lambda: _of(L.Dense(4, activation='relu'), L.Dropout(.5), L.BatchNormalization(), L.Dense(2)),
+    'recurrent': lambda: _of(L.Reshape((3, 2)), L.LSTM(4, dropout=.5, return_sequences=True), L.GRU(3)),
+    'convolutions': lambda: _of(L.Reshape((3, 2, 1)), L.Conv2D(4, 2, padding='same'), L.MaxPooling2D(), L.Flatten()),
+    'words': lambda: _of(L.Embedding(9, 3), L.SpatialDropout1D(.5), L.GlobalAveragePooling1D(), L.Softmax()),
+    'concatenated': lambda: _two_inputs(L.Concatenate()),
+}
+APART = {
+    'a Lambda': lambda: _of(L.Dense(3), L.Lambda(lambda x: x - K.mean(x, 0))),
+    'own activation': lambda: _of(L.Dense(3, activation=lambda x: x - K.mean(x, 0))),
+    'statistics of the batch': lambda: _with_statistics(),
+    'along the batch': lambda: _two_inputs(L.Concatenate(axis=0)),
+    'fixed batch': lambda: Sequential([L.Dense(3, batch_input_shape=(8, 6))]),
+    'stateful': lambda: Sequential([L.LSTM(3, stateful=True, batch_input_shape=(8, 6, 1))]),
+    'open length': lambda: Sequential([L.LSTM(3, input_shape=(None, 1))]),
+    'large': lambda: _of(L.Dense(200000)),
+}
+
+
+def _two_inputs(merge):
+    x = L.Input((6,))
+    return Model(x, merge([L.Dense(3)(x), L.Dense(3)(x)]))
+
+
+def _with_statistics():
+    x = L.Input((6,))
+    return Model(x, L.BatchNormalization()(x, training=True))
+
+
+@pytest.mark.parametrize('name', TOGETHER)
+def test_small_batches_are_computed_together(name):
+    model = with_odd_averages(TOGETHER[name]())
+    x = np.random.RandomState(1).randint(0, 9, (600, 6))
+    found, y = sizes_of_batches(model, x, batch_size=5)
+    assert found == [255, 255, 90] and y.shape[0] == 600
+    parts = [model.predict_on_batch(x[i:i + 5]) for i in range(0, 600, 5)]
+    np.testing.assert_allclose(y, np.concatenate(parts), rtol=1e-5, atol=1e-5)
+    assert sizes_of_batches(model, x, batch_size=200)[0] == [200] * 3
+    assert sizes_of_batches(model, x[:10], batch_size=5, verbose=1)[0] == [5, 5]
+    with_hook = model.layers[-1].register_forward_hook(lambda *args: None)
+    assert sizes_of_batches(model, x[:10], batch_size=5)[0] == [5, 5]
+    with_hook.remove()
+    assert sizes_of_batches(model, x[:10], batch_size=5)[0] == [10]
+
+
+@pytest.mark.parametrize('name', APART)
+def test_batches_stay_where_something_could_tell(name):
+    model = APART[name]()
+    x = np.random.RandomState(1).randn(32, *(size or 6 for size in model.input_shape[1:]))
+    if name == 'along the batch':
+        with pytest.raises(ValueError):  # twice as many rows as samples
+            sizes_of_batches(model, x, batch_size=8)
+        return
+    assert sizes_of_batches(model, x, batch_size=8)[0] == [8] * 4
+
+
+def test_the_users_own_layer_keeps_its_batches():
+    class Mine(L.Dense):
+        pass
+    assert sizes_of_batches(_of(Mine(2)), np.zeros((32, 6)), batch_size=8)[0] == [8] * 4
