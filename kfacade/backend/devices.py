@@ -183,7 +183,13 @@ def held(*modules):
 
 def unplaced(module):
     """The first floating weight of a module that no scope has placed; None where there is none."""
-    return next((p for p in held(module) if p.is_floating_point() and getattr(p, 'on', None) is None), None)
+    for weight in (*module._parameters.values(), *module._buffers.values()):  # not by generators: it is asked each step
+        if weight is not None and weight.is_floating_point() and getattr(weight, 'on', None) is None:
+            return weight
+    for part in module._modules.values():
+        if part is not None and (weight := unplaced(part)) is not None:
+            return weight
+    return None
 
 
 def put(tensor, device, dtype=None):

@@ -524,7 +524,7 @@ class Model(GeneratorMethods, Network):
             return unpack_singleton(self.predict_on_batch(x))
         if batch_size and not verbose and n is not None and n <= batch_size:
             keep_freed_memory()
-            return unpack_singleton([np.array(K.to_numpy(value)) for value in self._predicted(x)])
+            return unpack_singleton([np.array(K.to_numpy(value)) for value in self._on_arrays('predict', x)])
         self._make_predict_function()
         most = getattr(self.predict_function, 'most_at_once', 0)
         if not verbose and batch_size and 2 * batch_size <= most and not is_watched(self.layers):
@@ -546,18 +546,7 @@ class Model(GeneratorMethods, Network):
 
     def predict_on_batch(self, x):
         """The outputs for one batch."""
-        return _numbers(self._predicted(self._standardize_user_data(x)[0]))
-
-    def _predicted(self, x):
-        """The outputs for one batch of standardized inputs, as tensors."""
-        self._make_predict_function()
-        function = self.predict_function
-        if not isinstance(function, StepFunction) or any(isinstance(array, TensorFace) for array in x):
-            feed = self._feed(function, x)
-            return feed.run(feed.take()[1])
-        place = self._place()
-        tensors = [to_feed(symbol, array, *place) for symbol, array in zip(self._feed_inputs, x)]
-        return function.step(function.part(tensors), prepared=function.prepare())
+        return _numbers(self._on_batch('predict', x))
 
     def _batch_function(self, kind):
         """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device."""
@@ -567,13 +556,24 @@ class Model(GeneratorMethods, Network):
 
     def _on_batch(self, kind, x, *targets_and_weights):
         """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
-        if kind == 'predict':
-            return self._predicted(self._standardize_user_data(x)[0])
-        self._require_compiled()
-        data = self._standardize_user_data(x, *targets_and_weights)
+        if kind != 'predict':
+            self._require_compiled()
+        return self._on_arrays(kind, *self._standardize_user_data(x, *targets_and_weights))
+
+    def _on_arrays(self, kind, x, y=(), weights=()):
+        """The same for arrays that have been standardized."""
         getattr(self, f'_make_{kind}_function')()
-        feed = self._feed(getattr(self, f'{kind}_function'), *data)
-        return feed.run(feed.take()[1])
+        function, arrays = getattr(self, f'{kind}_function'), [*x, *y, *weights]
+        symbols = self._feed_inputs if kind == 'predict' else self._fed_symbols()
+        if not isinstance(function, StepFunction) or len(arrays) != len(symbols) or any(
+                isinstance(array, TensorFace) for array in arrays):
+            feed = self._feed(function, x, y, weights)
+            return feed.run(feed.take()[1])
+        weighted = not (function.plain and all(map(training_utils.are_unit_weights, weights)))
+        place = self._place()  # what a Feed does for many batches, at once
+        tensors = [to_feed(symbol, array, *place)
+                   for symbol, array in zip(symbols, arrays if weighted else arrays[:len(arrays) - len(weights)])]
+        return function.step(function.part(tensors), weighted, None, function.prepare(weighted))
 
 
 def _batch_size(doing, data, batch_size, steps, argument='steps'):

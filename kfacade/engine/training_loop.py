@@ -65,8 +65,9 @@ class Feed:
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
         if isinstance(array, torch.Tensor):
             return array.detach()
-        if not isinstance(array, np.ndarray) or _lies_in_a_file(array):
-            return array  # sliced batch by batch: HDF5Matrix, sparse matrices, what memory may not hold
+        if not isinstance(array, np.ndarray) or _lies_in_a_file(array) or not array.flags.writeable or (
+                any(stride < 0 for stride in array.strides) or not array.dtype.isnative):
+            return array  # sliced batch by batch: HDF5Matrix, sparse matrices, what torch or memory cannot hold
         rounded = array.dtype == np.float64 and not symbol._keeps_dtype
         return fed_tensor(symbol, array, (self.float_dtype or symbol.dtype) if rounded else None)
 

@@ -259,7 +259,7 @@ def _weights_of_classes(y, class_weight):
 
 def unit_weights(shape):
     """Ones of the given shape: a read-only array that takes the memory of one number. See `are_unit_weights`."""
-    return np.broadcast_to(np.ones((), K.floatx()), shape)
+    return np.ndarray(shape, K.floatx(), np.ones((), K.floatx()).tobytes(), strides=(0,) * len(shape))
 
 
 def are_unit_weights(weights):
