@@ -46,7 +46,7 @@ _DIFFERENCES = {name: note for names, note in {
     'multi_gpu_model': 'the moving averages of BatchNormalization follow the last part of a batch',
     'preprocess_input': 'in a graph, uses the numbers of its own mode, not of the mode that was used first',
     'load_model': 'weighted metrics are still there; a Lambda needs custom_objects or safe_mode=False',
-    'ConfigProto GPUOptions': 'fractions of memory and counts of devices have no meaning on torch',
+    'GPUOptions': 'fractions of memory have no meaning on torch',
     'set_random_seed': "seeds tf.random_*; layers and K.random_* draw seeds from numpy's generator",
 }.items() for name in names.split()}
 
@@ -215,12 +215,11 @@ class Script(ast.NodeVisitor):
         kept[node.lineno, name] = '; '.join([why, *self.guards[-1:]])
 
     def visit_Import(self, node):
-        for alias in node.names:
-            self.take(alias.name, alias)
+        room = f'{node.module}.' if isinstance(node, ast.ImportFrom) else ''
+        for alias in node.names if not getattr(node, 'level', 0) else ():
+            self.take((room + alias.name).removesuffix('.*'), alias)
 
-    def visit_ImportFrom(self, node):
-        for alias in node.names if not node.level else ():
-            self.take(node.module if alias.name == '*' else f'{node.module}.{alias.name}', alias)
+    visit_ImportFrom = visit_Import
 
     def visit_Attribute(self, node):
         path, root = self.meaning(node), node
