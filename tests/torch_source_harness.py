@@ -57,7 +57,7 @@ def write_case(model, name, folder, arrays=None, **options):
 def example(model, samples=3):
     """Inputs drawn for a model: small integers where it takes integers, or begins with an Embedding."""
     torch.manual_seed(1)
-    integers = type(model.layers[0]).__name__ == 'Embedding'
+    integers = type(getattr(model.layers[0], 'layer', model.layers[0])).__name__ == 'Embedding'
     shapes = [[size or (8 if axis else samples) for axis, size in enumerate(x._keras_shape)]
               for x in model._feed_inputs]
     return [torch.randn(shape) if x.dtype.is_floating_point and not integers else torch.randint(0, 3, shape)

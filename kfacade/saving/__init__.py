@@ -12,7 +12,6 @@ from .pickling import copy_model, pickle_model, restore, unpickle_model
 from .report import LoadReport
 from .text import model_from_config, model_from_json, model_from_yaml, to_json, to_yaml
 from .torch_files import load_torch_weights
-from .torch_source import to_torch_source
 from .trust import InvalidModelFile
 
 __all__ = [
@@ -22,3 +21,10 @@ __all__ = [
     'preprocess_weights_for_loading', 'restore', 'save_attributes_to_hdf5_group', 'save_model', 'save_weights',
     'save_weights_to_hdf5_group', 'to_json', 'to_torch_source', 'to_yaml', 'unpickle_model',
 ]
+
+
+def __getattr__(name):
+    if name == 'to_torch_source':  # few processes convert a model
+        from .torch_source import to_torch_source
+        return to_torch_source
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -51,11 +51,13 @@ def _tree(function):
     found = [node for node in ast.walk(ast.parse(''.join(lines))) if isinstance(node, (ast.Lambda, ast.FunctionDef))
              and node.lineno - len(getattr(node, 'decorator_list', ())) <= code.co_firstlineno <= node.lineno
              and getattr(node, 'name', '<lambda>') == code.co_name]
-    same = [node for node in found if isinstance(node, ast.Lambda) and code.co_code == eval(compile(
-        ast.Expression(node), '', 'eval')).__code__.co_code] if len(found) > 1 else found
-    if not found:
+    for node in found if len(found) > 1 else ():  # several on one line
+        same = eval(compile(ast.Expression(node), '', 'eval')).__code__ if isinstance(node, ast.Lambda) else code
+        if all(getattr(same, part) == getattr(code, part) for part in ('co_code', 'co_names', 'co_consts')):
+            return node
+    if len(found) != 1:
         raise Unportable('a function without source')
-    return (same or found)[0]
+    return found[0]
 
 
 def ported(function, name, port):
@@ -89,9 +91,9 @@ def ported(function, name, port):
 
 
 def _literal(value):
-    value = value.item() if isinstance(value, np.generic) else value
+    value = value.item() if isinstance(value, np.generic) else tuple(value) if isinstance(value, list) else value
     if not (value is None or isinstance(value, (bool, int, float, str))
-            or isinstance(value, (list, tuple)) and all(map(_literal, value))):
+            or isinstance(value, tuple) and all(map(_literal, value))):
         raise Unportable(f'the value {value!r}')
     return ast.parse(repr(value), mode='eval').body
 

@@ -534,7 +534,7 @@ class ClassCode:
         body = [f'class {self.name}(nn.Module):', *_docstring(f'The model "{self.network.name}": {ins} to {outs}.'), '',
                 '    def __init__(self):', '        super().__init__()',
                 *(_fitted(f'        {line}') for line in (*self.init, *(f'self.{name} = None' for name in states))), '',
-                f'    def forward({", ".join(parameters)}):',
+                _fitted(f'    def forward({", ".join(parameters)}):'),
                 *(_fitted(f'        {line}', note) for line, note in lines)]
         if self.kept:
             body += ['', '    def reset_states(self):',
@@ -557,12 +557,19 @@ def _fitted(line, comment=None):
     whole = line if comment is None else f'{line}  # {comment}'
     if len(whole) <= _WIDTH:
         return whole
-    lines = [] if comment is None else [f'{indent}# {comment}']
-    while len(line) > _WIDTH and ', ' in line[:_WIDTH].lstrip():
-        cut = line.rindex(', ', 0, _WIDTH) + 1
-        lines.append(line[:cut])
-        line = f'{indent}    {line[cut + 1:]}'
-    return '\n'.join([*lines, line])
+    pieces, start, depth = [], 0, 0
+    for place, character in enumerate(line):
+        depth += (character in '([') - (character in ')]')
+        if depth and line.startswith(', ', place):  # where Python lets a line end
+            pieces.append(line[start:place + 1])
+            start = place + 2
+    rows, inner = [] if comment is None else [f'{indent}# {comment}'], ' ' * (8 if 'def ' in line else 4)
+    for i, piece in enumerate([*pieces, line[start:]]):
+        if i and len(rows[-1]) + len(piece) < _WIDTH:
+            rows[-1] += f' {piece}'
+        else:
+            rows.append(f'{indent}{inner}{piece}' if i else piece)
+    return '\n'.join(rows)
 
 
 def _docstring(text):
@@ -581,7 +588,8 @@ class Source:
         self.names, self.ports, self.unported, self.draws = Names(_TAKEN), [], [], False
         floating = {p.dtype for p in model.parameters() if p.is_floating_point()}
         self.dtype = floating.pop() if len(floating) == 1 else torch.float32
-        self.main = self.class_for(model, None, False, False)
+        self.main = self.class_for(model, None, False, not model.trainable)
+        self.main.init += [] if model.trainable else ['self.requires_grad_(False)']
         for (first, attribute, text, tensors), *others in self.uses.values():
             for code, other, own_text, own in others:  # a layer that several models in this one use
                 if text != own_text or any(not torch.equal(tensors[key], own[key]) for key in tensors):

@@ -600,7 +600,9 @@ def time_distributed(w, layer, x):
     y = w.at(y, 1 if y.image == 1 else -1)
     place = 2 if y.at == 1 else -1
     mask = x.mask
-    if y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)':
+    if mask and y.mask is None and len(x.shape) > 3 and w.awaited():
+        mask = w.mask(f'{mask}.flatten(2).any(-1)', layer)
+    elif y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)':
         mask = w.mask(f'{y.mask}.unflatten(0, {x}.shape[:2])', layer)
     return y.gives(f'{y}.unflatten(0, {x}.shape[:2])', at=place, image=place, mask=mask)
 
