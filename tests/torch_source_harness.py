@@ -88,29 +88,33 @@ def main(folder):
     sys.path = [path for path in sys.path if not (pathlib.Path(path or '.') / 'kfacade').exists()]
     torch.set_num_threads(1)
     for path in sorted(pathlib.Path(folder).glob('*.in')):
-        spec = importlib.util.spec_from_file_location(path.stem, path.with_suffix('.py'))
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        model, case = module.load(), torch.load(path)
-        assert not model.training
-        with torch.no_grad():
-            predicted = model(*case['inputs'])
-        model.train()
-        if hasattr(model, 'reset_states'):
-            model.reset_states()
-        for part in model.modules():
-            for rate in ('p', 'dropout', 'recurrent_dropout'):
-                if isinstance(getattr(part, rate, None), float):
-                    setattr(part, rate, 0.)
-        outputs = model(*case['inputs'])
-        predicted, outputs = (x if isinstance(x, tuple) else (x,) for x in (predicted, outputs))
-        loss = sum((x * w).sum() for x, w in zip(outputs, case['weights']))
-        if loss.requires_grad:
-            loss.backward()
-        gradients = {key: torch.zeros_like(p) if p.grad is None else p.grad
-                     for key, p in model.named_parameters() if p.requires_grad}
-        torch.save({'predicted': list(predicted), 'outputs': [x.detach() for x in outputs], 'gradients': gradients},
-                   path.with_suffix('.out'))
+        run_case(path)
+
+
+def run_case(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path.with_suffix('.py'))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model, case = module.load(), torch.load(path)
+    assert not model.training
+    with torch.no_grad():
+        predicted = model(*case['inputs'])
+    model.train()
+    if hasattr(model, 'reset_states'):
+        model.reset_states()
+    for part in model.modules():
+        for rate in ('p', 'dropout', 'recurrent_dropout'):
+            if isinstance(getattr(part, rate, None), float):
+                setattr(part, rate, 0.)
+    outputs = model(*case['inputs'])
+    predicted, outputs = (x if isinstance(x, tuple) else (x,) for x in (predicted, outputs))
+    loss = sum((x * w).sum() for x, w in zip(outputs, case['weights']))
+    if loss.requires_grad:
+        loss.backward()
+    gradients = {key: torch.zeros_like(p) if p.grad is None else p.grad
+                 for key, p in model.named_parameters() if p.requires_grad}
+    torch.save({'predicted': list(predicted), 'outputs': [x.detach() for x in outputs], 'gradients': gradients},
+               path.with_suffix('.out'))
 
 
 if __name__ == '__main__':

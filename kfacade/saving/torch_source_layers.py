@@ -237,7 +237,8 @@ def pooling(w, layer, x):
 def global_pooling(w, layer, x):
     name = type(layer).__name__
     if x.mask is not None and name == 'GlobalAveragePooling1D':
-        return w.at(x).gives(call('masked_mean', w.at(x), x.mask), mask=None)
+        x = w.at(x) if layer.data_format == 'channels_last' else w.at(x).then('.transpose(1, 2)')
+        return x.gives(call('masked_mean', x, x.mask), mask=None)
     x, sizes, _, _ = _channels(w, layer, x)
     module = w.module(layer, f'nn.Adaptive{"Max" if "Max" in name else "Avg"}Pool{len(sizes)}d(1)')
     return x.gives(f'{module}({x}).flatten(1)', at=-1, image=-1, mask=None)
@@ -306,7 +307,7 @@ def dropout(w, layer, x):
         raise ValueError(f'Layer "{layer.name}" cannot be converted: torch has no AlphaDropout with a noise_shape.')
     if kind.startswith('Spatial'):
         x = w.at(x, 1 if layer.data_format == 'channels_last' else -1)
-        kind = f'Dropout{len(x.shape) - 2}d'
+        kind = f'Dropout{len(x.shape) - 2}d' if len(x.shape) > 2 else 'Dropout'
     if w.training is not None:
         name = {'AlphaDropout': 'F.alpha_dropout', 'Dropout': 'F.dropout'}.get(kind, f'F.{kind.lower()}')
         return x.gives(call(name, x, rate, training=True)) if w.training else x
@@ -349,7 +350,7 @@ def flatten(w, layer, x):
 
 
 def reshape(w, layer, x):
-    target = layer.target_shape
+    target = layer.target_shape if None in w.shapes[0][1:] else w.shapes[0][1:]
     batch = f'len({x})' if -1 in target else -1
     return w.at(x).gives(call(f'{w.at(x)}.reshape', batch, *target), image=1 if len(target) in (3, 4) else -1)
 
@@ -431,7 +432,7 @@ def dot(w, layer, x, y):
     left[axes[0]] = right[axes[1]] = 'z'
     result = [*common, *(c for c in left + right if c not in {*common, 'z'})]
     equation = f"'{''.join(left)},{''.join(right)}->{''.join(result)}'"
-    return x.gives(call('torch.einsum', equation, x, y), mask=None)
+    return x.gives(call('torch.einsum', equation, x, y), image=-1, mask=None)
 
 
 # ---------------------------------------------------------------- recurrent layers
@@ -446,7 +447,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     groups = layer._nested(list(states)) if states else [[]] * len(cells)
     x, mask, shape = w.at(x, place), x.mask, x.shape
     if layer.go_backwards:
-        x, mask = x.gives(f'{x}.flip(1)'), mask and f'{mask}.flip(1)'
+        x, mask = x.then('.flip(1)'), mask and f'{mask}.flip(1)'
     last = []
     for i, (cell, given) in enumerate(zip(cells, groups)):
         label = name if len(cells) == 1 else f'{name}_{i}'
@@ -478,7 +479,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         x = x.gives(f'{x} * ({mask}.cumsum(1) > 0).unsqueeze(-1)')
     like = {'mask': x.mask if layer.return_sequences else None, 'at': place, 'image': place}
     if not layer.return_sequences:
-        x, like = x.gives(f'{x}[:, -1]'), {**like, **dict.fromkeys(('at', 'image'), 1 if place == 2 else -1)}
+        x, like = x.then('[:, -1]'), {**like, **dict.fromkeys(('at', 'image'), 1 if place == 2 else -1)}
     x = x.gives(str(x), **like)
     if not layer.return_state:
         return x
@@ -544,7 +545,7 @@ def bidirectional(w, layer, x, *states):
         to_list(recurrent(w, way, x, *given, name=f'{name}_{side}', keeps=False)) for way, side, given in (
             (layer.forward_layer, 'forward', states[:half]), (layer.backward_layer, 'backward', states[half:])))
     if layer.return_sequences:
-        backward = backward.gives(f'{backward}.flip(1)')
+        backward = backward.then('.flip(1)')
     if mode:
         for side, result in (('forward', forward), ('backward', backward)):
             w.line(f'{side} = {result}')
@@ -604,7 +605,7 @@ def time_distributed(w, layer, x):
         mask = w.mask(f'{mask}.flatten(2).any(-1)', layer)
     elif y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)':
         mask = w.mask(f'{y.mask}.unflatten(0, {x}.shape[:2])', layer)
-    return y.gives(f'{y}.unflatten(0, {x}.shape[:2])', at=place, image=place, mask=mask)
+    return y.then(f'.unflatten(0, {x}.shape[:2])', at=place, image=place, mask=mask)
 
 
 def highway(w, layer, x):
