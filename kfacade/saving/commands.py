@@ -40,7 +40,7 @@ def convert(file, out, model=None, keep_layout=False):
     target = suffix_of(out)
     if keep_layout and target != '.py':
         raise ValueError(f'--keep-layout is for a Python module, not for {out!r}.')
-    built = _load(model or file)
+    built = _load(model or file, source=target == '.py')
     if model:
         load_weights(built, file)
     elif suffix_of(file) in _TEXTS and target not in _TEXTS:
@@ -60,14 +60,19 @@ def convert(file, out, model=None, keep_layout=False):
     return [f'{file} -> {out}']
 
 
-def _load(file):
+def _load(file, source=False):
     suffix = suffix_of(file)
     if suffix in _TEXTS:
         with open(file, 'rb') as f:
             return _TEXTS[suffix][1](f.read())
     if is_torch_file(file):
         raise ValueError(f'{file!r} holds weights alone: name a file with the architecture with --model.')
-    return load_model(file)
+    try:
+        return load_model(file)
+    except ValueError:  # the source of a module needs no loss that only a script knows
+        if not source:
+            raise
+        return load_model(file, compile=False)
 
 
 # ---------------------------------------------------------------- inspect

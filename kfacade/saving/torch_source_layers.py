@@ -17,10 +17,13 @@ ACTIVATIONS = {
     'softsign': 'F.softsign({0})', 'exponential': 'torch.exp({0})', 'hard_sigmoid': 'hard_sigmoid({0})'}
 _RECURRENT = {  # kind of cell: torch's own, with its activations; ours; gates
     'SimpleRNNCell': ('RNN', [('tanh', None), ('relu', None)], 'KerasRNN', 1),
-    'GRUCell': ('GRU', [], 'KerasGRU', 3),
+    'GRUCell': (None, [], 'KerasGRU', 3),
     'GRUCell after': ('GRU', [('tanh', 'sigmoid')], 'KerasResetAfterGRU', 3),
     'LSTMCell': ('LSTM', [('tanh', 'sigmoid')], 'KerasLSTM', 4),
     'ConvLSTM2DCell': (None, [], 'KerasConvLSTM2d', 4)}
+
+_DEFAULTS = {'bias': True, 'affine': True, 'stride': 1, 'dilation': 1, 'groups': 1, 'padding': 0, 'output_padding': 0,
+             'ceil_mode': False, 'count_include_pad': True}
 
 PASSING = set('''Activation ActivityRegularization AlphaDropout Dropout ELU GaussianDropout GaussianNoise LeakyReLU
     ReLU ThresholdedReLU'''.split())  # every element by itself, and without weights
@@ -32,9 +35,10 @@ def tight(sizes):
 
 
 def call(name, *args, **options):
-    """The text of a call; options that are None are left out."""
-    given = [str(x) for x in args] + [f'{key}={value}' for key, value in options.items() if value is not None]
-    return f'{name}({", ".join(given)})'
+    """The text of a call; options that are None, or as torch has them by default, are left out."""
+    options = {key: tight(value) if isinstance(value, (list, tuple)) else value for key, value in options.items()}
+    given = [f'{key}={value}' for key, value in options.items() if value is not None and value != _DEFAULTS.get(key)]
+    return f'{name}({", ".join([*map(str, args), *given])})'
 
 
 def number(x):
@@ -56,7 +60,7 @@ def parameters(layer, *names):
 def dense(w, layer, x):
     x, (kernel, bias) = w.at(x), parameters(layer, 'kernel', 'bias')
     kernel = kernel if x.order is None else kernel[:, x.order]
-    module = w.module(layer, call('nn.Linear', x.shape[-1], layer.units, bias=None if layer.use_bias else False),
+    module = w.module(layer, call('nn.Linear', x.shape[-1], layer.units, bias=layer.use_bias),
                       weight=kernel, bias=bias)
     return w.activated(layer, x.gives(f'{module}({x})', order=None))
 
@@ -81,7 +85,7 @@ def batch_normalization(w, layer, x):
     frozen = w.is_frozen(layer)
     module = w.module(
         layer, call(f'nn.BatchNorm{max(rank - 2, 1)}d', len(mean), eps=number(layer._epsilon),
-                    momentum=0.0 if frozen else round(1 - layer.momentum, 7), affine=None if affine else False),
+                    momentum=0.0 if frozen else round(1 - layer.momentum, 7), affine=affine),
         note='frozen: its averages stay, but train mode still normalizes with the batch' if frozen else None,
         weight=(torch.ones_like(mean) if weight is None else weight) if affine else None,
         bias=(torch.zeros_like(mean) if bias is None else bias) if affine else None,
@@ -134,11 +138,11 @@ def _padded(x, layer, sizes, windows):
     if not sized or None in pads:
         return call('pad_same', x, tuple(windows), tuple(layer.strides)), None
     if all(before == after for before, after in pads):
-        return str(x), tight([before for before, _ in pads]) or None
+        return str(x), [before for before, _ in pads]
     return f'F.pad({x}, {tuple(side for pad in reversed(pads) for side in pad)})', None
 
 
-def _conv(w, layer, x, kernel, bias, suffix='', filters=None, pointwise=False, depthwise=False):
+def _conv(w, layer, x, kernel, bias, suffix='', pointwise=False, depthwise=False):
     x, sizes, channels, like = _channels(w, layer, x)
     rank = len(sizes)
     window, strides, dilation = ([1] * rank,) * 3 if pointwise else (
@@ -147,9 +151,8 @@ def _conv(w, layer, x, kernel, bias, suffix='', filters=None, pointwise=False, d
         x, layer, sizes, [(size - 1) * step + 1 for size, step in zip(window, dilation)])
     module = w.module(
         layer, call(f'nn.Conv{rank}d', channels, len(kernel), tight(window),
-                    stride=None if tight(strides) == 1 else tight(strides), padding=padding,
-                    dilation=None if tight(dilation) == 1 else tight(dilation), groups=channels if depthwise else None,
-                    bias=None if bias is not None else False), suffix, weight=kernel, bias=bias)
+                    stride=strides, padding=padding, dilation=dilation, groups=channels if depthwise else 1,
+                    bias=bias is not None), suffix, weight=kernel, bias=bias)
     return x.gives(f'{module}({text})', shape=_with_channels(x.shape, layer, len(kernel)), **like)
 
 
@@ -184,12 +187,10 @@ def conv_transpose(w, layer, x):
         padding.append(max(surplus, 0) // 2)
         missing.append(max(-surplus, 0))
         cut.append(':-1' if surplus > 0 and surplus % 2 else ':')
-    strides, dilation = tight(layer.strides), tight(layer.dilation_rate)
     module = w.module(
         layer, call(f'nn.ConvTranspose{len(sizes)}d', channels, layer.filters, tight(layer.kernel_size),
-                    stride=None if strides == 1 else strides, padding=tight(padding) or None,
-                    output_padding=tight(missing) or None, dilation=None if dilation == 1 else dilation,
-                    bias=None if layer.use_bias else False), weight=kernel, bias=bias)
+                    stride=layer.strides, padding=padding, output_padding=missing, dilation=layer.dilation_rate,
+                    bias=layer.use_bias), weight=kernel, bias=bias)
     cut = f'[:, :, {", ".join(cut)}]' if ':-1' in cut else ''
     return w.activated(layer, x.gives(f'{module}({x}){cut}', **like))
 
@@ -205,7 +206,7 @@ def locally_connected(w, layer, x):
         bias = bias.reshape(layer.filters, *sizes) if first else bias.movedim(-1, 0)
     module = w.module(
         layer, call('LocallyConnected', channels, layer.filters, tuple(layer.kernel_size), tuple(layer.strides),
-                    tuple(sizes), bias=None if layer.use_bias else False), weight=kernel, bias=bias)
+                    tuple(sizes), bias=layer.use_bias), weight=kernel, bias=bias)
     return w.activated(layer, x.gives(f'{module}({x})', **like))
 
 
@@ -221,13 +222,12 @@ def pooling(w, layer, x):
         else:
             odd = [before != after for before, after in pads]
             late = [stride == 1 and uneven for stride, uneven in zip(layer.strides, odd)]
-            padding = tight([before + more for (before, _), more in zip(pads, late)])
-            cut = ['1:' if more else ':' for more in late]
-            hangs = any(uneven and not more for uneven, more in zip(odd, late))
-            options = {'padding': padding or None, 'ceil_mode': hangs or None,
-                       'count_include_pad': False if padding and kind == 'Avg' else None}
-    strides = None if tuple(layer.strides) == tuple(layer.pool_size) else tight(layer.strides)
-    module = w.module(layer, call(f'nn.{kind}Pool{len(sizes)}d', tight(layer.pool_size), stride=strides, **options))
+            padding, cut = [before + more for (before, _), more in zip(pads, late)], ['1:' if x else ':' for x in late]
+            options = {'padding': padding, 'ceil_mode': any(x and not y for x, y in zip(odd, late)),
+                       'count_include_pad': not any(padding) or kind == 'Max'}
+    if tuple(layer.strides) != tuple(layer.pool_size):
+        options['stride'] = tight(layer.strides) if tight(layer.strides) != 1 else '1'  # which is not the default here
+    module = w.module(layer, call(f'nn.{kind}Pool{len(sizes)}d', tight(layer.pool_size), **options))
     result = f'{module}({text})' + (f'[:, :, {", ".join(cut)}]' if '1:' in cut else '')
     if kind == 'Avg' and text != str(x):  # without the padding
         result += f' / {module}({text.replace(str(x), f"torch.ones_like({x})", 1)})'
@@ -509,26 +509,26 @@ def described_cell(w, layer, cell):
     kernel, bias, weight, second = cell._weights()
     names = tuple(None if f is None else f.__name__ for f in (cell.activation, cell.recurrent_activation))
     drops = 0 < cell.dropout < 1 or 0 < cell.recurrent_dropout < 1
-    inputs, units, no_bias = kernel.shape[1], cell.output_size, None if bias is not None else False
+    inputs, units, biased = kernel.shape[1], cell.output_size, bias is not None
     if names in natives and not drops:
         if getattr(cell, 'bias_parts', (0,))[0] == 5:  # cuDNN's LSTM has two biases
             bias, second = cell._params.bias.view(2, -1)
-        held = bias is not None and second is None
-        return call(f'nn.{own}', inputs, units, nonlinearity="'relu'" if names[0] == 'relu' else None, bias=no_bias,
+        held = biased and second is None
+        return call(f'nn.{own}', inputs, units, nonlinearity="'relu'" if names[0] == 'relu' else None, bias=biased,
                     batch_first=True), True, {
             'weight_ih_l0': kernel, 'weight_hh_l0': weight, 'bias_ih_l0': bias,
             'bias_hh_l0': torch.zeros_like(bias) if held else second}, held and not w.is_frozen(layer)
     options = {'activation': w.function(layer, cell.activation, 'tanh'),
-               'gate': w.function(layer, cell.recurrent_activation, 'hard_sigmoid'), 'bias': no_bias}
+               'gate': w.function(layer, cell.recurrent_activation, 'hard_sigmoid'), 'bias': biased}
     if drops:
         ours += 'WithDropout'
         rates = {name: getattr(cell, name) for name in ('dropout', 'recurrent_dropout')}
         options |= {name: number(rate) for name, rate in rates.items() if 0 < rate < 1}
         options['masks'] = gates if cell.implementation == 1 and gates > 1 else None
     if kind.startswith('Conv'):
-        options |= {'stride': tuple(cell.strides) if tight(cell.strides) != 1 else None,
-                    'padding': "'same'" if cell.padding == 'same' else None,
-                    'dilation': tuple(cell.dilation_rate) if tight(cell.dilation_rate) != 1 else None}
+        options |= {'stride': cell.strides if tight(cell.strides) == 1 else str(tuple(cell.strides)),
+                    'padding': "'same'" if cell.padding == 'same' else None, 'dilation': cell.dilation_rate
+                    if tight(cell.dilation_rate) == 1 else str(tuple(cell.dilation_rate))}
         units = f'{units}, {tuple(cell.kernel_size)}'
     return call(ours, inputs, units, **options), False, {
         'weight_ih': kernel, 'weight_hh': weight, 'bias': bias, 'bias_hh': second}, False
@@ -610,7 +610,7 @@ def time_distributed(w, layer, x):
 
 def highway(w, layer, x):
     matrix, carry, bias, carry_bias = parameters(layer, 'W', 'W_carry', 'b', 'b_carry')
-    text = call('nn.Linear', *matrix.shape, bias=None if layer.bias else False)
+    text = call('nn.Linear', *matrix.shape, bias=layer.bias)
     x = w.bound(x)
     one = w.module(layer, text, weight=matrix.t(), bias=bias)
     gate = w.module(layer, text, '_carry', weight=carry.t(), bias=carry_bias)
@@ -621,7 +621,7 @@ def highway(w, layer, x):
 def maxout(w, layer, x):
     matrix, bias = parameters(layer, 'W', 'b')  # (maps, inputs, outputs), (maps, outputs)
     maps, inputs, outputs = matrix.shape
-    module = w.module(layer, call('nn.Linear', inputs, maps * outputs, bias=None if layer.bias else False),
+    module = w.module(layer, call('nn.Linear', inputs, maps * outputs, bias=layer.bias),
                       weight=matrix.transpose(1, 2).flatten(0, 1), bias=None if bias is None else bias.flatten())
     return x.gives(f'{module}({x}).unflatten(1, ({maps}, {outputs})).amax(1)')
 
