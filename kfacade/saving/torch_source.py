@@ -1,13 +1,14 @@
 """A model as the source of a plain PyTorch module, with its weights beside it.
 
 The network is walked call by call. For each layer the table in `torch_source_layers` says what stands for it: text for
-``__init__``, tensors for the state dict, text for ``forward``. What torch lacks is copied from `torch_parts`.
+``__init__``, tensors for the state dict, text for ``forward``. What torch lacks is copied from ``torch_source.txt``.
 """
 import ast
 import builtins
 import dataclasses
-import inspect
+import importlib.resources
 import keyword
+import math
 import os
 import re
 import textwrap
@@ -17,7 +18,6 @@ import torch
 from ..backend.dtypes import torch_dtype
 from ..backend.symbolic import Face
 from ..utils.generic_utils import has_arg, is_own, to_list
-from . import torch_parts
 from .atomic import may_write, replacing, suffix_of
 from .conversions import is_model
 from .torch_files import plain_layers, write_tensors
@@ -27,8 +27,9 @@ from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, number
 _WIDTH = 110
 _POOL = ('x', 'y', 'z', 'u', 'v', 'w', *(f'x{i}' for i in range(1, 1000)))  # names of tensors, which are used again
 _SHORT = 12  # a tensor that lives longer than so many lines is called after its layer
-_PARTS = {name: part for name, part in vars(torch_parts).items()
-          if getattr(part, '__module__', '') == torch_parts.__name__}
+_TEXTS = dict(re.findall(r'^=== (\w+)\n(.*?)\n+(?==== |\Z)', importlib.resources.files(__package__).joinpath(
+    'torch_source.txt').read_text(encoding='utf-8'), re.DOTALL | re.MULTILINE))
+_PARTS = {name: text for name, text in _TEXTS.items() if re.match(rf'(def|class) {name}\b', text)}
 _TAKEN = {*keyword.kwlist, *dir(builtins), *_PARTS, *_POOL, 'F', 'Path', 'backward', 'both', 'forward', 'load', 'nn',
           'self', 'torch'}
 _IMPORTS = {'torch': 'import torch', 'F': 'import torch.nn.functional as F',
@@ -40,60 +41,6 @@ _LOSSES = {
     'categorical_crossentropy': '-(y * {model}.clamp(min=1e-7).log()).sum(-1).mean()  # of probabilities',
     'sparse_categorical_crossentropy': 'F.nll_loss({model}.clamp(min=1e-7).log(), y)  # of probabilities'}
 _LOSSES |= {'mse': _LOSSES['mean_squared_error'], 'mae': _LOSSES['mean_absolute_error']}
-
-_HEAD = '''{name}, a Keras model as plain PyTorch.
-
-    model = load()  # with the weights in {weights}, in test phase
-    y = model({example})
-
-Input: {inputs}. Output: {outputs}.{order}
-
-To train on:
-
-    model = load().train()
-    optimizer = torch.optim.{optimizer}(model.parameters(), lr={rate})
-    for x, y in batches:
-        optimizer.zero_grad()
-        loss = {loss}
-        loss.backward()
-        optimizer.step()
-{notes}'''
-_TAIL = '''def load(path=None):
-    """The model in test phase, with its weights: those of the file `path`, or of the one beside this."""
-    path = path or Path(__file__).with_name({weights!r})
-    model = {main}(){kind}
-    model.load_state_dict({read})
-    return model.eval()
-
-
-if __name__ == '__main__':
-    import argparse
-
-    import numpy as np
-
-    parser = argparse.ArgumentParser(description='Predicts on the arrays in .npy files.')
-    parser.add_argument('inputs', nargs={count}, help={inputs!r})
-    parser.add_argument('--out', help='where to write the prediction (.np{z}); printed otherwise')
-    options = parser.parse_args()
-    arrays = [np.load(path) for path in options.inputs]
-    arrays = [x.astype(np.float32) if x.dtype.kind == 'f' else x for x in arrays]
-    with torch.inference_mode():
-        y = load()(*map(torch.from_numpy, arrays))
-    if options.out:
-        np.save{save}
-    else:
-        print(y)
-'''
-_FUNCTION = '''def {name}(x):
-    raise NotImplementedError('port the function of "{layer}" to torch')'''
-_LAYER = '''class {name}(nn.Module):
-    def __init__(self, **shapes):
-        super().__init__()
-        for name, shape in shapes.items():  # as Keras has them
-            setattr(self, name, nn.Parameter(torch.zeros(shape)))
-
-    def forward(self, x):
-        raise NotImplementedError('port the layer "{layer}" to torch')'''
 
 
 def to_torch_source(model, path, keep_layout=False, overwrite=True, safetensors=False):
@@ -134,9 +81,10 @@ def to_torch_source(model, path, keep_layout=False, overwrite=True, safetensors=
 def _check(source, text, tensors):
     """Raises ValueError where the module does not compute what the model computes."""
     model, main, space = source.model, source.main, {'__name__': '', '__file__': source.weights}
-    inputs = [(torch.rand(_example(x._keras_shape)) * 2).to(
-        source.dtype if x.dtype.is_floating_point else torch_dtype(x.dtype)) for x in model._feed_inputs]
-    with torch.no_grad():
+    inputs = [torch.linspace(0, 1.99, math.prod(shape)).reshape(shape).to(
+        source.dtype if x.dtype.is_floating_point else torch_dtype(x.dtype))
+        for x, shape in ((x, _example(x._keras_shape)) for x in model._feed_inputs)]
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
         try:
             wanted = model.graph(False)(*(x.to(model._place()[0]) for x in inputs))
         except Exception:  # what these sizes, which the model leaves open, do not go together with
@@ -217,7 +165,7 @@ def _image_axis(layer, rank):
     if inner is not None:
         axis = 1 if is_model(inner) else _image_axis(inner, rank - (kind == 'TimeDistributed'))
         return -1 if rank < 5 or axis == -1 else 2
-    if kind in ('Permute', 'BatchNormalization'):
+    if kind in ('Permute', 'Embedding', 'BatchNormalization'):
         return 1 if getattr(layer, 'axis', 1) in (-1, rank - 1) else -1
     if hasattr(layer, 'data_format'):
         return -1 if layer.data_format == 'channels_first' else 1 + kind.startswith('ConvLSTM')
@@ -600,7 +548,8 @@ class Source:
                 if text != own_text or any(not torch.equal(tensors[key], own[key]) for key in tensors):
                     raise ValueError(f'Layer "{attribute}" cannot be converted: several models in this one use it, in '
                                      'different ways.')
-                self.main.init.append(f'self.{self._path(code)}{other} = self.{self._path(first)}{attribute}')
+                target = f'self.{self._path(code)}{other}'
+                self.main.init.append(f'{target} = self.{self._path(first)}{attribute}  # one layer')
 
     def _path(self, code):
         """How the main class reaches the module of another one."""
@@ -631,7 +580,7 @@ class Source:
                 same = not original or ast.unparse(ast.parse(original)).partition('(')[2] == text.partition('(')[2]
                 self._add_port(None if same else 'In Keras', original, text)
             except Unportable as problem:
-                elementwise, text = False, _FUNCTION.format(name=name, layer=layer.name)
+                elementwise, text = False, _TEXTS['function'].format(name=name, layer=layer.name)
                 self._add_port(f'TO BE PORTED to torch, {shown}: {problem} has to become torch code. In Keras',
                                original, text, layer, 'its function')
             self.ported[id(function)] = name, elementwise
@@ -643,7 +592,7 @@ class Source:
         if id(kind) not in self.ported:
             self.ported[id(kind)] = name = self.names.fresh(kind.__name__)
             self._add_port(f'TO BE PORTED to torch: `forward`, {shown}. In Keras', source_of(kind),
-                           _LAYER.format(name=name, layer=layer.name), layer, f'its class {kind.__name__}')
+                           _TEXTS['layer'].format(name=name, layer=layer.name), layer, f'its class {kind.__name__}')
         return self.ported[id(kind)]
 
     def _add_port(self, head, original, text, layer=None, what=None):
@@ -659,7 +608,7 @@ class Source:
         main, several = self.main, len(self.main.outputs) > 1
         classes = '\n\n\n'.join(code.text() for code, _ in self.classes.values())
         inputs = ', '.join(f'{x} {x.shown()}' if len(main.inputs) > 1 else x.shown() for x in main.inputs)
-        tail = _TAIL.format(
+        tail = _TEXTS['tail'].format(
             weights=self.weights, main=main.name, count=len(main.inputs), inputs=inputs, z='z' if several else 'y',
             kind={torch.float64: '.double()', torch.float16: '.half()'}.get(self.dtype, ''),
             read='load_file(path)' if self.weights.endswith('.safetensors') else
@@ -669,12 +618,12 @@ class Source:
         wanted, parts = [*texts], {}
         while wanted:
             for name in _PARTS.keys() & set(re.findall(r'\w+', wanted.pop())) - parts.keys():
-                parts[name] = inspect.getsource(_PARTS[name]).strip()
+                parts[name] = _PARTS[name]
                 wanted.append(parts[name])
         body = '\n\n\n'.join([*(parts[name] for name in _PARTS if name in parts), *texts])
         imports = [line for name, line in _IMPORTS.items() if re.search(rf'\b{name}\b', body)]
         imports = '\n'.join(sorted(imports, key=lambda line: line.startswith('from')))
-        return f'"""{self._head(inputs)}"""\nfrom pathlib import Path\n\n{imports}\n\n\n{body}'
+        return f'"""{self._head(inputs)}"""\nfrom pathlib import Path\n\n{imports}\n\n\n{body}\n'
 
     def _head(self, inputs):
         model, main = self.model, self.main
@@ -689,7 +638,7 @@ class Source:
             f'Regularizers and constraints stayed behind, of {", ".join(regular)}.': regular,
             f'TO BE PORTED before it runs: {", ".join(self.unported)}.': self.unported}
         order = any(x.at > 0 for x in (*main.inputs, *main.outputs))
-        text = _HEAD.format(
+        text = _TEXTS['head'].format(
             name=model.name, weights=self.weights, inputs=inputs, outputs=', '.join(x.shown() for x in main.outputs),
             order=' Images have the channels first, wherever Keras had them last.' if order else '',
             example=', '.join(f'torch.zeros{_example(x.sizes())}{"" if y.dtype.is_floating_point else ".long()"}'

@@ -69,7 +69,7 @@ def embedding(w, layer, x):
     table, = parameters(layer, 'embeddings')
     module = w.module(layer, call('nn.Embedding', *table.shape), weight=table)
     mask = w.mask(f'{x} != 0', layer) if layer.mask_zero and w.awaited() else None
-    return x.gives(f'{module}({x}.long())', mask=mask)
+    return w.at(x).gives(f'{module}({w.at(x)}.long())', image=-1, mask=mask)
 
 
 def batch_normalization(w, layer, x):
@@ -213,25 +213,22 @@ def locally_connected(w, layer, x):
 def pooling(w, layer, x):
     kind = 'Max' if layer.mode == 'max' else 'Avg'
     x, sizes, _, like = _channels(w, layer, x)
-    text, options, cut = str(x), {}, [':'] * len(sizes)
+    options, cut, late = {}, '', None
     if layer.padding == 'same':
         pads = [_same(*axis) for axis in zip(sizes, layer.pool_size, layer.strides)]
-        if None in pads:
-            args = tuple(layer.pool_size), tuple(layer.strides)
-            text = call('pad_same', x, *args, *(['float("-inf")'] if kind == 'Max' else []))
-        else:
+        if None not in pads:
             odd = [before != after for before, after in pads]
-            late = [stride == 1 and uneven for stride, uneven in zip(layer.strides, odd)]
-            padding, cut = [before + more for (before, _), more in zip(pads, late)], ['1:' if x else ':' for x in late]
+            late = [stride == 1 and uneven for stride, uneven in zip(layer.strides, odd)]  # one window too many, before
+            padding = [before + more for (before, _), more in zip(pads, late)]
             options = {'padding': padding, 'ceil_mode': any(x and not y for x, y in zip(odd, late)),
                        'count_include_pad': not any(padding) or kind == 'Max'}
+            cut = f'[:, :, {", ".join("1:" if more else ":" for more in late)}]' if any(late) else ''
     if tuple(layer.strides) != tuple(layer.pool_size):
         options['stride'] = tight(layer.strides) if tight(layer.strides) != 1 else '1'  # which is not the default here
     module = w.module(layer, call(f'nn.{kind}Pool{len(sizes)}d', tight(layer.pool_size), **options))
-    result = f'{module}({text})' + (f'[:, :, {", ".join(cut)}]' if '1:' in cut else '')
-    if kind == 'Avg' and text != str(x):  # without the padding
-        result += f' / {module}({text.replace(str(x), f"torch.ones_like({x})", 1)})'
-    return x.gives(result, **like)
+    if layer.padding == 'same' and late is None:
+        return x.gives(call('pool_same', module, x, tuple(layer.pool_size), tuple(layer.strides)), **like)
+    return x.gives(f'{module}({x}){cut}', **like)
 
 
 def global_pooling(w, layer, x):
@@ -424,7 +421,8 @@ def dot(w, layer, x, y):
         x, y = (v.gives(f'F.normalize({v}, dim={axis}, eps=1e-6)') for v, axis in zip((x, y), axes))
     if ranks == (2, 2) and axes == [1, 1]:
         return x.gives(f'({x} * {y}).sum(1, keepdim=True)', mask=None)
-    if max(ranks) > 3 and ranks[0] != ranks[1] or any(axis < max(rank - 2, 1) for axis, rank in zip(axes, ranks)):
+    axes = [axis if axis == rank - 1 else max(rank - 2, 1) for axis, rank in zip(axes, ranks)]  # as Keras counts them
+    if max(ranks) > 3 and ranks[0] != ranks[1]:
         raise ValueError(f'Layer "{layer.name}" cannot be converted: products along the axes {axes} of tensors of '
                          f'{ranks} dimensions have no short form.')
     common = string.ascii_lowercase[:max(max(ranks) - 2, 1)]
