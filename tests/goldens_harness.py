@@ -130,6 +130,16 @@ def trained(golden, folder):
         return model
 
 
+def compiled(golden):
+    """The model of a case before it is trained, and the inputs, targets and weights of its first step."""
+    with _session(golden):
+        model = _build(golden)
+        _compile(golden, model)
+    inputs, targets = ([array[0] for array in golden.numbered(key)] for key in ('train_x', 'train_y'))
+    return model, (inputs, targets, golden.sample_weights('train_sw', 0), _class_weight(
+        golden.spec.get('class_weight')))
+
+
 @contextlib.contextmanager
 def _session(golden):
     """A fresh session, in which no warning passes but those that Keras gives too."""

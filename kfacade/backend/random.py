@@ -11,6 +11,7 @@ import weakref
 import torch
 
 from ..utils.ranks import of_batch
+from .devices import available_devices
 from .dtypes import torch_dtype
 from .math import as_ints, resolved
 from .state import drawn_seed, is_exporting
@@ -55,9 +56,10 @@ class SeedStream:
         self.go_on_from(states)
 
     def go_on_from(self, states):
-        """Takes the states of generators, by the names of their devices."""
+        """Takes the states of generators, by the names of their devices, for those that are here."""
         for device, generator_state in states.items():
-            self.generator(device).set_state(generator_state)
+            if torch.device(device).type == 'cpu' or torch.device(device) in available_devices().values():
+                self.generator(device).set_state(generator_state)
 
 
 def stream_states():

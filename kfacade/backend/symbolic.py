@@ -396,6 +396,8 @@ def to_feed(symbol, value, device=None, float_dtype=None):
     dtype = value.dtype if symbol._keeps_dtype else torch_dtype(symbol.dtype)
     if float_dtype is not None and dtype.is_floating_point:
         dtype = float_dtype
+    if device is not None and device.type == 'cuda' and value.device.type == 'cpu' and not value.is_sparse:
+        value = value.to(dtype).pin_memory()  # only so is nobody waited for
     return put(value, device or value.device, dtype)
 
 

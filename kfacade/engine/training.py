@@ -122,10 +122,10 @@ class Model(GeneratorMethods, Network):
         if not self.built:
             self._is_compiled = True  # the rest waits for the first data
             return
-        with state.recording():
+        with state.recording(), state.at_home(self._place()[0]):
             self._prepare_outputs(loss, loss_weights, sample_weight_mode, target_tensors)
             for module in self._kept_apart():
-                module._apply(lambda tensor: put(tensor, self._place()[0]))
+                module._apply(lambda tensor: put(tensor, default_device()))
             self._build_objective()
         self._is_compiled = True
         self._collected_trainable_weights = self.trainable_weights
@@ -257,8 +257,8 @@ class Model(GeneratorMethods, Network):
         outputs = [self.total_loss, *self.metrics_tensors]
         updates, variables = self.updates + self.metrics_updates, self._collected_trainable_weights
         inputs = self._with_phase(self._fed_symbols())
-        with state.recording(), state.root_scope(), state.name_scope('training'), state.name_scope(
-                type(self.optimizer).__name__):
+        with (state.recording(), state.at_home(self._place()[0]), state.root_scope(), state.name_scope('training'),
+              state.name_scope(type(self.optimizer).__name__)):
             make_step = getattr(self.optimizer, 'make_step', None)
             step = make_step(variables) if make_step else None
             if step is not None:

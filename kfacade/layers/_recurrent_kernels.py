@@ -4,6 +4,7 @@ Everything here is in torch's layout: time first, weights of shape (gates * unit
 (LSTM i, f, g, o; GRU r, z, n). `scan` runs a cell over a sequence through autograd, one recorded step after another;
 `sequence` gives the same results with a backward written by hand, and `fused` calls torch's own kernels.
 """
+import warnings
 from collections import namedtuple
 
 import torch
@@ -14,6 +15,9 @@ from ..backend.private_ops import all_plain, linear, multiplier
 from ..backend.state import is_exporting
 
 _aten = torch.ops.aten
+
+# Of cuDNN: it copies the weights at each call, which takes little beside the steps.
+warnings.filterwarnings('ignore', 'RNN module weights are not part of single contiguous chunk of memory')
 
 Nonlinearity = namedtuple('Nonlinearity', 'compute_ back bounded')
 Nonlinearity.__doc__ = """An activation as the kernels want it: ``y = compute_(x)``, in place; ``back(factor, y)`` is

@@ -1,6 +1,8 @@
 """Models on devices: where their parts lie, what follows a move, and numbers that are those of one device."""
 import copy
+import warnings
 
+import goldens_harness
 import numpy as np
 import pytest
 import torch
@@ -287,3 +289,22 @@ def test_the_state_of_a_torch_optimizer_follows_its_parameters():
     assert np.isfinite(model.train_on_batch(numbers(4, 4), numbers(4, 3))[0])
     assert {s['momentum_buffer'].dtype for s in model.optimizer.torch_optimizer.state.values()} == {torch.float64}
     assert scale.param.dtype == torch.float64
+
+
+# Where these find their shapes, on the meta device, they compute nothing.
+SHAPES_ALONE = 'deconv'
+TRAINED = {name: golden for name, golden in goldens_harness.goldens().items()
+           if golden.spec.get('compile') and golden.spec.get('steps') and SHAPES_ALONE not in name}
+
+
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[] if i % 16 == 0 else pytest.mark.slow) for i, name in enumerate(TRAINED)])
+def test_steps_mix_no_devices_and_look_at_no_value(name):
+    """Of a golden on torch's meta device, where there are no values to look at: on CUDA, that would be to wait."""
+    model, (x, y, *weights) = goldens_harness.compiled(TRAINED[name])
+    model.to('meta')
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Found both')  # two kinds of weights, in some of them
+        for kind, data in (('train', (x, y, *weights)), ('test', (x, y)), ('predict', (x,))):
+            found = [t for t in model._on_batch(kind, *data) if isinstance(t, torch.Tensor)]
+            assert found and all(t.is_meta for t in found)
