@@ -150,7 +150,10 @@ def _scoped(name, outer):
 
 def scoped_device(tensor):
     """The `torch.device` that the open scope has for a symbol or variable; None for the default one."""
-    return mode.device(tensor) if callable(mode.device) else mode.device
+    device = mode.device
+    while callable(device):
+        device = device(tensor)
+    return device
 
 
 # ---------------------------------------------------------------- where tensors lie
@@ -181,14 +184,15 @@ def held(*modules):
     return itertools.chain(*[kind for module in modules for kind in (module.parameters(), module.buffers())])
 
 
-def unplaced(module):
-    """The first floating weight of a module that no scope has placed; None where there is none."""
-    for weight in (*module._parameters.values(), *module._buffers.values()):  # not by generators: it is asked each step
-        if weight is not None and weight.is_floating_point() and getattr(weight, 'on', None) is None:
-            return weight
-    for part in module._modules.values():
-        if part is not None and (weight := unplaced(part)) is not None:
-            return weight
+def unplaced(*modules):
+    """Which module has the first floating weight of these that no scope has placed, and its key; None for none."""
+    for module in filter(None.__ne__, modules):  # not by generators of torch's: it is asked each step
+        for weights in (module._parameters, module._buffers):
+            for key, weight in weights.items():
+                if weight is not None and weight.is_floating_point() and getattr(weight, 'on', None) is None:
+                    return module, key
+        if found := unplaced(*module._modules.values()):
+            return found
     return None
 
 

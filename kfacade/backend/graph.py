@@ -19,17 +19,8 @@ from ..utils import ranks
 from . import shapes
 from .devices import Checked, apply_on, count_virtual, create, default_device, device_of, held, move, put, unplaced
 from .state import mode
-from .symbolic import (
-    Face,
-    SubGraph,
-    SymbolicTensor,
-    as_tensor,
-    function_name,
-    is_value,
-    leaves,
-    map_leaves,
-    symbols_in,
-)
+from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, is_value, symbols_in
+from .trees import leaves, map_leaves
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
@@ -166,11 +157,14 @@ class CompiledGraph:
     @property
     def home(self):
         """The device of what no scope places: that of the weights, else the default one."""
-        return default_device() if self._anchor is None else device_of(unplaced(self._anchor))
+        return default_device() if self._anchor is None else device_of(getattr(*self._anchor))
 
     def brought(self, inputs):
         """Inputs that lie with the weights, where there are any."""
-        return inputs if self._anchor is None else move(inputs, self.home)
+        if self._anchor is None:
+            return inputs
+        home = self.home
+        return [put(x, home) if isinstance(x, torch.Tensor) else x for x in inputs]
 
     def _settle(self, inputs):
         """Moves the constants to where what no scope places is computed."""
@@ -300,7 +294,7 @@ class _Compiler:
         self.fed = set(self.inputs)
         self.place = next((i for i, x in enumerate(self.inputs) if is_value(x) and not isinstance(x, HostVariable)),
                           None)  # the input that shows where what no scope places is computed, and then the weights
-        self.anchor = next((x for symbol in self.order for x in _owners(symbol) if unplaced(x) is not None), None)
+        self.anchor = unplaced(*[x for symbol in self.order for x in _owners(symbol)])
         self.graph, self.constants, self.registered_objects = fx.Graph(), [], []
         self.module = fx.GraphModule({}, fx.Graph())
         self.nodes, self.registered, self.names = {}, {}, Counter()
@@ -478,7 +472,9 @@ class _Compiler:
             return self.nodes[self.inputs[self.place], 'raw']
         if self.anchor is None:
             return torch.device('cpu')
-        return self._once('home', lambda: self._call(unplaced, (self._object(self.anchor),), {}, 'home'))
+        owner, key = self.anchor
+        return self._once('home', lambda: self.graph.create_node(
+            'get_attr', f'{self._register_module(owner)}.{key}', (), {}))
 
     def _sub_graph(self, x):
         """A node for the forward function of a sub-graph, which is compiled for the same phase."""

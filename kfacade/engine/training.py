@@ -380,9 +380,9 @@ class Model(GeneratorMethods, Network):
     def _place(self):
         """Where data goes, and the weights' floating dtype where ``model.double()`` or the like has changed it."""
         free = unplaced(self)
-        first = next(self.parameters(), torch.empty(0)) if free is None else free
+        first = next(self.parameters(), torch.empty(0)) if free is None else getattr(*free)
         as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
-        return default_device() if free is None else device_of(free), None if as_made else first.dtype
+        return default_device() if free is None else device_of(first), None if as_made else first.dtype
 
     # ------------------------------------------------------------ fit, evaluate, predict
 

@@ -175,13 +175,15 @@ def test_a_function_places_operations_one_by_one(four_devices):
 
     def place(op):
         seen.append((op.type, op.name))
-        return {'Variable': '/cpu:0', 'add': '/gpu:3'}.get(op.type)
-    with kfacade.device_scope('/gpu:1'), kfacade.device_scope(place):
+        return {'Variable': '/cpu:0', 'add': '/gpu:3', 'sub': ''}.get(op.type)
+    with kfacade.device_scope(lambda op: '/gpu:1' if op.type == 'sub' else ''), kfacade.device_scope(place):
         weight = K.variable([1., 2.], name='w')
         total = weight + 1.
         product = total * 2.
+        rest = total - 1.
     assert where(weight) == '/cpu:0' and total._on == torch.device('cpu', 3) and product._on is None
-    assert seen[0] == ('Variable', 'w') and [kind for kind, _ in seen] == ['Variable', 'add', 'mul']
+    assert seen[0] == ('Variable', 'w') and [kind for kind, _ in seen] == ['Variable', 'add', 'mul', 'sub']
+    assert rest._on == torch.device('cpu', 1)
     np.testing.assert_array_equal(K.eval(product), [4, 6])
 
 
