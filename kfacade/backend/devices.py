@@ -186,12 +186,12 @@ def held(*modules):
 
 def unplaced(*modules):
     """Which module has the first floating weight of these that no scope has placed, and its key; None for none."""
-    for module in filter(None.__ne__, modules):  # not by generators of torch's: it is asked each step
+    for module in modules:  # not by torch's generators: it is asked each step
         for weights in (module._parameters, module._buffers):
             for key, weight in weights.items():
                 if weight is not None and weight.is_floating_point() and getattr(weight, 'on', None) is None:
                     return module, key
-        if found := unplaced(*module._modules.values()):
+        if found := unplaced(*[part for part in module._modules.values() if part is not None]):
             return found
     return None
 
