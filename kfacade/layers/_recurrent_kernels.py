@@ -46,7 +46,7 @@ NONLINEARITIES = {
 }
 
 
-def project(x, weight, bias=None, masks=None, product=F.linear, axis=-1):
+def project(x, weight, bias=None, masks=None, product=linear, axis=-1):
     """``x @ weight.T + bias`` over the last axis; (…, batch, features) to (…, batch, gates * units).
 
     `masks`, dropout masks of shape (n, batch, features), multiply x: one for all gates, or each gate has its own.
