@@ -155,8 +155,9 @@ class TrainFunction(StepFunction):
 
     def _update(self, loss):
         """Has the optimizer step; where 16-bit floats are scaled, and do overflow, by no step and a smaller scale."""
-        self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type,
-                                                            enabled=self._ways.mixed_precision == 'float16')
+        if self._ways.mixed_precision != 'float16':
+            return self._optimizer_step(self._gradients(loss))
+        self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type)
         gradients, held = self._gradients(self._scaler.scale(loss)), [p.detach() for p in self._params]
         if not self._scaler.is_enabled() or any(g is None for g in gradients):
             return self._optimizer_step(gradients)
