@@ -5,12 +5,15 @@ import torch
 
 from kfacade import backend as K
 from kfacade.layers import (
+    ELU,
     GRU,
     LSTM,
+    RNN,
     Activation,
     AlphaDropout,
     AveragePooling1D,
     AveragePooling2D,
+    AveragePooling3D,
     BatchNormalization,
     Bidirectional,
     Conv1D,
@@ -18,6 +21,10 @@ from kfacade.layers import (
     Conv2DTranspose,
     Conv3D,
     ConvLSTM2D,
+    Cropping1D,
+    Cropping3D,
+    CuDNNGRU,
+    CuDNNLSTM,
     Dense,
     DepthwiseConv2D,
     Dropout,
@@ -27,26 +34,37 @@ from kfacade.layers import (
     GaussianNoise,
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    GRUCell,
     Input,
     Lambda,
     Layer,
     LeakyReLU,
+    LocallyConnected2D,
+    LSTMCell,
     Masking,
     MaxPooling1D,
     MaxPooling2D,
     MaxPooling3D,
     Permute,
     PReLU,
+    ReLU,
     RepeatVector,
     Reshape,
     SeparableConv2D,
     SimpleRNN,
+    SimpleRNNCell,
     Softmax,
     SpatialDropout1D,
+    ThresholdedReLU,
     TimeDistributed,
+    UpSampling1D,
     UpSampling2D,
+    UpSampling3D,
+    ZeroPadding1D,
+    ZeroPadding3D,
     add,
     concatenate,
     dot,
@@ -572,14 +590,7 @@ def noises():
 @case
 def prelu_conv():
     return Sequential(
-        [
-            Conv2D(3, 3, input_shape=(6, 6, 2)),
-            PReLU(shared_axes=[1, 2]),
-            Conv2D(3, 3),
-            PReLU(),
-            Flatten(),
-            Dense(2),
-        ]
+        [Conv2D(3, 3, input_shape=(6, 6, 2)), PReLU(shared_axes=[1, 2]), Conv2D(3, 3), PReLU(), Flatten(), Dense(2)]
     )
 
 
@@ -657,6 +668,395 @@ def vae():
     v = Dense(2)(h)
     z = Lambda(sampling, output_shape=(2,))([m, v])
     return Model(i, Dense(6)(z))
+
+
+@case
+def rank_broadcast():
+    i = Input((5, 5, 4))
+    v = Input((4,))
+    return Model([i, v], add([Conv2D(4, 3, padding='same')(i), v]))
+
+
+@case
+def bi_return_state():
+    i = Input((4, 3))
+    y, h, c, h2, c2 = Bidirectional(LSTM(3, return_state=True, return_sequences=True))(i)
+    return Model(i, [y, concatenate([h, h2]), c, c2])
+
+
+@case
+def bi_states_flow():
+    i = Input((4, 3))
+    y, h, h2 = Bidirectional(GRU(3, return_state=True, recurrent_activation='sigmoid', reset_after=True))(i)
+    d = Input((5, 2))
+    z = GRU(3, return_sequences=True)(d, initial_state=[h])
+    return Model([i, d], [z, y, h2])
+
+
+@case
+def bi_masked_modes():
+    i = Input((6,), dtype='int32')
+    e = Embedding(4, 5, mask_zero=True)(i)
+    a = Bidirectional(LSTM(3, return_sequences=True, recurrent_activation='sigmoid'), merge_mode='sum')(e)
+    b = Bidirectional(GRU(3), merge_mode='ave')(a)
+    c = Bidirectional(SimpleRNN(3), merge_mode='mul')(e)
+    return Model(i, [b, c])
+
+
+@case
+def unroll_mask_state():
+    i = Input((6,), dtype='int32')
+    s = Input((3,))
+    e = Embedding(3, 5, mask_zero=True)(i)
+    y = SimpleRNN(3, unroll=True, return_sequences=True)(e, initial_state=s)
+    return Model([i, s], y)
+
+
+@case
+def lstm_masked_states():
+    i = Input((6,), dtype='int32')
+    e = Embedding(3, 5, mask_zero=True)(i)
+    y, h, c = LSTM(3, return_state=True, recurrent_activation='sigmoid')(e)
+    y2, h2, c2 = LSTM(3, return_state=True)(e)
+    return Model(i, [y, h, c, h2, c2])
+
+
+@case
+def convlstm_states():
+    i = Input((3, 5, 5, 2))
+    y, h, c = ConvLSTM2D(2, 3, padding='same', return_sequences=True, return_state=True)(i)
+    z = ConvLSTM2D(2, 3, padding='same', go_backwards=True)([y, h, c])
+    return Model(i, [z, h])
+
+
+@case
+def bi_convlstm():
+    return Sequential(
+        [
+            Bidirectional(ConvLSTM2D(2, 3, padding='same', return_sequences=True), input_shape=(3, 5, 5, 2)),
+            TimeDistributed(MaxPooling2D(2)),
+            TimeDistributed(Flatten()),
+            GRU(3),
+        ]
+    )
+
+
+@case
+def cudnn():
+    return Sequential(
+        [
+            CuDNNLSTM(3, return_sequences=True, input_shape=(5, 2)),
+            Bidirectional(CuDNNGRU(3, return_sequences=True)),
+            CuDNNGRU(2),
+        ]
+    )
+
+
+@case
+def bn_axes():
+    i = Input((4, 5))
+    j = Input((4, 5, 6))
+    return Model(
+        [i, j],
+        [
+            BatchNormalization()(i),
+            BatchNormalization(axis=1)(i),
+            BatchNormalization(axis=1)(j),
+            BatchNormalization(axis=2)(j),
+            BatchNormalization(scale=False, center=False)(j),
+        ],
+    )
+
+
+@case
+def same_even():
+    return Sequential(
+        [
+            Conv2D(2, 2, padding='same', input_shape=(5, 6, 2)),
+            Conv2D(2, 4, strides=3, padding='same'),
+            Conv2DTranspose(2, 5, strides=2, padding='same'),
+            MaxPooling2D(4, 1, padding='same'),
+            AveragePooling2D(4, 3, padding='same'),
+        ]
+    )
+
+
+@case
+def open_same():
+    return Sequential(
+        [
+            Conv2D(2, 2, padding='same', input_shape=(None, None, 2)),
+            Conv2D(2, 4, strides=3, padding='same'),
+            Conv2DTranspose(2, 5, strides=2, padding='same'),
+            MaxPooling2D(4, 1, padding='same'),
+            AveragePooling2D(4, 3, padding='same'),
+            MaxPooling2D(2, 2, padding='same'),
+        ]
+    )
+
+
+@case
+def open_time():
+    return Sequential(
+        [
+            Conv1D(3, 3, padding='same', strides=2, input_shape=(None, 2)),
+            AveragePooling1D(3, padding='same'),
+            LSTM(2, return_sequences=True),
+            TimeDistributed(Dense(2)),
+        ]
+    )
+
+
+@case
+def dots():
+    a = Input((4,))
+    b = Input((4,))
+    c = Input((3, 4))
+    return Model(
+        [a, b, c],
+        [
+            dot([a, b], 1, normalize=True),
+            dot([c, a], (2, 1)),
+            dot([a, c], (1, 2)),
+            dot([c, c], 1),
+            dot([c, c], (1, 1), normalize=True),
+        ],
+    )
+
+
+@case
+def td_various():
+    return Sequential(
+        [
+            TimeDistributed(Dense(4, activation='softmax'), input_shape=(3, 5)),
+            TimeDistributed(Dropout(0.2)),
+            TimeDistributed(BatchNormalization()),
+            TimeDistributed(Activation('tanh')),
+            TimeDistributed(Reshape((2, 2))),
+            TimeDistributed(LSTM(3)),
+        ]
+    )
+
+
+@case
+def td_embed():
+    return Sequential(
+        [
+            TimeDistributed(Embedding(3, 4, mask_zero=True), batch_input_shape=(None, 3, 4)),
+            TimeDistributed(LSTM(2)),
+            LSTM(2),
+        ]
+    )
+
+
+@case
+def nested_multi():
+    a = Input((3,))
+    b = Input((4,))
+    inner = Model([a, b], [Dense(2)(a), Dense(3)(concatenate([a, b]))], name='inner')
+    i = Input((3,))
+    j = Input((4,))
+    p, q = inner([i, j])
+    r, s = inner([i, j])
+    return Model([i, j], [add([p, r]), concatenate([q, s])])
+
+
+@case
+def frozen_all():
+    m = Sequential([Dense(3, input_shape=(4,)), BatchNormalization(), Dense(2)])
+    m.trainable = False
+    return m
+
+
+@case
+def frozen_lstm():
+    m = Sequential(
+        [LSTM(3, recurrent_activation='sigmoid', return_sequences=True, input_shape=(4, 2)), Bidirectional(GRU(2))]
+    )
+    m.layers[0].trainable = False
+    return m
+
+
+@case
+def closures():
+    k = 3
+    w = [1, 2.0]
+
+    def scale(x):
+        return x * w[1] + k
+
+    def outer(x, f=2):
+        return scale(x) * f
+
+    i = Input((4,))
+    return Model(i, Lambda(outer, arguments={'f': 4})(Lambda(lambda x: x**k)(i)))
+
+
+@case
+def lambda_k():
+    i = Input((4, 3))
+    xs = [
+        Lambda(f)(i)
+        for f in (
+            lambda x: K.mean(x, axis=1),
+            lambda x: K.max(x, 1),
+            lambda x: K.l2_normalize(x, -1),
+            lambda x: K.expand_dims(x),
+            lambda x: K.softmax(x),
+            lambda x: K.permute_dimensions(x, (0, 2, 1)),
+            lambda x: K.reshape(x, (-1, 12)),
+            lambda x: K.concatenate([x, x]),
+            lambda x: K.clip(x, 0.0, 1.0),
+            lambda x: x[:, -1],
+            lambda x: K.std(x, axis=1, keepdims=True),
+            lambda x: K.batch_flatten(x),
+            lambda x: K.repeat_elements(x, 2, 1),
+            lambda x: K.hard_sigmoid(x),
+            lambda x: K.relu(x, alpha=0.1),
+            lambda x: K.sum(x, axis=[1, 2]),
+            lambda x: x / K.int_shape(x)[1],
+            lambda x: K.maximum(x, 0.0),
+        )
+    ]
+    return Model(i, xs)
+
+
+@case
+def residual_long():
+    i = Input((8, 8, 3))
+    x = s = Conv2D(4, 3, padding='same')(i)
+    for _ in range(8):
+        x = Activation('relu')(BatchNormalization()(Conv2D(4, 3, padding='same')(x)))
+    return Model(i, add([x, s]))
+
+
+@case
+def rnn_acts():
+    return Sequential(
+        [
+            LSTM(3, activation='relu', recurrent_activation='tanh', return_sequences=True, input_shape=(4, 2)),
+            GRU(3, activation='softsign', recurrent_activation='linear', return_sequences=True),
+            SimpleRNN(2, activation='softmax'),
+        ]
+    )
+
+
+@case
+def rnn_cells():
+    return Sequential(
+        [
+            RNN(
+                [LSTMCell(3, recurrent_activation='sigmoid'), GRUCell(2, dropout=0.1)],
+                return_sequences=True,
+                input_shape=(4, 2),
+            ),
+            RNN(SimpleRNNCell(2)),
+        ]
+    )
+
+
+@case
+def masked_concat():
+    i = Input((4,), dtype='int32')
+    j = Input((4, 3))
+    e = Embedding(3, 2, mask_zero=True)(i)
+    return Model([i, j], LSTM(2)(concatenate([e, j])))
+
+
+@case
+def masked_flow_merge():
+    i = Input((4,), dtype='int32')
+    j = Input((4,), dtype='int32')
+    E = Embedding(3, 2, mask_zero=True)
+    return Model(
+        [i, j],
+        [LSTM(2)(multiply([E(i), E(j)])), GRU(2)(concatenate([E(i), E(j)])), GlobalAveragePooling1D()(Dense(3)(E(i)))],
+    )
+
+
+@case
+def shared_conv_sizes():
+    c = Conv2D(2, 3, strides=2, padding='same')
+    a = Input((7, 7, 1))
+    b = Input((8, 8, 1))
+    return Model([a, b], [c(a), c(b)])
+
+
+@case
+def input_image_as_output():
+    i = Input((4, 4, 2))
+    return Model(i, [i, Conv2D(2, 3)(i)])
+
+
+@case
+def locally():
+    return Sequential(
+        [LocallyConnected2D(3, (3, 2), strides=(2, 1), input_shape=(7, 5, 2), activation='relu'), Flatten(), Dense(2)]
+    )
+
+
+@case
+def relus():
+    return Sequential(
+        [
+            Dense(4, input_shape=(3,)),
+            ReLU(6.0),
+            ReLU(negative_slope=0.1),
+            ReLU(threshold=0.2, max_value=1.0, negative_slope=0.3),
+            ThresholdedReLU(0.1),
+            ELU(0.5),
+            LeakyReLU(),
+        ]
+    )
+
+
+@case
+def acts():
+    return Sequential(
+        [
+            Dense(4, activation=a, **({'input_shape': (3,)} if n == 0 else {}))
+            for n, a in enumerate(
+                [
+                    'relu',
+                    'tanh',
+                    'sigmoid',
+                    'hard_sigmoid',
+                    'softplus',
+                    'softsign',
+                    'elu',
+                    'selu',
+                    'exponential',
+                    'linear',
+                    'softmax',
+                ]
+            )
+        ]
+    )
+
+
+@case
+def up_bilinear():
+    return Sequential([Conv2D(2, 3, input_shape=(5, 5, 2)), UpSampling2D((2, 3), interpolation='bilinear')])
+
+
+@case
+def crop3d():
+    return Sequential(
+        [
+            Cropping3D(((1, 0), (0, 1), (1, 1)), input_shape=(4, 4, 5, 2)),
+            UpSampling3D(2),
+            ZeroPadding3D(1),
+            AveragePooling3D(2, padding='same'),
+            GlobalAveragePooling3D(),
+        ]
+    )
+
+
+@case
+def crop_pad_1d():
+    return Sequential(
+        [Conv1D(3, 2, input_shape=(9, 2)), ZeroPadding1D((1, 2)), Cropping1D((2, 1)), UpSampling1D(2), Dense(2)]
+    )
 
 
 # ---------------------------------------------------------------- kept for reading

@@ -22,7 +22,7 @@ from .atomic import may_write, replacing, suffix_of
 from .conversions import is_model
 from .torch_files import plain_layers, write_tensors
 from .torch_ports import Unportable, ported, source_of
-from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, number
+from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, PHASED, number
 
 _WIDTH = 110
 _POOL = ('x', 'y', 'z', 'u', 'v', 'w', *(f'x{i}' for i in range(1, 1000)))  # names of tensors, which are used again
@@ -126,8 +126,10 @@ class Graph:
             layer, index, _ = x._keras_history
             node = layer._inbound_nodes[index]
             if not ready:
-                inputs = [] if x in node.input_tensors else node.input_tensors
-                stack += [(x, True), *((y, False) for y in reversed(inputs))]
+                if x in node.input_tensors:
+                    raise ValueError(f'Layer "{layer.name}" cannot be converted: its tensor is not an input of the '
+                                     'model.')
+                stack += [(x, True), *((y, False) for y in reversed(node.input_tensors))]
                 continue
             done.update((id(y), None) for y in node.output_tensors)
             for y in node.input_tensors:
@@ -391,6 +393,8 @@ class ClassCode:
         self.training, self.shapes = None if isinstance(training, Face) else training, shapes
         if label is not None:
             self.labels.setdefault(id(layer), label.name)
+        if self.training is not None and kind not in PHASED and layer._uses_phase:
+            arguments['training'] = self.training
         if arguments or is_own(type(layer)) and not is_model(layer) and kind not in {*LAYERS, 'Lambda'}:
             reason = f'it is called with {", ".join(arguments)}' if arguments else f'a {kind} has no counterpart'
             raise ValueError(f'Layer "{layer.name}" cannot be converted: {reason}.')
@@ -609,7 +613,8 @@ class Source:
         classes = '\n\n\n'.join(code.text() for code, _ in self.classes.values())
         inputs = ', '.join(f'{x} {x.shown()}' if len(main.inputs) > 1 else x.shown() for x in main.inputs)
         tail = _TEXTS['tail'].format(
-            weights=self.weights, main=main.name, count=len(main.inputs), inputs=inputs, z='z' if several else 'y',
+            weights=self.weights, main=main.name, count=len(main.inputs),
+            help=inputs if len(inputs) < 60 else 'one for each input', z='z' if several else 'y',
             kind={torch.float64: '.double()', torch.float16: '.half()'}.get(self.dtype, ''),
             read='load_file(path)' if self.weights.endswith('.safetensors') else
             "torch.load(path, map_location='cpu', weights_only=True)",

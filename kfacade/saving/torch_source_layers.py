@@ -27,6 +27,8 @@ _DEFAULTS = {'bias': True, 'affine': True, 'stride': 1, 'dilation': 1, 'groups':
 
 PASSING = set('''Activation ActivityRegularization AlphaDropout Dropout ELU GaussianDropout GaussianNoise LeakyReLU
     ReLU ThresholdedReLU'''.split())  # every element by itself, and without weights
+PHASED = ('AlphaDropout', 'BatchNormalization', 'Dropout', 'GaussianDropout', 'GaussianNoise', 'SpatialDropout1D',
+          'SpatialDropout2D', 'SpatialDropout3D')  # whose call may say the phase
 
 
 def tight(sizes):
@@ -466,8 +468,9 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
             if layer.stateful:
                 new = ', '.join(f'{s}.detach()' for s in own)
                 new = f'({new})' if len(own) > 1 else new
-                w.line(f'{state or w.keeps(f"{label}_state")} = {new}'
-                       + ('' if keeps else f' if self.training else {state}'))
+                if not keeps:
+                    w.line('if self.training:  # as Keras keeps the states of both ways')
+                w.line(f'{"" if keeps else "    "}{w.keeps(f"{label}_state")} = {new}')
         else:
             out = f'{text}[0]'
         x = x.gives(out, shape=(*shape[:2], size))
@@ -601,7 +604,7 @@ def time_distributed(w, layer, x):
     mask = x.mask
     if mask and y.mask is None and len(x.shape) > 3 and w.awaited():
         mask = w.mask(f'{mask}.flatten(2).any(-1)', layer)
-    elif y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)':
+    elif y.mask is not None and y.mask != f'{x.mask}.flatten(0, 1)' and w.awaited():
         mask = w.mask(f'{y.mask}.unflatten(0, {x}.shape[:2])', layer)
     return y.then(f'.unflatten(0, {x}.shape[:2])', at=place, image=place, mask=mask)
 

@@ -110,7 +110,7 @@ def test_ruff_finds_nothing(goldens):
 @pytest.mark.parametrize('keep_layout', [False, True])
 def test_architectures(tmp_path, keep_layout):
     wanted = {}
-    for name, make in list(torch_source_cases.CASES.items())[::3 if keep_layout else 1]:
+    for name, make in list(torch_source_cases.CASES.items())[::4 if keep_layout else 1]:
         K.clear_session()
         model = torch_source_cases.filled(make())
         wanted[name] = harness.write_case(model, name, tmp_path, keep_layout=keep_layout)
@@ -239,10 +239,30 @@ def tied():
     return model
 
 
+def phase(layer):
+    x = L.Input((4, 3))
+    return Model(x, layer(x, training=True))
+
+
+def own_tensor():
+    x, y = L.Input((3,)), L.Input(tensor=torch.ones(2, 3), name='odd')
+    return Model([x, y], L.add([x, y]))
+
+
+def masked_stack():
+    return Sequential([L.Masking(input_shape=(4, 3)), L.RNN([L.GRUCell(3), L.LSTMCell(3)], name='odd')])
+
+
 @pytest.mark.parametrize('make, message', [
     (own_cell, 'Layer "odd" cannot be converted: its cell, Own'),
     (subclassed, 'it is no graph of layers'), (lambda: Sequential([L.Dense(3)]), 'is not built yet'),
     (tied, 'Layer "odd" cannot be converted: its kernel was replaced'),
+    (lambda: phase(L.LSTM(2, dropout=.5, name='odd')), 'Layer "odd" cannot be converted: it is called with training'),
+    (lambda: phase(L.TimeDistributed(L.Dropout(.5), name='odd')), 'Layer "odd" .* called with training'),
+    (own_tensor, 'Layer "odd" cannot be converted: its tensor is not an input'),
+    (lambda: Sequential([L.Lambda(lambda x: x, mask=lambda x, mask: None, name='odd', input_shape=(3,))]),
+     'Layer "odd" cannot be converted: it has a function for its mask'),
+    (masked_stack, 'Layer "odd" cannot be converted: stacked cells under a mask'),
 ])
 def test_refused(tmp_path, make, message):
     with pytest.raises(ValueError, match=message):
