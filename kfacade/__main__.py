@@ -81,7 +81,7 @@ def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=
     if any(type(finder).__name__ == KerasAlias.__name__ for finder in sys.meta_path):
         return  # of the launcher's copy of this module, perhaps
     for name in [*_PACKAGES, *(['tensorflow'] if tensorflow == 'stand-in' else [])]:
-        if name in sys.modules:
+        if name in sys.modules and name != 'theano':
             origin = getattr(sys.modules[name], '__file__', None)
             raise ImportError(f'Another {name} was imported before, from {origin}. What has come from it would not go '
                               'with kfacade: start a new process (in a notebook, restart the kernel), and let kfacade '

@@ -81,7 +81,8 @@ def multi_gpu_model(model, gpus=None, cpu_merge=True, cpu_relocation=False):
     """
     ids = _target_ids(gpus, available_devices())
     if cpu_relocation:
-        model = clone_model(model).cpu()
+        with device_scope('/cpu:0'):
+            model = clone_model(model)
     parts = []
     for i, number in enumerate(ids):
         slices = [Lambda(get_slice, output_shape=tuple(x.shape.as_list()[1:]), arguments={'i': i, 'parts': len(ids)})(x)

@@ -16,6 +16,7 @@ from kfacade.layers import Dense
 def nothing_chosen(monkeypatch):
     for name in ('KERAS_VIRTUAL_DEVICES', 'KERAS_DEVICE', 'KERAS_SOFT_PLACEMENT'):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.accelerator, 'is_available', lambda: False)
     monkeypatch.setattr(config, '_device', None)
     monkeypatch.setattr(devices, '_told', set())
 
@@ -134,7 +135,6 @@ def test_who_chooses(four_devices, monkeypatch):
 
 
 def test_absent_choices_are_errors(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, 'is_available', lambda: False)
     with pytest.raises(ValueError, match="no device 'cuda:0'. There are: /cpu:0. KERAS_SOFT_PLACEMENT"):
         kfacade.set_device('cuda:0')
     assert where(K.variable(1.)) == '/cpu:0'

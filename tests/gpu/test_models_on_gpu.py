@@ -1,6 +1,9 @@
 """Models on a GPU: the kernels that are taken, numbers as on the CPU, files, moves, no waiting, memory given back."""
 import gc
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -45,6 +48,17 @@ def network():
 
 
 X, Y = numbers(12, 8, 8, 3, seed=1), np.eye(5, dtype='float32')[np.arange(12) % 5]
+
+
+@pytest.mark.gpu
+def test_the_environment_chooses_until_the_first_weights_are_made(tmp_path, request):
+    """Scripts set it after their imports, too."""
+    script = 'import os, kfacade\nos.environ.update({})\nprint(kfacade.backend.variable(1.).param.device)'
+    for chosen, found in (({}, 'cuda:0'), ({'CUDA_VISIBLE_DEVICES': ''}, 'cpu'), ({'KERAS_DEVICE': 'cpu'}, 'cpu')):
+        environment = {name: value for name, value in os.environ.items() if name != 'KERAS_DEVICE'}
+        process = subprocess.run([sys.executable, '-c', script.format(chosen)], capture_output=True, text=True,
+                                 cwd=request.config.rootpath, env={**environment, 'KERAS_HOME': str(tmp_path)})
+        assert process.stdout.strip() == found, process.stderr
 
 
 # ---------------------------------------------------------------- kernels

@@ -9,6 +9,7 @@ import torch
 
 from kfacade import models
 from kfacade import utils as keras_utils
+from kfacade.backend.devices import device_of
 from kfacade.layers import (
     GRU,
     LSTM,
@@ -32,6 +33,7 @@ FOLDER = pathlib.Path(__file__).parent / 'multi_gpu'
 
 @pytest.fixture(autouse=True)
 def four_devices(monkeypatch):
+    monkeypatch.delenv('KERAS_DEVICE', raising=False)
     monkeypatch.setenv('KERAS_VIRTUAL_DEVICES', '4')
 
 
@@ -157,7 +159,8 @@ def test_all_devices_by_default(template, monkeypatch):
 def test_relocation_takes_a_clone(template, keras):
     model = multi_gpu_model(template, 2, cpu_merge=False, cpu_relocation=True)
     assert model.template is not template
-    assert {w.param.device.type for w in model.weights} == {'cpu'}
+    assert {device_of(w.param) for w in model.weights} == {torch.device('cpu')}
+    assert {device_of(w.param) for w in template.weights} == {torch.device('cpu', 0)}
     model.set_weights(template.get_weights())
     np.testing.assert_allclose(model.predict(keras['x']), keras['pr'], rtol=1e-5, atol=1e-6)
 
