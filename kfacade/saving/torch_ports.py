@@ -37,27 +37,27 @@ def source_of(thing):
     """The source of a function, a class or of the class of an object; None where Python has none."""
     try:
         if isinstance(thing, types.LambdaType) and thing.__name__ == '<lambda>':
-            return ast.unparse(_tree(thing))
+            return inspect.cleandoc(' ' + ast.get_source_segment(*_found(thing)))
         thing = thing if isinstance(thing, (type, types.FunctionType)) else type(thing)
         return inspect.cleandoc('\n' + inspect.getsource(thing))
     except (OSError, TypeError, SyntaxError, Unportable):
         return None
 
 
-def _tree(function):
-    """The syntax tree of a function."""
+def _found(function):
+    """The text of the file that a function is from, and its syntax tree."""
     code = function.__code__
-    lines, _ = inspect.findsource(code)
-    found = [node for node in ast.walk(ast.parse(''.join(lines))) if isinstance(node, (ast.Lambda, ast.FunctionDef))
+    text = ''.join(inspect.findsource(code)[0])
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Lambda, ast.FunctionDef))
              and node.lineno - len(getattr(node, 'decorator_list', ())) <= code.co_firstlineno <= node.lineno
              and getattr(node, 'name', '<lambda>') == code.co_name]
-    for node in found if len(found) > 1 else ():  # several on one line
-        same = eval(compile(ast.Expression(node), '', 'eval')).__code__ if isinstance(node, ast.Lambda) else code
-        if all(getattr(same, part) == getattr(code, part) for part in ('co_code', 'co_names', 'co_consts')):
-            return node
+    if len(found) > 1 and hasattr(code, 'co_positions'):  # several on one line; the innermost comes last
+        places = [(line, column) for line, _, column, _ in code.co_positions() if line and column]
+        found = [node for node in found if (node.lineno, node.col_offset) <= min(places)
+                 and max(places) <= (node.end_lineno, node.end_col_offset)][-1:]
     if len(found) != 1:
-        raise Unportable('a function without source')
-    return found[0]
+        raise Unportable('a function whose source is not known')
+    return text, found[0]
 
 
 def ported(function, name, port):
@@ -71,9 +71,9 @@ def ported(function, name, port):
         scope, tree = {'K': K}, ast.parse(f'lambda x: K.{function.__name__}(x)', mode='eval').body
     else:
         try:
-            seen, tree = inspect.getclosurevars(function), _tree(function)
+            seen, tree = inspect.getclosurevars(function), _found(function)[1]
         except (OSError, SyntaxError) as error:
-            raise Unportable('a function without source') from error
+            raise Unportable('a function whose source is not known') from error
         scope = {**seen.globals, **seen.nonlocals}
     writer = _Writer(scope, {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)} | {
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}, port)

@@ -8,7 +8,7 @@ import string
 import torch
 
 from ..utils.conv_utils import deconv_length
-from ..utils.generic_utils import is_own
+from ..utils.generic_utils import is_own, to_list
 
 # Functions of a text, and of the axis that Keras has last.
 ACTIVATIONS = {
@@ -444,6 +444,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         raise ValueError(f'Layer "{layer.name}" cannot be converted: stacked cells under a mask are not supported.')
     convolves = type(layer).__name__ == 'ConvLSTM2D'
     place = -1 if not convolves or layer.data_format == 'channels_first' else 2
+    step = 1 if place == 2 else -1  # the place of the channels in the images of one step
     groups = layer._nested(list(states)) if states else [[]] * len(cells)
     x, mask, shape = w.at(x, place), x.mask, x.shape
     if layer.go_backwards:
@@ -452,8 +453,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     for i, (cell, given) in enumerate(zip(cells, groups)):
         label = name if len(cells) == 1 else f'{name}_{i}'
         module, native, parts, size = _cell(w, layer, cell, label)
-        given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, 1 if place == 2 else -1)}.unsqueeze(0)'
-                 for s in given]
+        given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, step)}.unsqueeze(0)' for s in given]
         state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
         if layer.stateful and not states:
             state = w.keeps(f'{label}_state')
@@ -478,15 +478,12 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         x = x.gives(f'{x} * {mask}.unsqueeze(-1)')
     elif mask and layer._repeats_output and (states or layer.stateful):
         x = x.gives(f'{x} * ({mask}.cumsum(1) > 0).unsqueeze(-1)')
-    like = {'mask': x.mask if layer.return_sequences else None, 'at': place, 'image': place}
-    if not layer.return_sequences:
-        x, like = x.then('[:, -1]'), {**like, **dict.fromkeys(('at', 'image'), 1 if place == 2 else -1)}
-    x = x.gives(str(x), **like)
+    x = x.gives(x, at=place, image=place) if layer.return_sequences else x.then('[:, -1]', at=step, image=step,
+                                                                                mask=None)
     if not layer.return_state:
         return x
-    at = 1 if place == 2 else -1
-    return [x, *(x.gives(s, at=at, image=at, mask=None) for s in layer.cell.join_states(last)
-                 )] if len(cells) > 1 else [x, *(x.gives(s, at=at, image=at, mask=None) for s in last[0])]
+    last = layer.cell.join_states(last) if len(cells) > 1 else last[0]
+    return [x, *(x.gives(s, at=step, image=step, mask=None) for s in last)]
 
 
 def _cell(w, layer, cell, name):
@@ -499,8 +496,7 @@ def _cell(w, layer, cell, name):
 
 
 def described_cell(w, layer, cell):
-    """The text that makes a module for a cell, whether it is torch's own, its tensors; whether torch's second bias is
-    to be held at zero."""
+    """The text that makes a module for a cell, whether it is torch's own, its tensors, whether to hold a bias at 0."""
     kind = next((c.__name__ for c in type(cell).__mro__ if c.__name__ in _RECURRENT), None)
     if kind is None or not is_own(type(cell)):
         raise ValueError(f'Layer "{layer.name}" cannot be converted: its cell, {type(cell).__name__}, has no '
@@ -538,7 +534,7 @@ def described_cell(w, layer, cell):
 def bidirectional(w, layer, x, *states):
     name, half, mode = w.name_of(layer), len(states) // 2, layer.merge_mode
     if not states and mode == 'concat' and x.mask is None:
-        both = _both_ways(w, layer, x, name)
+        both = _both_ways(w, layer, x)
         if both is not None:
             return both
     x = w.bound(x)
@@ -558,7 +554,7 @@ def bidirectional(w, layer, x, *states):
     return outputs if len(outputs) > 1 else outputs[0]
 
 
-def _both_ways(w, layer, x, name):
+def _both_ways(w, layer, x):
     """The output where one module of torch goes both ways; else None."""
     ways = layer.forward_layer, layer.backward_layer
     if layer.return_state or ways[0].go_backwards or any(way.stateful or len(way._cells) > 1 for way in ways):
@@ -579,10 +575,6 @@ def _both_ways(w, layer, x, name):
     w.line(f'both, _ = {module}({x})')
     units = ways[0].cell.output_size
     return x.gives(f'torch.cat([both[:, -1, :{units}], both[:, 0, {units}:]], -1)', mask=None)
-
-
-def to_list(x):
-    return x if isinstance(x, list) else [x]
 
 
 # ---------------------------------------------------------------- layers in layers

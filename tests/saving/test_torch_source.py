@@ -319,3 +319,14 @@ def test_batch_normalization_in_a_loop_of_torch():
     torch.testing.assert_close(model.train()(x).mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     assert moved.numpy().all() and not kept.numpy().any()
     assert len(model.trainable_weights) == 4 < len(list(model.parameters()))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason='before Python 3.11 code does not know its columns')
+def test_lambdas_on_one_line(tmp_path):
+    k, x = 2, L.Input((5,))
+    parts = [L.Lambda(f)(x) for f in (lambda x: x[:, :k], lambda x: x[:, k:], lambda x: (lambda y: y*k)(x))]
+    to_torch_source(Model(x, parts), tmp_path / 'model.py')
+    text = (tmp_path / 'model.py').read_text()
+    assert '#     lambda x: x[:, k:]\n' in text and '#     lambda x: (lambda y: y*k)(x)\n' in text
+    outputs = imported(tmp_path / 'model.py').load()(torch.arange(5.)[None])
+    assert [y.tolist() for y in outputs] == [[[0, 1]], [[2, 3, 4]], [[0, 2, 4, 6, 8]]]
