@@ -1,15 +1,18 @@
 """kfacade: the public API of Keras 2 as a thin facade over PyTorch."""
-# isort: off
-from . import config, backend  # all else stands on them
-from . import activations, applications, callbacks, constraints, datasets, engine, initializers, layers, legacy
-from . import losses, metrics, models, objectives, optimizers, preprocessing, regularizers, saving, utils, wrappers
-from .engine import Input
-from .models import Model, Sequential
-from .backend.devices import device_scope, set_device
-from .saving.export import export
-from .legacy import paths
+import sys
 
-paths.install()
+# isort: off
+if sys.orig_argv[-3:] not in (['-m', 'kfacade', '-h'], ['-m', 'kfacade', '--help']):  # which need nothing of it
+    from . import config, backend  # all else stands on them
+    from . import activations, applications, callbacks, constraints, datasets, engine, initializers, layers, legacy
+    from . import losses, metrics, models, objectives, optimizers, preprocessing, regularizers, saving, utils, wrappers
+    from .engine import Input
+    from .models import Model, Sequential
+    from .backend.devices import device_scope, set_device
+    from .saving.export import export
+    from .legacy import paths
+
+    paths.install()
 
 __version__ = '2.2.4'  # of the API: scripts compare it
 

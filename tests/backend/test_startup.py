@@ -1,4 +1,6 @@
 """What a plain script imports: torch's compiler takes a second or more, and nothing in such a script needs it."""
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -8,6 +10,10 @@ import torch
 
 from kfacade import backend as K
 from kfacade.backend.symbolic import record
+from kfacade.layers import Conv2D, Dense, Flatten
+from kfacade.models import Sequential
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import sys
@@ -92,3 +98,50 @@ def test_elementwise_functions_and_reductions_are_inferred_as_torch_has_them(fun
 def test_the_sizes_in_an_error_are_the_real_ones():
     with pytest.raises(ValueError, match=r'\(None, 7\): .*\(None, 7\) and \(5,\)'):
         K.placeholder((None, 7)) + K.variable(np.ones(5))
+
+
+def test_help_imports_neither_torch_nor_numpy():
+    process = subprocess.run([sys.executable, '-X', 'importtime', '-m', 'kfacade', '--help'], text=True,
+                             capture_output=True, check=True)
+    imported = {line.rpartition('|')[2].strip() for line in process.stderr.splitlines()}
+    assert 'argparse' in imported and not imported & {'torch', 'numpy', 'h5py', 'yaml', 'kfacade.backend'}
+    assert '--tensorflow-keras' in process.stdout
+
+
+@pytest.mark.skipif(not hasattr(torch.Tag, 'reduction'), reason='this torch does not tell which functions reduce')
+@pytest.mark.parametrize('command', [['inspect', 'm.h5'], ['convert', 'm.h5', 'm.safetensors'],
+                                     ['convert', 'm.h5', 'm.pt'], ['convert', 'm.h5', 'm.json']])
+def test_commands_on_files_import_no_more_than_a_script(command, tmp_path):
+    model = Sequential([Conv2D(2, 3, input_shape=(8, 8, 1)), Flatten(), Dense(2)])
+    model.compile('adam', 'mse')
+    model.save(tmp_path / 'm.h5')
+    script = f"""
+import sys
+from kfacade.__main__ import main
+main({command})
+print([name for name in ('torch._dynamo', 'sympy', 'torch.onnx', 'PIL', 'scipy', 'pandas', 'sklearn', 'tensorboard',
+                         'matplotlib', 'onnx', 'tensorflow', 'kfacade.legacy.tensorflow') if name in sys.modules])
+"""
+    process = subprocess.run([sys.executable, '-W', 'error', '-c', script], text=True, capture_output=True,
+                             cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert process.stdout.splitlines()[-1:] == ['[]'], process.stderr
+
+
+def test_the_first_step_of_a_launched_script_imports_no_more_than_torch_itself(tmp_path):
+    """Time is for benchmarks; what is imported besides torch is what may cost it."""
+    (tmp_path / 'script.py').write_text("""
+import sys
+import numpy as np
+from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+from keras.models import Sequential
+model = Sequential([Conv2D(2, 3, activation='relu', input_shape=(8, 8, 1)), MaxPooling2D(), Dropout(.5), Flatten(),
+                    Dense(4, activation='softmax')])
+model.compile('adadelta', 'categorical_crossentropy', metrics=['accuracy'])
+model.train_on_batch(np.zeros((2, 8, 8, 1)), np.zeros((2, 4)))
+names = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names) - {'__mp_main__'}
+print(sorted(names & {'PIL', 'scipy', 'pandas', 'sklearn', 'matplotlib', 'sympy', 'onnx', 'tqdm'}),
+      [name for name in ('torch._dynamo', 'torch._inductor', 'torch.onnx') if name in sys.modules])
+""")
+    process = subprocess.run([sys.executable, '-m', 'kfacade', 'script.py'], text=True, capture_output=True,
+                             cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    assert process.stdout == '[] []\n', process.stderr
