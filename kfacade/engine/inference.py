@@ -108,4 +108,4 @@ def _normalizes(layer, before, node):
 def _is_relu(module, layer, node):
     """Whether this is an Activation by ReLU."""
     function = getattr(layer, 'only_activates', False) and node.kwargs.get('activation')
-    return (getattr(module, function.target) if isinstance(function, torch.fx.Node) else function) is torch.relu
+    return bool(function) and function.op == 'get_attr' and getattr(module, function.target) is torch.relu
