@@ -35,7 +35,8 @@ from .tf_ops import torch_op
 _SPELLINGS = {
     **dict.fromkeys(('reduction_indices', 'dim', 'dimension', 'squeeze_dims', 'concat_dim', 'class_dim'), 'axis'),
     'keep_dims': 'keepdims', 'perm': 'pattern', 'multiples': 'n', 'begin': 'start', 'box_indices': 'box_ind',
-    **dict.fromkeys(('filter', 'filters', 'ksize'), 'window'), 'axis': 'axes', 'y': 'a'}
+    **dict.fromkeys(('filter', 'filters', 'ksize'), 'window'), 'axis': 'axes', 'y': 'a',
+    'device_name_or_function': 'name'}
 _FIRST = set('input input_ input_tensor x tensor tensors value values features logits a t images params elems'.split())
 _HINTS = {'parallel_iterations', 'swap_memory', 'infer_shape', 'validate_indices', 'expand_nested'}
 

@@ -32,5 +32,5 @@ def set_random_states(states):
     kind, keys, *rest = states['numpy']
     np.random.set_state((kind, keys.numpy().astype('uint32'), *rest))
     torch.set_rng_state(states['torch'])
-    if states['devices']:
-        torch.cuda.set_rng_state_all(states['devices'])
+    for number, there in zip(range(torch.cuda.device_count()), states['devices']):
+        torch.cuda.set_rng_state(there, number)

@@ -168,6 +168,10 @@ def test_scopes(four_devices):
     assert recorded._on == torch.device('cpu', 2)
     with K.tf.device('/device:GPU:1'), K.tf.device_scope('/gpu:3'):
         assert where(K.variable(1.)) == '/gpu:3'
+        with K.tf.device(None):
+            assert where(K.variable(1.)) == '/gpu:0'
+    with K.tf.device(device_name_or_function=lambda op: '/gpu:2'):
+        assert where(K.variable(1.)) == '/gpu:2'
 
 
 def test_a_function_places_operations_one_by_one(four_devices):

@@ -116,6 +116,16 @@ def test_copies_of_a_stream_go_on_where_it_stands(copied):
     assert torch.equal(first, torch.rand(5, generator=SeedStream(8).generator()))
 
 
+def test_a_copy_where_a_device_of_the_original_is_not(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, 'is_available', lambda: False)
+    stream, copied = SeedStream(8), SeedStream(1)
+    torch.rand(5, generator=stream.generator())
+    seed, states = stream.__getstate__()
+    copied.__setstate__((seed, {**states, 'cuda:3': states['cpu']}))
+    assert torch.equal(torch.rand(5, generator=copied.generator()), torch.rand(5, generator=stream.generator()))
+
+
+
 @pytest.mark.parametrize('keep', [.1, .5, .999, 1.])
 @pytest.mark.parametrize('shape', [(301, 999), (7,), ()])
 def test_keep_mask(keep, shape):

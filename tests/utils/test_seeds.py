@@ -39,3 +39,11 @@ def test_states():
     first = [random.gauss(0, 1), np.random.normal(), np.random.rand(700)[-1], torch.rand(1).item()]
     set_random_states(states)
     assert [random.gauss(0, 1), np.random.normal(), np.random.rand(700)[-1], torch.rand(1).item()] == first
+
+
+def test_states_of_devices_that_are_not_here(monkeypatch):
+    states = {**random_states(), 'devices': [torch.get_rng_state()]}
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    first = torch.rand(1)
+    set_random_states(states)
+    assert torch.equal(torch.rand(1), first)
