@@ -16,7 +16,7 @@ from ..config import (
 from ..utils.generic_utils import has_arg, transpose_shape
 from .control import *  # noqa: F403
 from .ctc import *  # noqa: F403
-from .devices import device_scope, set_device
+from .devices import _get_available_gpus, device_scope, set_device
 from .math import *  # noqa: F403
 from .nn import *  # noqa: F403
 from .random import *  # noqa: F403

@@ -16,6 +16,7 @@ import operator
 import os
 import re
 import warnings
+from types import SimpleNamespace
 
 import torch
 from torch import fx
@@ -50,6 +51,17 @@ def available_devices():
         kind, count = torch.accelerator.current_accelerator().type, torch.accelerator.device_count()
     numbers = range(count) if visible is None else [i for i in visible if i < count]
     return {'/cpu:0': _CPU, **{f'/gpu:{i}': torch.device(kind, number) for i, number in enumerate(numbers)}}
+
+
+def list_devices(job='/job:localhost/replica:0/task:0'):
+    """The devices there are, with TensorFlow's `name` and `device_type`, as its sessions list them."""
+    return [SimpleNamespace(name=f'{job}/device:{name[1:].upper()}', device_type=name[1:4].upper())
+            for name in available_devices()]
+
+
+def _get_available_gpus():
+    """TensorFlow's names of the GPUs, under the name by which scripts ask Keras' backend for them."""
+    return [device.name for device in list_devices() if device.device_type == 'GPU']
 
 
 def find_device(name, source=''):

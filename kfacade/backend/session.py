@@ -7,6 +7,7 @@ import torch
 
 from .. import config
 from . import state
+from .devices import list_devices
 from .dtypes import dtype_name, on_host, torch_dtype
 from .graph import PHASE, choose_phase, compile_graph, gradients_of, has_gradient
 from .math import named
@@ -412,6 +413,8 @@ class Session:
 
     def as_default(self):
         return nullcontext(self)
+
+    list_devices = staticmethod(list_devices)
 
     def close(self):
         """Forgets how to run what has been run."""

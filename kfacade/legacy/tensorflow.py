@@ -165,11 +165,6 @@ class Settings:
         super().__setattr__(name, value)
 
 
-def _list_local_devices():
-    return [types.SimpleNamespace(name=name.upper().replace('/', '/device:'), device_type=name[1:4].upper())
-            for name in devices.available_devices()]
-
-
 def _file_writer(logdir, graph=None, max_queue=10, flush_secs=120):
     if graph is not None:
         warnings.warn('The graph is not written: the callback TensorBoard does that.', stacklevel=3)
@@ -303,7 +298,7 @@ NAMES = {
     'logging.set_verbosity': _log.setLevel,
     **_of('debug info warning warn error fatal', lambda name: getattr(_log, name), 'logging.'),
     **_of('DEBUG INFO WARN ERROR FATAL', lambda name: getattr(logging, name), 'logging.'),
-    'list_local_devices': _list_local_devices,
+    'list_local_devices': lambda: devices.list_devices(''),
     'test.is_gpu_available': lambda: '/gpu:0' in devices.available_devices(),
     'test.gpu_device_name': lambda: '/device:GPU:0' if '/gpu:0' in devices.available_devices() else '',
 }

@@ -57,6 +57,10 @@ def test_devices_there_are(four_devices):
     assert list(devices.available_devices()) == ['/cpu:0', '/gpu:0', '/gpu:1', '/gpu:2', '/gpu:3']
     assert [x.name for x in K.device_lib.list_local_devices()] == [
         '/device:CPU:0', *(f'/device:GPU:{i}' for i in range(4))]
+    full = [f'/job:localhost/replica:0/task:0/device:GPU:{i}' for i in range(4)]
+    assert kfacade.backend._get_available_gpus() == full
+    assert [(x.name, x.device_type) for x in K.get_session().list_devices()] == [
+        ('/job:localhost/replica:0/task:0/device:CPU:0', 'CPU'), *[(name, 'GPU') for name in full]]
     assert K.tf.test.is_gpu_available() is True and K.tf.test.gpu_device_name() == '/device:GPU:0'
 
 
