@@ -203,7 +203,9 @@ class _BuiltIn(Optimizer):
     def make_step(self, params):
         own = (getattr(self.get_updates, '__func__', None), getattr(self.get_gradients, '__func__', None))
         numbers_read = (*self.rates, *({'decay'} & vars(self).keys()))
-        if own != _OVERRIDABLE or not all(isinstance(getattr(self, name), HostVariable) for name in numbers_read):
+        held = [getattr(self, name) for name in numbers_read]
+        # The kernels compute in 32 bits; with floatx float16, Keras rounds each step of the arithmetic.
+        if own != _OVERRIDABLE or not all(isinstance(x, HostVariable) and x.dtype != torch.float16 for x in held):
             return None
         self.torch_optimizer = kernels.Step(self, list(params), self._make_slots(params))
         return self.torch_optimizer

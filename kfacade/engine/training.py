@@ -12,7 +12,7 @@ from .. import optimizers
 from ..backend import session as K
 from ..backend import state
 from ..backend.devices import default_device, device_of, put, unplaced
-from ..backend.dtypes import torch_dtype
+from ..backend.dtypes import dtype_name, torch_dtype
 from ..backend.graph import PHASE, Ways, walk
 from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in, to_feed
 from ..backend.variable import OwnHolder, Variable
@@ -115,6 +115,8 @@ class Model(GeneratorMethods, Network):
         self._ways = Ways(sync_batchnorm, mixed_precision, jit_compile)
         known = {'sync_batchnorm': (False, True), 'mixed_precision': (None, 'bfloat16', 'float16'),
                  'jit_compile': (False, True)}
+        if mixed_precision and torch_dtype() != torch.float32:
+            raise ValueError(f'`mixed_precision` is for a floatx of float32. It is {dtype_name(torch_dtype())}.')
         for name, values in known.items():
             if getattr(self._ways, name) not in values:
                 raise ValueError(f'`{name}` must be one of {values}. Received: {getattr(self._ways, name)!r}')

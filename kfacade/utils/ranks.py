@@ -8,6 +8,7 @@ make of it. Layers that look at the whole batch look at the rank's rows, unless 
 """
 import contextlib
 import functools
+import math
 import os
 import threading
 from collections import Counter
@@ -151,44 +152,39 @@ def gather(kinds, *tensors):
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx, kinds, part, *tensors):
-        sizes = [rows_of(part.n, r) for r in range(count)]
-        sizes = [[rows.stop - rows.start] * len(tensors) for rows in sizes]
-        if 'open' in kinds:
-            own = torch.tensor([x.shape[0] if kind == 'open' else part.size for kind, x in zip(kinds, tensors)])
-            found = [torch.empty_like(own) for _ in sizes]
-            dist.all_gather(found, own)
-            sizes = [x.tolist() for x in found]
-        starts = [sum(column[:rank]) for column in zip(*sizes)]
-        ctx.slices = [slice(start, start + size) for start, size in zip(starts, sizes[rank])]
-        ctx.kinds, ctx.share = kinds, part.size / part.n
-        order = sorted(range(len(tensors)), key=lambda i: -tensors[i].element_size())  # so that all are aligned
-        shapes = [[x.shape if kind == 'mean' else (size, *x.shape[1:]) for kind, x, size in zip(kinds, tensors, row)]
-                  for row in sizes]
-        lengths = [[x.element_size() * torch.Size(shape).numel() for x, shape in zip(tensors, row)] for row in shapes]
-        mine = torch.cat([tensors[i].contiguous().view(-1).view(torch.uint8) for i in order])
-        longest = -(-max(map(sum, lengths)) // 8) * 8
-        mine = torch.nn.functional.pad(mine, (0, longest - len(mine)))
-        every = list(mine.new_empty(count, longest).unbind())
-        dist.all_gather(every, mine)
-        found = [[] for _ in tensors]
-        for row, shape, length in zip(every, shapes, lengths):
-            for i, piece in zip(order, row[:sum(length)].split([length[i] for i in order])):
-                found[i].append(piece.view(tensors[i].dtype).view(shape[i]))
-        results = [torch.cat(pieces) if kind != 'mean' else _mean(pieces, [rows[i] / part.n for rows in sizes])
-                   for i, (kind, pieces) in enumerate(zip(kinds, found))]
+        places = [slice(rank, rank + 1) if kind == 'mean' else slice(part.start, part.stop) for kind in kinds]
+        shapes = [(count, *x.shape) if kind == 'mean' else (part.n, *x.shape[1:]) for kind, x in zip(kinds, tensors)]
+        for i, x in enumerate(tensors):
+            if kinds[i] == 'open':
+                counts = torch.zeros(count, dtype=torch.int64)
+                counts[rank] = len(x)
+                dist.all_reduce(counts)
+                start = int(counts[:rank].sum())
+                places[i], shapes[i] = slice(start, start + len(x)), (int(counts.sum()), *x.shape[1:])
+        lengths = [x.element_size() * math.prod(shape) for x, shape in zip(tensors, shapes)]
+        buffer = torch.zeros(sum(-(-n // 8) * 8 for n in lengths), dtype=torch.uint8, device=tensors[0].device)
+        pieces = buffer.split([-(-n // 8) * 8 for n in lengths])  # aligned for all data types
+        wholes = [piece[:n].view(x.dtype).view(shape) for piece, n, x, shape in zip(pieces, lengths, tensors, shapes)]
+        for whole, place, x in zip(wholes, places, tensors):
+            whole[place] = x
+        dist.all_reduce(buffer)  # of bytes that are 0 on all ranks but one
+        ctx.kinds, ctx.places, ctx.share = kinds, places, part.size / part.n
+        shares = [r.stop - r.start for r in (rows_of(part.n, i) for i in range(count))]
+        results = [_mean(x, shares) if kind == 'mean' else x for kind, x in zip(kinds, wholes)]
         ctx.mark_non_differentiable(*[x for x in results if not x.is_floating_point()])
         return tuple(results)
 
     @staticmethod
     def backward(ctx, *grads):
-        return None, None, *[None if g is None else g * (ctx.share * count) if kind == 'mean' else g[rows] * count
-                             for g, kind, rows in zip(grads, ctx.kinds, ctx.slices)]
+        return None, None, *[None if g is None else g * (ctx.share * count) if kind == 'mean' else g[place] * count
+                             for g, kind, place in zip(grads, ctx.kinds, ctx.places)]
 
 
 def _mean(values, shares):
-    if not values[0].is_floating_point():
-        return values[0]
-    return sum(value * share for value, share in zip(values, shares))
+    """The mean of what floats the ranks have, in the first axis, by the size of their parts; any other of rank 0."""
+    if not values.is_floating_point():
+        return values[0].clone()
+    return sum(x * (n / sum(shares)) for x, n in zip(values, shares))
 
 
 def total(tensor):

@@ -41,3 +41,9 @@ def test_two_processes_train_alike(run):
     other = run(RECIPE.replace('set_random_seed(1234)', 'set_random_seed(1235)'))
     assert first.splitlines()[0] == other.splitlines()[0] == '0.4967141530112327'  # numpy's own, after its seed 42
     assert first.split()[1] != other.split()[1]
+
+
+def test_one_process_trains_alike_run_after_run(run):
+    """K.clear_session between them, as TensorFlow's graph would count on."""
+    first, once, second, again = run(RECIPE + REST + '\nK.clear_session()\n' + RECIPE).splitlines()
+    assert (first, once) == (second, again) and len(once.split()[0]) == 64
