@@ -12,8 +12,9 @@ from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
 
 NUMBERS = 'optimizer_numbers'  # the attribute that holds what an optimizer steps by outside its `weights`, as JSON
-WAYS = 'kfacade'  # the key of what is in the training config and unknown to Keras, which ignores it
 STEPS = 'debias_steps'  # the attribute that holds how many updates moving averages have had, as JSON
+# Arguments of ``compile`` that Keras does not have, and their keys, which it ignores.
+WAYS = {name: f'kfacade_{name}' for name in ('sync_batchnorm', 'mixed_precision', 'jit_compile')}
 
 
 def training_config(model):
@@ -28,7 +29,7 @@ def training_config(model):
             'loss_weights': model.loss_weights,
             # Keras 2.2.4 forgets these and ignores the key; later versions write and read it.
             **({'weighted_metrics': model.weighted_metrics} if model.weighted_metrics else {}),
-            **({WAYS: ways_of(model)} if ways_of(model) else {}),
+            **{WAYS[name]: value for name, value in ways_of(model).items()},
         }, default=plain)
     except (NotImplementedError, TypeError) as error:
         warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights '
@@ -43,7 +44,7 @@ def training_config(model):
 
 def ways_of(model):
     """Those arguments of ``compile`` that Keras does not have, where they are not the default."""
-    return {name: value for name, value in list(model._ways._asdict().items())[:3] if value}
+    return {name: value for name, value in zip(WAYS, model._ways) if value}
 
 
 def _forgotten(model):
@@ -129,14 +130,7 @@ def compile_from(model, text, where, custom_objects=None):
                   loss_weights=config.get('loss_weights'),
                   sample_weight_mode=config.get('sample_weight_mode'),
                   weighted_metrics=_metrics(model, config.get('weighted_metrics'), own),
-                  **parse_ways(config.get(WAYS, {}), where))
-
-
-def parse_ways(saved, where):
-    known = ('sync_batchnorm', 'mixed_precision', 'jit_compile')
-    if not isinstance(saved, dict) or not saved.keys() <= set(known):
-        raise InvalidModelFile(f'Expected arguments {known} in {where}, found {saved!r}.')
-    return saved
+                  **{name: config[key] for name, key in WAYS.items() if key in config})
 
 
 def _resolve(value, own, where=None):

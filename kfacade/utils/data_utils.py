@@ -53,31 +53,25 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
     path = os.path.join(folder, fname)
     archive = path + '.tar.gz' if untar else path
 
-    with after_first(archive):
-        return _fetched(path, archive, origin, untar, file_hash, hash_algorithm, extract, archive_format)
-
-
-def _fetched(path, archive, origin, untar, file_hash, hash_algorithm, extract, archive_format):
-    folder = os.path.dirname(path)
-
     def is_valid(file):
         return file_hash is None or validate_file(file, file_hash, hash_algorithm)
 
-    found = os.path.exists(archive)
-    if found and not is_valid(archive):
-        tell(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
-              f'hash does not match the original value of {file_hash} so we will re-download the data.')
-        found = False
-    if not found:
-        _download(origin, archive, file_hash, is_valid)
-    if untar and not os.path.exists(path):
-        try:
-            _extract_archive(archive, folder, 'tar')
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
-    elif extract:
-        _extract_archive(archive, folder, archive_format)
+    with after_first(archive):
+        found = os.path.exists(archive)
+        if found and not is_valid(archive):
+            tell(f'A local file was found, but it seems to be incomplete or outdated because the {hash_algorithm} file '
+                 f'hash does not match the original value of {file_hash} so we will re-download the data.')
+            found = False
+        if not found:
+            _download(origin, archive, file_hash, is_valid)
+        if untar and not os.path.exists(path):
+            try:
+                _extract_archive(archive, folder, 'tar')
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
+        elif extract and os.environ.get('LOCAL_RANK', '0') == '0':  # under the eyes of others, files must not change
+            _extract_archive(archive, folder, archive_format)
     return path
 
 

@@ -32,7 +32,7 @@ def test_numbers_and_types_are_those_of_keras(name, kind, floatx, tmp_path):
     assert found.keys() == expected.keys() and expected
     for key, value in expected.items():
         assert found[key].dtype == value.dtype, key
-        # float64: TensorFlow keeps the momentum of BatchNormalization in 32 bits. float16: a few units in the last place
+        # float64: TensorFlow keeps the momentum of BatchNormalization in 32 bits; float16: some units in the last place
         np.testing.assert_allclose(found[key], value, rtol=1e-9 if kind == 'float64' else 2e-3,
                                    atol=1e-9 if kind == 'float64' else 4e-3, err_msg=key)
 
