@@ -38,10 +38,12 @@ def results(keras, name, floatx, path):
     y = np.eye(3)[rng.randint(0, 3, 12)]
     if name == 'recurrent':
         x[:5, 2:] = 0
-    model = build()
-    weights = [rng.uniform(.5, 1, w.shape) if (w == 1).all() else rng.uniform(-.5, .5, w.shape)
-               for w in model.get_weights()]
+    weights = None
     for optimizer in OPTIMIZERS if name == 'dense' else ['adam']:
+        keras.backend.clear_session()
+        model = build()
+        weights = weights or [rng.uniform(.5, 1, w.shape) if (w == 1).all() else rng.uniform(-.5, .5, w.shape)
+                              for w in model.get_weights()]
         model.set_weights(weights)
         model.compile(optimizer, loss, metrics=['mae'])
         history = model.fit(x, y, batch_size=5, epochs=2, shuffle=False, verbose=0,
@@ -87,5 +89,6 @@ if __name__ == '__main__':
         keras.backend.set_epsilon(1e-7 if kind == 'float64' else 1e-4)
         for each in nets(keras):
             if not sys.argv[1:] or each in sys.argv[1:]:
+                print(kind, each)
                 everything.update(results(keras, each, kind, os.path.join(tempfile.mkdtemp(), 'm.h5')))
     np.savez_compressed(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'floatx'), **everything)

@@ -10,6 +10,7 @@ from kfacade import backend as K
 from kfacade.layers import BatchNormalization, Conv2D, Dense, Flatten
 from kfacade.models import Sequential
 
+AVERAGED = 'w4', 'w5', 'predict', 'evaluate'
 FOLDER = pathlib.Path(__file__).parent
 
 
@@ -32,9 +33,11 @@ def test_numbers_and_types_are_those_of_keras(name, kind, floatx, tmp_path):
     assert found.keys() == expected.keys() and expected
     for key, value in expected.items():
         assert found[key].dtype == value.dtype, key
-        # float64: TensorFlow keeps the momentum of BatchNormalization in 32 bits; float16: some units in the last place
-        np.testing.assert_allclose(found[key], value, rtol=1e-9 if kind == 'float64' else 2e-3,
-                                   atol=1e-9 if kind == 'float64' else 4e-3, err_msg=key)
+        # float64: TensorFlow keeps the momentum of BatchNormalization in 32 bits. float16: some units in the last
+        # place; but its correction of averages that start from zero, 1 - 0.99 ** t, is 2.5 % off there
+        averaged = f'{name}/{kind}' == 'normalized/float16' and key.rpartition('/')[2] in AVERAGED
+        atol = .04 if averaged else 1e-9 if kind == 'float64' else 4e-3
+        np.testing.assert_allclose(found[key], value, rtol=1e-9 if kind == 'float64' else 2e-3, atol=atol, err_msg=key)
 
 
 @pytest.mark.parametrize('kind', ['float64', 'float16'])
