@@ -25,6 +25,8 @@ from .spatial import *  # noqa: F403
 from .state import get_uid, name_scope, reset_uids
 from .variable import Update, Variable
 
+del globals()['symbolic']  # the module: libraries take `K.symbolic` for a decorator that later Kerases have
+
 _TENSORFLOW = {'tf': '', 'tf_ops': '.python.framework.ops', 'device_lib': '.python.client.device_lib',
                'moving_averages': '.python.training.moving_averages', 'config_pb2': '.core.protobuf.config_pb2',
                **{name: f'.python.ops.{name}' for name in ('control_flow_ops', 'functional_ops', 'tensor_array_ops')}}

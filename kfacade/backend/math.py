@@ -237,18 +237,24 @@ def pow(x, a):
     return torch.pow(*_pair(x, a))
 
 
+def _held(bound, x):
+    """`bound`, infinite where it is beyond what the data type of `x` holds, which torch would refuse."""
+    beyond = builtins.abs(bound) > 6e4 and x.is_floating_point() and builtins.abs(bound) > torch.finfo(x.dtype).max
+    return math.copysign(math.inf, bound) if beyond else bound
+
+
 @op
 def maximum(x, y):
     """Larger element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
     x, y = _pair(x, y)
-    return torch.where(x < y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, min=y)
+    return torch.where(x < y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, min=_held(y, x))
 
 
 @op
 def minimum(x, y):
     """Smaller element of each pair; where they tie the gradient goes to `x`, as in TensorFlow."""
     x, y = _pair(x, y)
-    return torch.where(x > y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, max=y)
+    return torch.where(x > y, y, x) if isinstance(y, torch.Tensor) else torch.clamp(x, max=_held(y, x))
 
 
 @op
@@ -256,7 +262,7 @@ def clip(x, min_value, max_value):
     """`x` kept within bounds, numbers or tensors (None: unbounded). A `max_value` below `min_value` counts as that."""
     x = as_tensor(x)
     if isinstance(min_value, (int, float)) and isinstance(max_value, (int, float)):
-        return torch.clamp(x, min_value, min_value if max_value < min_value else max_value)
+        return torch.clamp(x, _held(min_value, x), _held(min_value if max_value < min_value else max_value, x))
     x = x if max_value is None else minimum(x, max_value)
     return x if min_value is None else maximum(x, min_value)
 

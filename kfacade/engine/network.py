@@ -416,6 +416,9 @@ class Network(Layer):
         ends = [[_tensor_at(layers, *entry[:3]) for entry in config[key]] for key in ('input_layers', 'output_layers')]
         return cls(inputs=ends[0], outputs=ends[1], name=config.get('name'))
 
+    def _updated_config(self):
+        return saving.stamped(self)
+
     def to_json(self, **kwargs):
         """The architecture as JSON text; `kwargs` go to ``json.dumps``."""
         return saving.to_json(self, **kwargs)

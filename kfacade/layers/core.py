@@ -10,6 +10,7 @@ import torch
 from .. import backend as K
 from .. import regularizers
 from ..backend import state
+from ..backend.math import as_ints
 from ..backend.private_ops import linear
 from ..backend.random import keep_mask
 from ..backend.variable import Layout
@@ -104,6 +105,11 @@ class Masking(BuiltinLayer):
 
 # ---------------------------------------------------------------- dropout
 
+def _sizes(x):
+    """The sizes of a tensor, or the symbols for those of a symbol."""
+    return x.shape if isinstance(x, torch.Tensor) else [K.shape(x)[axis] for axis in range(K.ndim(x))]
+
+
 class Dropout(NoiseLayer):
     """In training, sets a fraction `rate` of the elements to zero and divides the others by ``1 - rate``.
 
@@ -116,13 +122,16 @@ class Dropout(NoiseLayer):
         super().__init__(locals(), **kwargs)
         self.rate = min(1., max(0., rate))
 
-    def _mask_shape(self, inputs):
+    def _get_noise_shape(self, inputs):
+        """The shape of the mask, None for the input's own. Subclasses that people write call it, or have another."""
         if self.noise_shape is None:
-            return inputs.shape
-        return [actual if size is None else size for size, actual in zip(self.noise_shape, inputs.shape)]
+            return None
+        return tuple(actual if size is None else size for size, actual in zip(self.noise_shape, _sizes(inputs)))
 
     def _disturbed(self, inputs):
-        return inputs * keep_mask(self._mask_shape(inputs), 1. - self.rate, self._stream, inputs)
+        shape = self._get_noise_shape(inputs)
+        shape = inputs.shape if shape is None else as_ints(shape)
+        return inputs * keep_mask(shape, 1. - self.rate, self._stream, inputs)
 
 
 class SpatialDropout1D(Dropout):
@@ -134,10 +143,10 @@ class SpatialDropout1D(Dropout):
         self.data_format = 'channels_last'
         self.input_spec = InputSpec(ndim=3)
 
-    def _mask_shape(self, inputs):
-        ones = (1,) * (inputs.dim() - 2)
-        batch, *_, last = inputs.shape
-        return (batch, *ones, last) if self.data_format == 'channels_last' else (batch, inputs.shape[1], *ones)
+    def _get_noise_shape(self, inputs):
+        sizes = _sizes(inputs)
+        kept = 0, 1 if self.data_format == 'channels_first' else len(sizes) - 1
+        return tuple(size if axis in kept else 1 for axis, size in enumerate(sizes))
 
 
 class SpatialDropout2D(SpatialDropout1D):

@@ -1,6 +1,8 @@
 """Layers that disturb their input, in training only."""
 import torch
 
+from .. import backend as K
+from ..backend.math import as_ints
 from ..backend.random import keep_mask
 from ..engine.base_layer import Layer
 from ..legacy import interfaces
@@ -55,9 +57,12 @@ class AlphaDropout(NoiseLayer):
         super().__init__(locals(), **kwargs)
         self.noise_shape, self.seed = noise_shape, seed
 
+    def _get_noise_shape(self, inputs):
+        return self.noise_shape or K.shape(inputs)
+
     def _disturbed(self, inputs):
         keep = 1. - self.rate
-        kept = keep_mask(self.noise_shape or inputs.shape, keep, self._stream, inputs) > 0
+        kept = keep_mask(as_ints(self._get_noise_shape(inputs)), keep, self._stream, inputs) > 0
         scale = (keep * (1. + self.rate * _SELU_FLOOR ** 2)) ** -.5
         return torch.where(kept, inputs, _SELU_FLOOR) * scale - scale * _SELU_FLOOR * self.rate
 

@@ -1,6 +1,7 @@
 """Maximum and average over windows, or over everything."""
 import torch
 
+from .. import backend as K
 from ..backend.spatial import pool_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
@@ -26,9 +27,25 @@ class _Pooling(SpatialLayer):
         strides = pool_size if strides is None else strides
         self.configure(**spatial_settings(self.rank, locals()))
 
+    def __init_subclass__(cls, **kwargs):
+        if '_pooling_function' in cls.__dict__ and 'call' not in cls.__dict__:
+            cls.call = _Pooling._call_function
+        super().__init_subclass__(**kwargs)
+
     @opaque
     def call(self, inputs):
         return pool_nd(inputs, self.pool_size, self.strides, self.padding, self.data_format, self.mode)
+
+    def _pooling_function(self, inputs, pool_size, strides, padding, data_format):
+        """What subclasses that people write may replace; in one dimension with a second one of size 1, as in Keras."""
+        return (K.pool3d if self.rank == 3 else K.pool2d)(inputs, pool_size, strides, padding, data_format, self.mode)
+
+    def _call_function(self, inputs):
+        more, axis = (1,) * (self.rank == 1), 3 if self.data_format == 'channels_first' else 2
+        pooled = self._pooling_function(
+            inputs=K.expand_dims(inputs, axis) if more else inputs, pool_size=self.pool_size + more,
+            strides=self.strides + more, padding=self.padding, data_format=self.data_format)
+        return K.squeeze(pooled, axis) if more else pooled
 
 
 class _Pooling1D(_Pooling):

@@ -10,7 +10,7 @@ from .hdf5 import (
 from .model_file import load_model, load_weights, save_model, save_weights
 from .pickling import copy_model, pickle_model, restore, unpickle_model
 from .report import LoadReport
-from .text import model_from_config, model_from_json, model_from_yaml, to_json, to_yaml
+from .text import model_from_config, model_from_json, model_from_yaml, stamped, to_json, to_yaml
 from .torch_files import load_torch_weights
 from .trust import InvalidModelFile
 

@@ -31,12 +31,12 @@ class ListForModel(InvalidModelFile, TypeError):
 
 def to_json(model, **kwargs):
     """The architecture of ``model`` as JSON; ``kwargs`` go to ``json.dumps``."""
-    return json.dumps(_stamped(model), **{'default': plain, **kwargs})
+    return json.dumps(stamped(model), **{'default': plain, **kwargs})
 
 
 def to_yaml(model, **kwargs):
     """The architecture of ``model`` as YAML, laid out as Keras' own; ``kwargs`` go to ``yaml.dump``."""
-    return yaml.dump(_stamped(model), **{'Dumper': _Dumper, 'default_flow_style': None, **kwargs})
+    return yaml.dump(stamped(model), **{'Dumper': _Dumper, 'default_flow_style': None, **kwargs})
 
 
 def model_from_config(config, custom_objects=None, version=None):
@@ -152,7 +152,8 @@ def _as_dict(found, where):
     return found
 
 
-def _stamped(model):
+def stamped(model):
+    """The configuration of a model with its class, and the version and backend that Keras would name."""
     return {**model_config(model), 'keras_version': KERAS_VERSION, 'backend': BACKEND}
 
 

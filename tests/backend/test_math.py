@@ -91,6 +91,8 @@ CASES = [
     ('minimum with an array', lambda x: K.minimum(x, Y), [X], np.minimum(X, Y)),
     ('clip', lambda x: K.clip(x, -.5, .3), [X], X.clip(-.5, .3)),
     ('clip with bounds the wrong way round', lambda x: K.clip(x, .5, -.3), [X], np.full_like(X, .5)),
+    ('clip with bounds that no float32 holds', lambda x: K.clip(x, 0, 1e40), [X], X.clip(0)),
+    ('maximum with such a number', lambda x: K.minimum(K.maximum(x, -1e40), 1e300), [X], X),
     ('clip with one bound', lambda x: K.clip(x, 0, None), [X], X.clip(0)),
     ('clip with tensors', lambda x, y: K.clip(x, y - .1, y + .1), [X, Y],
      X.clip(Y - np.float32(.1), Y + np.float32(.1))),

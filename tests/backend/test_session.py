@@ -63,6 +63,11 @@ def test_moving_average_is_corrected_for_its_start():
     np.testing.assert_allclose(K.eval(v), [(0.09 * 4 + 0.1 * 10) / 0.19], rtol=1e-6)
 
 
+def test_what_later_kerases_have_is_not_there():
+    """Libraries ask for it, and take what they find for what it is there."""
+    assert not any(hasattr(K, name) for name in ('symbolic', 'eager', 'learning_phase_scope', 'is_symbolic'))
+
+
 def test_gradients_of_variables_symbols_and_gradients():
     x, w = K.placeholder((None, 2)), K.variable([[1.], [2.]])
     loss = K.sum(K.square(K.dot(x, w)))

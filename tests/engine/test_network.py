@@ -212,6 +212,7 @@ def test_config_round_trip_keeps_sharing_and_order():
     model = two_branches()
     again = model_from_json(model.to_json())
     assert json.loads(again.to_json()) == json.loads(model.to_json())
+    assert json.loads(json.dumps(model._updated_config())) == json.loads(model.to_json())  # libraries rebuild from it
     again.set_weights(model.get_weights())
     data = [np.random.RandomState(0).randn(2, n) for n in (3, 4)]
     for x, y in zip(model.predict(data), again.predict(data)):

@@ -170,6 +170,29 @@ def test_masking_masks_and_zeroes_steps():
 
 # ---------------------------------------------------------------- dropout
 
+class Steps(Dropout):
+    """Drops whole steps, as scripts written for Keras do."""
+
+    def _get_noise_shape(self, inputs):
+        shape = K.shape(inputs)
+        return shape[0], shape[1], 1
+
+
+class InTest(SpatialDropout1D):
+    """Drops in the test phase, too, with a copy of what Keras' own layer does."""
+
+    def call(self, inputs, training=None):
+        return K.dropout(inputs, self.rate, self._get_noise_shape(inputs), seed=self.seed)
+
+
+@pytest.mark.parametrize('layer,alike', [(Steps(.5), 2), (InTest(.5), 1)])
+def test_dropout_of_ones_own_shape(layer, alike):
+    y = train_phase(layer, np.ones((40, 5, 6), 'f'))
+    assert set(np.unique(y)) == {0, 2} and .3 < (y == 0).mean() < .7
+    np.testing.assert_array_equal(y, np.broadcast_to(y.take([0], alike), y.shape))
+    assert (y.take([0], 3 - alike) != y).any()
+
+
 def test_dropout_in_test_does_nothing():
     x = data(4, 5)
     check_layer(Dropout(.5), x, x)

@@ -103,3 +103,25 @@ def test_a_global_pooling_of_ones_own():
 
     x = data(2, 3, 4, 5)
     check_layer(GlobalSum(), x, x.sum((1, 2)))
+
+
+def test_a_pooling_function_of_ones_own():
+    """With the values of Keras 2.2.4."""
+    class Largest(MaxPooling2D):
+        def _pooling_function(self, inputs, pool_size, strides, padding, data_format):
+            pooled = super()._pooling_function(inputs, pool_size, strides, padding, data_format)
+            return K.cast(K.equal(layers.UpSampling2D(pool_size)(pooled), inputs), 'float32')
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    class Negative(layers.AveragePooling1D):
+        def _pooling_function(self, inputs, pool_size, strides, padding, data_format):
+            assert (K.int_shape(inputs), pool_size, strides) == ((None, 2, 4, 1), (2, 1), (2, 1))
+            return -super()._pooling_function(inputs, pool_size, strides, padding, data_format)
+
+    x = np.arange(16, dtype='float32')
+    check_layer(Largest(), x.reshape(1, 4, 4, 1), np.isin(x, [5, 7, 13, 15]).astype('float32').reshape(1, 4, 4, 1))
+    x = Input((2, 4))
+    model = Model(x, Negative(data_format='channels_first')(x))
+    np.testing.assert_array_equal(model.predict(np.arange(8.).reshape(1, 2, 4)), -np.array([[[.5, 2.5], [4.5, 6.5]]]))
