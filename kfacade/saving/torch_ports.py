@@ -90,10 +90,15 @@ def ported(function, name, port):
     return ast.unparse(ast.fix_missing_locations(made)), elementwise, writer.draws
 
 
+def is_plain(value):
+    """Whether Python can read what it prints of a value."""
+    return value is None or isinstance(value, (bool, int, float, str)) or isinstance(value, (list, tuple)) and all(
+        map(is_plain, value))
+
+
 def _literal(value):
     value = value.item() if isinstance(value, np.generic) else tuple(value) if isinstance(value, list) else value
-    if not (value is None or isinstance(value, (bool, int, float, str))
-            or isinstance(value, tuple) and all(map(_literal, value))):
+    if not is_plain(value):
         raise Unportable(f'the value {value!r}')
     return ast.parse(repr(value), mode='eval').body
 

@@ -21,7 +21,7 @@ from ..utils.generic_utils import has_arg, is_own, to_list
 from .atomic import may_write, replacing, suffix_of
 from .conversions import is_model
 from .torch_files import plain_layers, write_tensors
-from .torch_ports import Unportable, ported, source_of
+from .torch_ports import Unportable, is_plain, ported, source_of
 from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, PHASED, number
 
 _WIDTH = 110
@@ -62,7 +62,7 @@ def to_torch_source(model, path, keep_layout=False, overwrite=True, safetensors=
     otherwise it is quoted, like that of custom layers, at the place where torch code has to take over.
     Raises ValueError, naming the layer, for what cannot be converted. Nothing is written then.
     """
-    path, model = os.fspath(path), model.saved_as
+    path, model = os.fspath(path), getattr(model, 'saved_as', model)
     if suffix_of(path) != '.py' or not os.path.basename(path)[:-3].isidentifier():
         raise ValueError(f'The module must have a name that Python can import, such as "model.py". Received: {path!r}')
     if not getattr(model, 'inputs', None):
@@ -395,8 +395,9 @@ class ClassCode:
             self.labels.setdefault(id(layer), label.name)
         if self.training is not None and kind not in PHASED and layer._uses_phase:
             arguments['training'] = self.training
-        if arguments or is_own(type(layer)) and not is_model(layer) and kind not in {*LAYERS, 'Lambda'}:
-            reason = f'it is called with {", ".join(arguments)}' if arguments else f'a {kind} has no counterpart'
+        if arguments or not getattr(layer, '_is_graph_network', True) or is_own(type(layer)) and not (
+                is_model(layer) or kind in LAYERS or kind == 'Lambda'):
+            reason = f'it is called with {", ".join(arguments)}' if arguments else f'{kind} has no counterpart'
             raise ValueError(f'Layer "{layer.name}" cannot be converted: {reason}.')
         if is_model(layer):
             results = self.nested(layer, values)
@@ -436,6 +437,9 @@ class ClassCode:
                 raise ValueError(f'Layer "{layer.name}" cannot be converted: it has a function for its mask.')
             name, elementwise = self.source.port(layer.function, layer, shown)
             alike = elementwise and len({len(x.shape) for x in values}) == 1
+            odd = [key for key, value in layer.arguments.items() if not is_plain(value)]
+            if odd:
+                raise ValueError(f'Layer "{layer.name}" cannot be converted: its argument {odd[0]} is no plain value.')
             options = [f'{key}={value!r}' for key, value in layer.arguments.items()]
             options += [f'mask={values[0].mask}'] if has_arg(layer.function, 'mask') else []
         else:
@@ -563,8 +567,6 @@ class Source:
     def class_for(self, network, masks, gives_mask, frozen):
         key = masks and tuple(masks), gives_mask
         if id(network) not in self.classes:
-            if not network._is_graph_network:
-                raise ValueError(f'Layer "{network.name}" cannot be converted: what the model does is in its own code.')
             name = ''.join(part[:1].upper() + part[1:] for part in identifier(network.name).split('_'))
             name = self.names.fresh(name)
             self.classes[id(network)] = ClassCode(self, network, name, masks, gives_mask, frozen), key

@@ -239,6 +239,17 @@ def tied():
     return model
 
 
+def nested_subclass():
+    x, model = L.Input((3,)), subclassed()
+    model.name = 'odd'
+    return Model(x, model(x))
+
+
+class Unknown(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+
+
 def phase(layer):
     x = L.Input((4, 3))
     return Model(x, layer(x, training=True))
@@ -262,6 +273,10 @@ def masked_stack():
     (own_tensor, 'Layer "odd" cannot be converted: its tensor is not an input'),
     (lambda: Sequential([L.Lambda(lambda x: x, mask=lambda x, mask: None, name='odd', input_shape=(3,))]),
      'Layer "odd" cannot be converted: it has a function for its mask'),
+    (lambda: Sequential([L.Lambda(lambda x, w: x * w, arguments={'w': np.ones(3)}, name='odd', input_shape=(3,))]),
+     'Layer "odd" cannot be converted: its argument w is no plain value'),
+    (nested_subclass, 'Layer "odd" cannot be converted: Own has no counterpart'),
+    (lambda: Sequential([L.Dense(3, input_shape=(3,)), Unknown()]), 'how its Unknown is made cannot be told'),
     (masked_stack, 'Layer "odd" cannot be converted: stacked cells under a mask'),
 ])
 def test_refused(tmp_path, make, message):
