@@ -22,12 +22,11 @@ import torch
 from torch import fx
 
 from .. import config
-from .state import mode, on_device
+from .state import is_first, mode, on_device
 from .trees import leaves, map_leaves
 
 _PART = re.compile(r'/?(?:(?:job|replica|task):[\w*-]+|(?:device:)?(cpu|gpu|cuda|mps|xpu)(?::(\d+|\*))?)')
 _CPU = torch.device('cpu')
-_told = set()
 _virtual = False  # whether there have been virtual devices in this process
 _chosen = None  # by `set_device`
 soft_placement = False  # as TensorFlow's setting
@@ -85,8 +84,7 @@ def find_device(name, source=''):
         raise ValueError(f'There is no device {name!r}{source}. {listed} KERAS_SOFT_PLACEMENT=1, or '
                          "tf.ConfigProto(allow_soft_placement=True), takes the default in an absent one's place.")
     default = _by_itself(there)
-    if not _told:
-        _told.add(found)
+    if is_first('soft placement'):
         warnings.warn(f'There is no device {name!r}{source}: {default} takes its place, as KERAS_SOFT_PLACEMENT or '
                       f'allow_soft_placement asks for. {listed}', stacklevel=3)
     return default, there[default]

@@ -35,6 +35,7 @@ class _Session:
         self.scopes = defaultdict(int)
         self.learning_phase = None
         self.seed, self.op_seeds = 0, None
+        self.told = set()
 
 
 _session = _Session()
@@ -122,6 +123,13 @@ def claim(shape, dtype, what):
     """Counts a tensor that is about to be made, where a configuration asks for it; `what` names it in the error."""
     if mode.claims is not None:
         mode.claims.take(math.prod(shape) * dtype.itemsize, f'{what} of shape {tuple(shape)}')
+
+
+def is_first(event):
+    """Whether this is asked for the first time in a session: what there is to say of it, need be said but once."""
+    known = event in _session.told
+    _session.told.add(event)
+    return not known
 
 
 def is_running():

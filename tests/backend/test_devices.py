@@ -18,7 +18,6 @@ def nothing_chosen(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.accelerator, 'is_available', lambda: False)
     monkeypatch.setattr(config, '_device', None)
-    monkeypatch.setattr(devices, '_told', set())
 
 
 @pytest.fixture
