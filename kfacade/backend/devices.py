@@ -174,18 +174,17 @@ def device_of(tensor):
 
 
 def _storage(tensor):
-    """The object whose attribute `kfacade_device` is the virtual device of a tensor; None where there is none."""
+    """The object whose attribute `kfacade_device` is the virtual device of a tensor."""
     try:
-        return tensor.untyped_storage() if tensor.device.type == 'cpu' else None
+        return tensor.untyped_storage()
     except NotImplementedError:  # of sparse tensors, and of those in torch.func's transformations
-        return None
+        return tensor
 
 
 def _mark(tensor, device):
     """`tensor`, as one that lies on a device."""
-    storage = _storage(tensor) if device.type == 'cpu' and device.index is not None else None
-    if storage is not None:
-        storage.kfacade_device = device
+    if device.type == 'cpu' and device.index is not None:
+        _storage(tensor).kfacade_device = device
     return tensor
 
 

@@ -152,7 +152,7 @@ class CompiledGraph:
         self._place, self._anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
         self._settled = torch.device('cpu')
         self.hooks, self.watched, self.normalized = [], [], []  # see `engine.inference`
-        self.forward = Checked(module).run if count_virtual() else module.forward
+        self.forward = (lambda *inputs: Checked(module).run(*inputs)) if count_virtual() else module.forward
 
     @property
     def home(self):

@@ -1,10 +1,12 @@
 """Models on devices: where their parts lie, what follows a move, and numbers that are those of one device."""
+import concurrent.futures
 import copy
 import warnings
 
 import goldens_harness
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 import kfacade
@@ -242,6 +244,16 @@ def test_a_layer_is_built_where_its_first_input_lies(four_devices):
     there = Dense(2)
     there(devices.put(torch.ones(1, 3), torch.device('cpu', 3)))
     assert where(*dense.weights, *there.weights) == ['/cpu:0', '/cpu:0', '/gpu:3', '/gpu:3']
+
+
+def test_sparse_data_and_threads(four_devices):
+    model = models.Sequential([Dense(3, input_shape=(4,))])
+    x = Input((4,), sparse=True)
+    sparse = models.Model(x, model(x))
+    wanted = model.predict(np.eye(4))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: sparse.predict(scipy.sparse.eye(4, format='csr')), range(8)):
+            np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 # ---------------------------------------------------------------- moving a model
