@@ -81,7 +81,7 @@ def test_batch_normalization_takes_the_statistics_of_each_rank(runs, n):
 
 def test_files_and_messages_are_those_of_one_process(runs):
     (_, _, alone), (folder, _, output) = runs[1], runs[3]
-    for text in ('Epoch', 'Train on', 'saving model', 'ReduceLROnPlateau', '40/40'):
+    for text in ('Epoch', 'Downloading', 'Total params', 'Train on', 'saving model', 'ReduceLROnPlateau', '40/40'):
         assert output.count(text) == alone.count(text) > 0, text
     assert len((folder / 'log.csv').read_text().splitlines()) == 5
     assert len(list((folder / 'board').iterdir())) == 1

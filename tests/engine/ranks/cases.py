@@ -7,7 +7,15 @@ import os
 import keras
 import numpy as np
 from keras import backend as K
-from keras.callbacks import CSVLogger, EarlyStopping, LambdaCallback, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from keras.callbacks import (
+    BackupAndRestore,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+)
 from keras.layers import (
     LSTM,
     Activation,
@@ -57,7 +65,10 @@ def dense():
                         callbacks=[ModelCheckpoint(files[0], save_best_only=True, verbose=1), CSVLogger(files[1]),
                                    EarlyStopping(patience=2), ReduceLROnPlateau(patience=1, verbose=1, min_delta=1.),
                                    LambdaCallback(on_batch_end=lambda i, logs: ends.append(logs['size'])),
-                                   TensorBoard(files[2])])
+                                   TensorBoard(files[2]), BackupAndRestore(os.path.join(out_dir, 'backup'))])
+    fetched = keras.utils.get_file('fetched.py', 'file://' + os.path.abspath(__file__))
+    assert os.path.getsize(fetched) == os.path.getsize(__file__)
+    model.summary()
     restored = load_model(files[0])
     keep('dense', model, history, sizes=ends, prediction=model.predict(x, batch_size=7), best=restored.get_weights()[0],
          evaluation=model.evaluate(x, onehot, batch_size=9, sample_weight=np.arange(50.), verbose=0))
