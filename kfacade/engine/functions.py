@@ -72,7 +72,7 @@ class StepFunction(Function):
         `prepared` is what `prepare` gave for this run of steps.
         """
         graph, precision = self.tensor_graph(weighted, phase), self._ways.mixed_precision
-        casting = torch.autocast(tensors[0].device.type, getattr(torch, precision)) if precision else nullcontext()
+        casting = torch.autocast(graph.home.type, getattr(torch, precision)) if precision else nullcontext()
         if not isinstance(tensors, ranks.Part):
             return self._step(graph, [*tensors, *prepared], casting)
         tensors.synchronizes = self._ways.sync_batchnorm
@@ -159,8 +159,8 @@ class TrainFunction(StepFunction):
             return self._optimizer_step(self._gradients(loss))
         self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type)
         gradients, held = self._gradients(self._scaler.scale(loss)), [p.detach() for p in self._params]
-        if not self._scaler.is_enabled() or any(g is None for g in gradients):
-            return self._optimizer_step(gradients)
+        if any(g is None for g in gradients):
+            return self._optimizer_step(gradients)  # which says so
         for p, gradient in zip(held, gradients):
             p.grad = gradient
         self._scaler.step(SimpleNamespace(param_groups=[{'params': held}],

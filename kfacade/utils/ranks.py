@@ -48,9 +48,10 @@ def start():
 
 
 def stop():
-    """Leaves the others, when the script is done."""
+    """Leaves the others, when the script is done on all: they may have to look up what rank 0 has told."""
     global rank, count
     if count > 1:
+        dist.all_reduce(torch.zeros(1))  # all wait for all
         rank, count = 0, 1
         dist.destroy_process_group()
 
