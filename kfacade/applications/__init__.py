@@ -13,6 +13,7 @@ from . import (
     vgg19,
     xception,
 )
+from ._network import correct_pad
 from .densenet import DenseNet121, DenseNet169, DenseNet201
 from .inception_resnet_v2 import InceptionResNetV2
 from .inception_v3 import InceptionV3

@@ -32,12 +32,13 @@ def channel_axis(last=3):
     return 1 if K.image_data_format() == 'channels_first' else last
 
 
-def correct_pad(x, size):
+def correct_pad(backend, inputs, kernel_size):
     """The padding, for ZeroPadding2D, that makes a strided convolution of this size end where 'same' would."""
-    first = 2 if K.image_data_format() == 'channels_first' else 1
-    rows, columns = K.int_shape(x)[first:first + 2]
-    before = [size // 2 - (1 if n is None else 1 - n % 2) for n in (rows, columns if rows else rows)]
-    return tuple((n, size // 2) for n in before)
+    first = 2 if backend.image_data_format() == 'channels_first' else 1
+    rows, columns = backend.int_shape(inputs)[first:first + 2]
+    sizes = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    return tuple((size // 2 - (1 if n is None else 1 - n % 2), size // 2)
+                 for size, n in zip(sizes, (rows, columns if rows else rows)))
 
 
 def classifier(name, pool='avg_pool'):

@@ -33,7 +33,7 @@ def _block(x, number, filters, strides):
         expand = layers.Conv2D(6 * channels, 1, padding='same', use_bias=False, name=prefix + 'expand')
         x = _normalized(x, expand, prefix + 'expand_BN', prefix + 'expand_relu')
     if strides == 2:
-        x = layers.ZeroPadding2D(correct_pad(x, 3), name=prefix + 'pad')(x)
+        x = layers.ZeroPadding2D(correct_pad(K, x, 3), name=prefix + 'pad')(x)
     depthwise = layers.DepthwiseConv2D(3, strides=strides, padding='same' if strides == 1 else 'valid', use_bias=False,
                                        name=prefix + 'depthwise')
     x = _normalized(x, depthwise, prefix + 'depthwise_BN', prefix + 'depthwise_relu')
@@ -44,7 +44,7 @@ def _block(x, number, filters, strides):
 
 def _features(x, alpha):
     first = layers.Conv2D(_multiple_of_8(32 * alpha), 3, strides=2, use_bias=False, name='Conv1')
-    x = layers.ZeroPadding2D(correct_pad(x, 3), name='Conv1_pad')(x)
+    x = layers.ZeroPadding2D(correct_pad(K, x, 3), name='Conv1_pad')(x)
     x = _normalized(x, first, 'bn_Conv1', 'Conv1_relu')
     strides = [(filters, 1 if i else strides) for filters, count, strides in _STAGES for i in range(count)]
     for number, (filters, stride) in enumerate(strides):

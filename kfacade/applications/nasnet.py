@@ -36,7 +36,7 @@ def _separable(x, filters, size, strides, name):
         for i, stride in ((1, strides), (2, 1)):
             x, padding = layers.Activation('relu')(x), 'same'
             if stride == 2:
-                x = layers.ZeroPadding2D(correct_pad(x, size), name=f'separable_conv_1_pad_{name}')(x)
+                x = layers.ZeroPadding2D(correct_pad(K, x, size), name=f'separable_conv_1_pad_{name}')(x)
                 padding = 'valid'
             x = layers.SeparableConv2D(filters, size, strides=stride, padding=padding, use_bias=False,
                                        kernel_initializer='he_normal', name=f'separable_conv_{i}_{name}')(x)
@@ -87,7 +87,7 @@ def _cell(x, p, filters, cell, kind='normal'):
         h = _convolution(layers.Activation('relu')(x), filters, name.format('conv_1'))
         sources = {'h': _norm(h, name.format('bn_1')), 'p': p}
         if kind == 'reduction':
-            sources['q'] = layers.ZeroPadding2D(correct_pad(h, 3), name=name.format('pad_1'))(sources['h'])
+            sources['q'] = layers.ZeroPadding2D(correct_pad(K, h, 3), name=name.format('pad_1'))(sources['h'])
         for i, (label, *terms) in enumerate(_NORMAL if kind == 'normal' else _REDUCTION, 1):
             with K.name_scope(f'block_{i}'):
                 terms = [_term(sources, text, filters, name) for text in terms]

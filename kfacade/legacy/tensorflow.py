@@ -182,8 +182,8 @@ def _windowed(fn):
     """The entry of a function of the backend that moves a window (a kernel, or four sizes) over images."""
     def slide(value, window, strides, padding, data_format='NHWC'):
         axes, layout = (slice(2, 4), 'channels_first') if data_format == 'NCHW' else (slice(1, 3), 'channels_last')
-        return fn(value, window[axes] if isinstance(window, (list, tuple)) else window, tuple(strides[axes]),
-                  padding.lower(), layout)
+        sizes = tuple(map(int, window[axes])) if isinstance(window, (list, tuple)) else window
+        return fn(value, sizes, tuple(map(int, strides[axes])), padding.lower(), layout)
     return slide
 
 
@@ -266,6 +266,8 @@ NAMES = {
     'variable_scope': K.name_scope,
     'random_uniform': lambda shape, minval=0, maxval=None, dtype='float32', seed=None: K.random_uniform(
         shape, minval, 1 if maxval is None else maxval, dtype, seed),
+    'random_shuffle': lambda value, seed=None: K.gather(value, NAMES['argsort'](K.random_uniform(
+        K.shape(value)[:1], seed=seed))),
     'set_random_seed': _set_random_seed,
     'executing_eagerly': lambda: False,
     'nn.log_softmax': torch_op(lambda logits, axis=-1: torch.log_softmax(logits, axis)),
@@ -294,6 +296,7 @@ NAMES = {
           lambda name: lambda: None),
     **dict.fromkeys(('device', 'device_scope'), devices.device_scope),
     'Summary': functools.partial(_summary),
+    'newaxis': functools.partial(lambda: None),
     'summary.FileWriter': _file_writer,
     'logging.set_verbosity': _log.setLevel,
     **_of('debug info warning warn error fatal', lambda name: getattr(_log, name), 'logging.'),

@@ -115,3 +115,9 @@ def test_names_of_classes_are_fetched_once(monkeypatch, served, keras_home):
     monkeypatch.setattr(imagenet_utils, 'CLASS_INDEX', None)
     monkeypatch.setattr(imagenet_utils, 'CLASS_INDEX_PATH', 'http://127.0.0.1:9/none')
     assert imagenet_utils.decode_predictions(scores, top=1) == [[('n0', 'name0', 1.)]]
+
+
+@pytest.mark.parametrize('sizes,size,padding', [
+    ((5, 6), 3, ((1, 1), (0, 1))), ((8, 7), (5, 2), ((1, 2), (1, 1))), ((None, None), (5, 2), ((1, 2), (0, 1)))])
+def test_padding_as_keras_applications_has_it(sizes, size, padding):
+    assert keras.applications.correct_pad(K, Input((*sizes, 1)), size) == padding

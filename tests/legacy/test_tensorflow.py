@@ -50,7 +50,19 @@ as_dtype name_scope variable_scope control_dependencies set_random_seed executin
 get_default_session reset_default_graph global_variables_initializer local_variables_initializer tables_initializer
 initialize_all_variables no_op device device_scope Summary summary.FileWriter test.is_gpu_available
 test.gpu_device_name list_local_devices placeholder assign_add assign_sub assign_moving_average random_normal
-truncated_normal'''.split())
+truncated_normal random_shuffle newaxis'''.split())
+
+
+def test_rows_are_shuffled_whole():
+    x = tf.placeholder('float32', (None, 2))
+    tf.set_random_seed(3)
+    shuffled = tf.random_shuffle(x)
+    rows = np.arange(100.).reshape(50, 2)
+    first, second = (tf.Session().run(shuffled, {x: rows}) for _ in range(2))
+    for found in (first, second):
+        np.testing.assert_array_equal(found[found[:, 0].argsort()], rows)
+    assert (first != rows).any() and (first != second).any()
+    assert tf.newaxis is None and x[:, tf.newaxis].shape.as_list() == [None, 1, 2]
 
 
 def test_boilerplate_of_scripts():
