@@ -18,6 +18,8 @@ def start(script, folder, processes, *launcher):
     root = str(FOLDER.parent.parent.parent)
     environment = {**os.environ, 'CASES_OUT': str(folder), 'OMP_NUM_THREADS': '1', 'KERAS_HOME': str(folder / 'home'),
                    'PYTHONPATH': os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])}
+    if processes == 3:
+        environment['CASES_BOARD'] = '1'
     torchrun = [*TORCHRUN, str(processes)] if processes > 1 else []
     return subprocess.Popen([sys.executable, *torchrun, *launcher, str(FOLDER / script)], env=environment, cwd=folder,
                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
