@@ -210,7 +210,17 @@ def main():
     parser.add_argument('--peer', action='append', default=[], metavar='PYTHON', help=(
         'an interpreter with tf_keras or Keras 3 (on torch) in which the same Keras source is run, too (for images: '
         'with keras_preprocessing); repeatable'))
+    parser.add_argument('--check', action='store_true', help=(
+        'count the work of a step (ops, copies, allocations, Python calls) instead of timing it, and fail where it is '
+        'more than the bounds in benchmarks/bounds.json'))
+    parser.add_argument('--write-bounds', action='store_true', help='make the counts of now those bounds')
     options = parser.parse_args()
+    if options.check or options.write_bounds:
+        from benchmarks import counts
+        if options.write_bounds:
+            counts.write()
+        lines = counts.exceeded([name for name in counts.CHECKED if name in (options.only or names)])
+        raise SystemExit('\n'.join(lines) or print('No step costs more than its bounds.'))
     chosen = options.only or (names if options.device == 'cpu' else list(WORKLOADS))
     workloads = [name for name in WORKLOADS if name in chosen]
     if workloads:

@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import kfacade as keras
-from benchmarks import plain
+from benchmarks import counts, plain
 from benchmarks.workloads import WORKLOADS, resnet50
+from kfacade.layers import core
 
 
 @pytest.mark.parametrize('name', WORKLOADS)
@@ -61,3 +63,18 @@ def test_unknown_name_lists_the_workloads(pytestconfig):
                              cwd=pytestconfig.rootpath)
     assert process.returncode == 2
     assert all(name in process.stderr for name in WORKLOADS)
+
+
+def test_no_step_costs_more_than_its_bounds(pytestconfig):
+    """`python -m benchmarks --write-bounds` makes the counts of now the bounds, after a change that is worth them."""
+    process = subprocess.run([sys.executable, '-m', 'benchmarks', '--check'], text=True, capture_output=True,
+                             cwd=pytestconfig.rootpath)
+    assert process.returncode == 0, process.stderr
+
+
+def test_a_copy_too_many_is_noticed(monkeypatch):
+    assert not [line for line in counts.exceeded(['tiny']) if ' copies' in line]
+    monkeypatch.setattr(core, 'linear', lambda x, weight, bias: torch.nn.functional.linear(x.clone(), weight, bias))
+    lines = [line for line in counts.exceeded(['tiny']) if ' copies' in line]
+    assert len(lines) == 6  # for each of the tasks
+    assert re.fullmatch(r'tiny, fit: \d+ copies, at most \d+ are allowed', lines[0])
