@@ -1,8 +1,8 @@
 """Work counted instead of time: what a step costs in ops, copies, allocations and Python calls, against stored bounds.
 
-A count is the difference between a long and a short run over the number of steps between them, so that what happens once
-does not count. The bounds are the counts when they were last written (`python -m benchmarks --check --write`), the
-larger ones of those with and without the products that only some processors are given.
+The count of a step is the difference between a long and a short run over the number of steps between them, so that what
+happens once does not count. The bounds are the counts when they were last written (`python -m benchmarks
+--write-bounds`), the larger ones of those with and without the products that only some processors are given.
 """
 import contextlib
 import json
@@ -79,12 +79,11 @@ def measured(name):
 
 
 def building():
-    """Python calls a layer of building and compiling a chain, a long one over a short one: near 1 while it is linear."""
+    """Python calls a layer to build and compile a chain, of a long one over a short one: 1 while it is linear."""
     def build(n):
-        Input, Dense = kfacade.layers.Input, kfacade.layers.Dense
-        x = first = Input((4,))
+        x = first = kfacade.layers.Input((4,))
         for _ in range(n):
-            x = Dense(4)(x)
+            x = kfacade.layers.Dense(4)(x)
         kfacade.models.Model(first, x).compile('sgd', 'mse')
     build(3)
     return (_calls(lambda: build(200)) / 200) / (_calls(lambda: build(50)) / 50)
