@@ -98,8 +98,7 @@ def main(arguments=None):
         from kfacade.saving import commands
         return commands.main(*arguments[:1], arguments[1:])
     if arguments[:1] == ['check']:
-        from kfacade.legacy import check
-        return check.main(arguments[1:])
+        return importlib.import_module('kfacade.legacy.check').main(arguments[1:])
     parser = argparse.ArgumentParser(prog='python -m kfacade', description='Runs a Keras script on PyTorch.')
     parser.add_argument('--tensorflow', choices=['stand-in', 'real'], default='stand-in', help='what `import '
                         "tensorflow` means: kfacade's stand-in for TensorFlow 1 (default), or what is installed")
@@ -113,7 +112,7 @@ def main(arguments=None):
         parser.error('--tensorflow-keras goes with the stand-in, not with --tensorflow real')
     name = options.backend_name or {'stand-in': 'tensorflow', 'real': 'torch'}[options.tensorflow]
     install_keras_alias(options.tensorflow, name, options.tensorflow_keras)
-    ranks = importlib.import_module('kfacade.utils.ranks')
+    from kfacade.utils import ranks
     ranks.start()
     if options.module:
         sys.path[0], sys.argv = os.getcwd(), options.module + options.script

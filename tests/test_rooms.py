@@ -25,7 +25,7 @@ ROOMS = (
     'models wrappers utils.test_utils utils.multi_gpu_utils legacy.tensorflow legacy.tf_control legacy.tf_ops '
     'legacy.theano',
     'applications',
-    'examples __init__ __main__ _launched',
+    'examples __init__ __main__ _launched legacy.check',
 )
 LEVELS = {name: level for level, row in enumerate(ROOMS) for name in row.split()}
 FILES = {'.'.join(path.relative_to(PACKAGE).with_suffix('').parts): path for path in PACKAGE.rglob('*.py')}
