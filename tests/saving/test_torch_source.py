@@ -119,6 +119,7 @@ def test_architectures(tmp_path, keep_layout):
         harness.check(name, tmp_path, numbers)
 
 
+@pytest.mark.filterwarnings('ignore:The output shape of `ResNet50')
 @pytest.mark.parametrize('name', [*SMALL, *(pytest.param(name, marks=pytest.mark.slow)
                                             for name in applications_harness.SMALLEST if name not in SMALL)])
 def test_applications(tmp_path, name, monkeypatch):
