@@ -12,6 +12,7 @@ import math
 import os
 import re
 import textwrap
+import unicodedata
 
 import torch
 
@@ -240,11 +241,17 @@ class Value:
 
 def identifier(name, taken=()):
     """A name that Python takes, and that is not taken."""
-    name = re.sub(r'\W+', '_', name).strip('_')[:60] or 'layer'
+    name = re.sub(r'\W+', '_', unicodedata.normalize('NFKC', name)).strip('_')[:60] or 'layer'
     name = f'_{name}' if name[0].isdigit() else name
+    name = name if name.isidentifier() else re.sub(r'\W', '_', name, flags=re.ASCII)
     while name in taken:
         name += '_'
     return name
+
+
+def readable(name):
+    """A name as texts and comments have it: names come out of files, and must not become code."""
+    return re.sub(r'[^\w .:/-]+', '_', name)
 
 
 class Names(set):
@@ -344,7 +351,7 @@ class ClassCode:
         if key not in self.modules:
             attribute = self.attributes.fresh((name or self.name_of(layer)) + suffix)
             hold = '' if (owner or layer).trainable or not tensors else '.requires_grad_(False)'
-            self.init += [f'# {note}'] if note else []
+            self.init += [f'# {" ".join(note.split())}'] if note else []
             self.init.append(f'self.{attribute} = {text}{hold}')
             self.modules[key] = attribute, text
             self.source.uses.setdefault(key, []).append((self, attribute, text, tensors))
@@ -390,7 +397,8 @@ class ClassCode:
         """The `Value`, or list of them, of a call of a layer that gives tensors of these shapes."""
         arguments = {key: value for key, value in (arguments or {}).items() if value is not None}
         training, kind = arguments.pop('training', None), type(layer).__name__
-        self.training, self.shapes = None if isinstance(training, Face) else training, shapes
+        self.training = None if training is None or isinstance(training, Face) else bool(training)
+        self.shapes = shapes
         if label is not None:
             self.labels.setdefault(id(layer), label.name)
         if self.training is not None and kind not in PHASED and layer._uses_phase:
@@ -437,7 +445,7 @@ class ClassCode:
                 raise ValueError(f'Layer "{layer.name}" cannot be converted: it has a function for its mask.')
             name, elementwise = self.source.port(layer.function, layer, shown)
             alike = elementwise and len({len(x.shape) for x in values}) == 1
-            odd = [key for key, value in layer.arguments.items() if not is_plain(value)]
+            odd = [key for key, value in layer.arguments.items() if not (is_plain(value) and key.isidentifier())]
             if odd:
                 raise ValueError(f'Layer "{layer.name}" cannot be converted: its argument {odd[0]} is no plain value.')
             options = [f'{key}={value!r}' for key, value in layer.arguments.items()]
@@ -492,7 +500,8 @@ class ClassCode:
         ins, outs = (' and '.join(x.shown() for x in values) for values in (self.inputs, self.outputs))
         parameters = ['self', *map(str, self.inputs), *(x.mask for x in self.inputs if x.mask)]
         states = [name for name in self.kept if not name.endswith(')')]
-        body = [f'class {self.name}(nn.Module):', *_docstring(f'The model "{self.network.name}": {ins} to {outs}.'), '',
+        about = f'The model "{readable(self.network.name)}": {ins} to {outs}.'
+        body = [f'class {self.name}(nn.Module):', *_docstring(about), '',
                 '    def __init__(self):', '        super().__init__()',
                 *(_fitted(f'        {line}') for line in (*self.init, *(f'self.{name} = None' for name in states))), '',
                 _fitted(f'    def forward({", ".join(parameters)}):'),
@@ -586,7 +595,8 @@ class Source:
                 same = not original or ast.unparse(ast.parse(original)).partition('(')[2] == text.partition('(')[2]
                 self._add_port(None if same else 'In Keras', original, text)
             except Unportable as problem:
-                elementwise, text = False, _TEXTS['function'].format(name=name, layer=layer.name)
+                text = _TEXTS['function'].format(name=name, layer=readable(layer.name))
+                elementwise = False
                 self._add_port(f'TO BE PORTED to torch, {shown}: {problem} has to become torch code. In Keras',
                                original, text, layer, 'its function')
             self.ported[id(function)] = name, elementwise
@@ -598,7 +608,8 @@ class Source:
         if id(kind) not in self.ported:
             self.ported[id(kind)] = name = self.names.fresh(kind.__name__)
             self._add_port(f'TO BE PORTED to torch: `forward`, {shown}. In Keras', source_of(kind),
-                           _TEXTS['layer'].format(name=name, layer=layer.name), layer, f'its class {kind.__name__}')
+                           _TEXTS['layer'].format(name=name, layer=readable(layer.name)), layer,
+                           f'its class {kind.__name__}')
         return self.ported[id(kind)]
 
     def _add_port(self, head, original, text, layer=None, what=None):
@@ -606,8 +617,9 @@ class Source:
         if layer is not None:
             if original is None:
                 raise ValueError(f'Layer "{layer.name}" cannot be converted: {what} has no source in Python.')
-            self.unported.append(layer.name)
-        quoted = [f'# {head}:', *(f'#     {line}'.rstrip() for line in original.splitlines())] if head else []
+            self.unported.append(readable(layer.name))
+        quoted = [' '.join(['#', *head.split()]) + ':'] + [
+            f'#     {line}'.rstrip() for line in original.splitlines()] if head else []
         self.ports.append('\n'.join([*quoted, text]))
 
     def text(self):
@@ -636,7 +648,7 @@ class Source:
         model, main = self.model, self.main
         loss, rate = getattr(model, 'loss', None), getattr(model.optimizer, 'lr', 0.001)
         optimizer = type(model.optimizer).__name__.replace('Nadam', 'NAdam')
-        regular = [layer.name for layer in plain_layers(model) if any(
+        regular = [readable(layer.name) for layer in plain_layers(model) if any(
             name.endswith(('_regularizer', '_constraint')) and getattr(layer, name, None) for name in dir(layer))]
         notes = {
             'In train mode the averages of batch normalization move as torch moves them: by `momentum` (1 - that of '
@@ -646,7 +658,8 @@ class Source:
             f'TO BE PORTED before it runs: {", ".join(self.unported)}.': self.unported}
         order = any(x.at > 0 for x in (*main.inputs, *main.outputs))
         text = _TEXTS['head'].format(
-            name=model.name, weights=self.weights, inputs=inputs, outputs=', '.join(x.shown() for x in main.outputs),
+            name=readable(model.name), weights=self.weights, inputs=inputs,
+            outputs=', '.join(x.shown() for x in main.outputs),
             order=' Images have the channels first, wherever Keras had them last.' if order else '',
             example=', '.join(f'torch.zeros{_example(x.sizes())}{"" if y.dtype.is_floating_point else ".long()"}'
                               for x, y in zip(main.inputs, model._feed_inputs)),

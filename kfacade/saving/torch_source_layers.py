@@ -299,7 +299,7 @@ def dropout(w, layer, x):
     rate, kind = number(layer.rate if 0 < layer.rate < 1 else 0.), type(layer).__name__
     if kind == 'Dropout' and layer.noise_shape is not None:
         x = w.at(x)
-        sizes = [f'{x}.shape[{i}]' if size is None else size for i, size in enumerate(layer.noise_shape)]
+        sizes = [f'{x}.shape[{i}]' if size is None else int(size) for i, size in enumerate(layer.noise_shape)]
         ones = call(f'{x}.new_ones', *sizes)
         return x.gives(f'{x} * F.dropout({ones}, {rate}, {w.training or "self.training"})')
     if kind == 'AlphaDropout' and layer.noise_shape is not None:

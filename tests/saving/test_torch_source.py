@@ -1,4 +1,5 @@
 """Models as the source of plain PyTorch modules."""
+import ast
 import importlib.util
 import pathlib
 import re
@@ -303,6 +304,27 @@ def test_failed_writing_keeps_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
         to_torch_source(Sequential([L.Dense(2, input_shape=(3,))]), tmp_path / 'model.py')
     assert {path.read_text() for path in tmp_path.iterdir()} == {'old'} and len(list(tmp_path.iterdir())) == 2
+
+
+def test_names_from_a_file_do_not_become_code(tmp_path):
+    evil = '''x"""\n' + boom() + "{y}\\'''
+    x = L.Input((3,), name=evil)
+    y = Scale(name=evil + '1')(L.Dense(3, name=evil + '2', kernel_regularizer='l2')(x))
+    y = L.Lambda(lambda x: K.cumsum(x, 1), name=evil + '3')(y)
+    to_torch_source(Model(x, y, name=evil), tmp_path / 'model.py')
+    names = [node.id for node in ast.walk(ast.parse((tmp_path / 'model.py').read_text())) if isinstance(node, ast.Name)]
+    assert 'boom' not in names
+    for noise_shape in (['boom()', 1], [None, 'boom()']):
+        model = Sequential([L.Dropout(.5, input_shape=(3,))])
+        model.layers[0].noise_shape = noise_shape
+        with pytest.raises(ValueError, match='boom'):
+            to_torch_source(model, tmp_path / 'other.py')
+
+
+@pytest.mark.parametrize('name', ['schicht', '层', 'x²', '１a', 'ｄｅｆ', '', 'a' * 500, '...'])
+def test_odd_names(tmp_path, name):
+    to_torch_source(Sequential([L.Dense(2, name=name or None, input_shape=(3,))], name=name), tmp_path / 'model.py')
+    imported(tmp_path / 'model.py').load()(torch.ones(1, 3))
 
 
 # ---------------------------------------------------------------- the command
