@@ -297,7 +297,7 @@ class _Compiler:
         self.anchor = unplaced(*[x for symbol in self.order for x in _owners(symbol)])
         self.graph, self.constants, self.registered_objects = fx.Graph(), [], []
         self.module = fx.GraphModule({}, fx.Graph())
-        self.nodes, self.registered, self.names = {}, {}, Counter()
+        self.nodes, self.registered, self.names = {}, {}, Counter(['self'])  # of the method that fx writes
         gradient_nodes = [x for x in self.order if x.fn is gradients_of]
         self.differentiates, self.differentiable = bool(gradient_nodes), differentiable or bool(gradient_nodes)
         self.targets = {t for x in gradient_nodes for t in x.args[2]}

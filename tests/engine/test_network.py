@@ -30,6 +30,13 @@ def test_automatic_names_count_per_class():
     assert names == ['dense_1', 'dense_2', 'leaky_re_lu_1', 'p_re_lu_1', 'max_pooling2d_1', 'sequential_1', 'model_1']
 
 
+@pytest.mark.parametrize('name', ['self', 'class', '1st', 'a:0', 'forward', 'torch', 'training'])
+def test_names_that_mean_something_in_the_compiled_code(name):
+    x = Input((2,), name=name)
+    model = Model(x, layers.Dense(1, kernel_initializer='ones', name=f'{name}_sum')(x))
+    np.testing.assert_array_equal(model.predict(np.float32([[1, 2], [3, 4]])), [[3], [7]])
+
+
 def test_unknown_keyword():
     with pytest.raises(TypeError, match="Keyword argument not understood: 'unit'"):
         layers.Dense(3, unit=4)
