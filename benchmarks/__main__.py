@@ -119,6 +119,7 @@ def training(names, peers, runs, device='cpu'):
                           (f'without {APART}', [name for name in same if name != APART] if APART in same else [])):
         if len(chosen) > 1:
             means = [f'{statistics.geometric_mean(column):.2f}' for column in zip(*(ratios[name] for name in chosen))]
+            means[-1] = '' if on_cpu else means[-1]  # there is next to nothing to multiply in the smallest
             lines.append(f'| {title} | | {" | ".join(means)} |')
             print(lines[-1], flush=True)
     if on_cpu:
