@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from benchmarks import images
+from benchmarks import images, prediction
 from benchmarks.side import ONE_THREAD
 from benchmarks.workloads import WORKLOADS
 
@@ -130,6 +130,24 @@ def training(names, peers, runs, device='cpu'):
     return lines
 
 
+def predicting(names, peers, runs):
+    """The lines of a table in Markdown: time to predict, and its ratio to a plain loop under `inference_mode`."""
+    lines = [f'CPU ms to predict, one thread (medians of {runs} alternating runs), and the ratio to a plain loop under '
+             '`inference_mode`, channels last:', '',
+             f'| {" | ".join(["network", "samples", "batch", "plain", "kfacade", *versions(peers)])} |',
+             '|---' * (5 + len(peers)) + '|']
+    print('\n' + '\n'.join(lines), flush=True)
+    for name in names:
+        x, size = prediction.data(name)
+        sides = [Side(python, side, f'predict={name}') for python, side in (
+            (sys.executable, 'plain'), (sys.executable, 'kfacade'), *((peer, 'peer') for peer in peers))]
+        plain, *others = alternate(sides, runs)
+        cells = [f'{1000 * t:.1f} ({t / plain:.2f})' for t in others]
+        lines.append(f'| {name} | {len(x)} | {size} | {1000 * plain:.1f} | {" | ".join(cells)} |')
+        print(lines[-1], flush=True)
+    return lines
+
+
 def write(path, lines):
     """Writes the lines to a file, under what they were measured with."""
     import torch
@@ -198,7 +216,7 @@ def generator_speed(runs):
 
 
 def main():
-    names = [*WORKLOADS, 'import', 'build', 'load', 'images', 'generator']
+    names = [*WORKLOADS, 'predict', 'import', 'build', 'load', 'images', 'generator']
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=(
         'kfacade beside the plain PyTorch loop: same data, batch size and steps, one thread, CPU time.'))
     parser.add_argument('--only', action='append', choices=names, metavar='NAME', help=(
@@ -227,6 +245,9 @@ def main():
     if workloads:
         lines = training(workloads, options.peer, options.runs, options.device)
         write(options.markdown, lines)
+    if 'predict' in chosen:
+        path = pathlib.Path(options.markdown)
+        write(path.with_stem(f'{path.stem}-predict'), predicting(prediction.NAMES, options.peer, options.runs))
     if 'import' in chosen:
         import_time(options.runs)
     if 'build' in chosen:

@@ -5,7 +5,7 @@ pass of training); the answer is its CPU time in seconds (on another device than
 finished), and by how many MB the process has grown, at most, since before the first run. `build` in WORKLOAD's place
 builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or,
 if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer
-with keras_preprocessing.
+with keras_preprocessing. `predict=WORKLOAD` predicts (see `prediction.py`).
 """
 import importlib
 import os
@@ -57,6 +57,10 @@ def runner(side, name, device='cpu'):
         from benchmarks import images
         package = 'kfacade.preprocessing.image' if side == 'kfacade' else 'keras_preprocessing.image'
         return images.reader(importlib.import_module(package), name[len('images='):])
+    if name.startswith('predict='):
+        from benchmarks import prediction
+        name = name.removeprefix('predict=')
+        return prediction.plain_predictor(name) if side == 'plain' else prediction.predictor(name, _keras(side))
     if name == 'build':
         keras = _keras(side)
         return lambda: resnet50(keras)

@@ -155,18 +155,24 @@ def own_cell(keras):
     return model
 
 
-def vgg16(keras):
-    """The network of VGG16, of 138 million weights, not compiled."""
+def vgg(keras, shape, blocks, hidden=(), classes=10):
+    """3x3 convolutions in blocks of the given numbers of filters, with a pooling after each; not compiled."""
     layers = keras.layers
-    model = keras.models.Sequential([layers.InputLayer((224, 224, 3))])
-    for convolutions, filters in ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)):
-        for _ in range(convolutions):
+    model = keras.models.Sequential([layers.InputLayer(shape)])
+    for block in blocks:
+        for filters in block:
             model.add(layers.Conv2D(filters, 3, padding='same', activation='relu'))
         model.add(layers.MaxPooling2D())
-    for layer in (layers.Flatten(), layers.Dense(4096, activation='relu'), layers.Dense(4096, activation='relu'),
-                  layers.Dense(1000, activation='softmax')):
-        model.add(layer)
+    model.add(layers.Flatten() if hidden else layers.GlobalAveragePooling2D())
+    for units in hidden:
+        model.add(layers.Dense(units, activation='relu'))
+    model.add(layers.Dense(classes, activation='softmax'))
     return model
+
+
+def vgg16(keras):
+    """The network of VGG16, of 138 million weights, not compiled."""
+    return vgg(keras, (224, 224, 3), [(64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3], (4096, 4096), 1000)
 
 
 def resnet50(keras):

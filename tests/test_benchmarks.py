@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import kfacade as keras
-from benchmarks import counts, plain
+from benchmarks import counts, plain, prediction
 from benchmarks.workloads import WORKLOADS, resnet50
 from kfacade.layers import core
 
@@ -78,3 +78,15 @@ def test_a_copy_too_many_is_noticed(monkeypatch):
     lines = [line for line in counts.exceeded(['tiny']) if ' copies' in line]
     assert len(lines) == 6  # for each of the tasks
     assert re.fullmatch(r'tiny, fit: \d+ copies, at most \d+ are allowed', lines[0])
+
+
+@pytest.mark.parametrize('name', prediction.LARGER)
+def test_larger_networks_to_predict_with_have_the_same_weights(name):
+    sizes = sum(tensor.numel() for key, tensor in prediction._PLAIN[name]().state_dict().items()
+                if not key.endswith('num_batches_tracked'))
+    assert prediction.LARGER[name][0](keras).count_params() == sizes
+
+
+def test_both_sides_predict_as_many_samples():
+    for name in ('tiny', 'small_vgg'):
+        assert prediction.predictor(name, keras)().shape == prediction.plain_predictor(name)().shape
