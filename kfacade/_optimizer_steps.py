@@ -29,6 +29,9 @@ NO_GRADIENT = ('An operation has `None` for gradient. Please make sure that all 
 
 # ---------------------------------------------------------------- kernels
 
+_MIN_PARALLEL = 2 ** 16  # numbers to update below which waking a second thread costs more than it saves
+
+
 def sgd(ps, vs, *, nesterov):
     """Velocity and parameter: v = m v - lr g, then p + v, or p + m v - lr g with Nesterov momentum."""
     def update(gs, lr, momentum):
@@ -217,8 +220,16 @@ class Step(torch.optim.Optimizer):
         with self._no_grad:
             if self._buckets is None:
                 self._lay_out()
-            for gs, (_, _, update) in zip(self._by_bucket(gradients), self._buckets):
-                update(gs, *coefficients)
+                self._is_small = sum(p.param.numel() for p in self._params) < _MIN_PARALLEL
+            threads = torch.get_num_threads() if self._is_small else 1
+            if threads > 1:  # torch's fused steps would wake all threads for the smallest tensor
+                torch.set_num_threads(1)
+            try:
+                for gs, (_, _, update) in zip(self._by_bucket(gradients), self._buckets):
+                    update(gs, *coefficients)
+            finally:
+                if threads > 1:
+                    torch.set_num_threads(threads)
             if self._constrain:
                 self._constrain()
         for variable, value in zip(self._carried, coefficients):

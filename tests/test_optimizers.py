@@ -10,7 +10,9 @@ import kfacade.backend as K
 from kfacade import constraints, optimizers
 from kfacade.backend import state
 from kfacade.backend.variable import Layout, Variable
+from kfacade.layers import Dense
 from kfacade.legacy import interfaces
+from kfacade.models import Sequential
 
 # (class, arguments, what Keras 2.2.4 made of `start()` in six steps on `loss` with SCALES)
 KERAS = [
@@ -433,3 +435,17 @@ def test_torch_optimizers_that_cannot_train_the_model():
 def test_optimizers_can_be_pickled_before_training():
     again = pickle.loads(pickle.dumps(optimizers.Adam(lr=.5)))
     assert again.get_config() == optimizers.Adam(lr=.5).get_config()
+
+
+@pytest.mark.parametrize('units, calls', [(1, [1, 2, 1, 2]), (40000, [])])
+def test_the_step_of_a_small_model_wakes_no_second_thread(units, calls, monkeypatch):
+    model = Sequential([Dense(units, input_shape=(2,))])
+    model.compile('adam', 'mse')
+    before, found, set_threads = torch.get_num_threads(), [], torch.set_num_threads
+    set_threads(2)
+    try:
+        monkeypatch.setattr(torch, 'set_num_threads', lambda n: found.append(n) or set_threads(n))
+        model.fit(np.zeros((4, 2)), np.zeros((4, units)), batch_size=2, verbose=0)
+        assert (found, torch.get_num_threads()) == (calls, 2)
+    finally:
+        set_threads(before)
