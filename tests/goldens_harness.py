@@ -149,6 +149,7 @@ def _session(golden):
         known = KNOWN_WARNINGS.get(golden.name) or KNOWN_WARNINGS.get(golden.category)
         if known:
             warnings.filterwarnings('ignore', message=known)
+        warnings.filterwarnings('ignore', message='RNN module weights')  # of cuDNN
         yield
 
 

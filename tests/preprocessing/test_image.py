@@ -8,9 +8,7 @@ import sys
 import threading
 
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from kfacade import backend as K
 from kfacade.engine import Input
@@ -19,6 +17,9 @@ from kfacade.models import Model
 from kfacade.preprocessing import image
 from kfacade.preprocessing.image import ImageDataGenerator, affine_transformations, iterator, utils
 from kfacade.utils import OrderedEnqueuer, Sequence
+
+pd = pytest.importorskip('pandas')
+Image = pytest.importorskip('PIL.Image')
 
 
 def pixels(*shape, seed=0):

@@ -4,10 +4,12 @@ import pathlib
 import warnings
 
 import numpy as np
-import preprocessing_cases as cases
 import pytest
 
 from kfacade import preprocessing
+
+pytest.importorskip('PIL')
+cases = pytest.importorskip('preprocessing_cases')
 
 REFERENCE = pathlib.Path(__file__).parent / 'reference'
 

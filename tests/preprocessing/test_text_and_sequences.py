@@ -2,7 +2,6 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from kfacade.preprocessing.sequence import (
@@ -14,6 +13,8 @@ from kfacade.preprocessing.sequence import (
 )
 from kfacade.preprocessing.text import Tokenizer, hashing_trick, one_hot, text_to_word_sequence, tokenizer_from_json
 from kfacade.utils import Sequence
+
+pd = pytest.importorskip('pandas')
 
 TEXTS = ['The cat sat on the mat.', 'The dog sat on the log.', 'Dogs and cats living together.']
 
