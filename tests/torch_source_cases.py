@@ -549,8 +549,18 @@ def same_name_reserved():
             Dense(2, name='class'),
             Dense(2, name='1/2 a-b'),
             Dense(2, name='train'),
+            Dense(2, name='training'),
+            Dense(2, name='ﬁ²'),
+            Dense(2, name='F'),
+            Dense(2, name='pad_same'),
         ]
     )
+
+
+@case
+def inputs_of_odd_names():
+    inputs = [Input((3,), name=name) for name in ('self', 'torch', 'x', 'a b', 'a_b')]
+    return Model(inputs, add([Dense(2, name=f'of {x._keras_history[0].name}')(x) for x in inputs]))
 
 
 @case

@@ -534,7 +534,7 @@ class _Compiler:
     @staticmethod
     def _safe(name):
         name = re.sub(r'\W+', '_', name.split(':')[0]).strip('_')
-        return name if name[:1].isalpha() and not keyword.iskeyword(name) else f'x_{name}'
+        return name if name[:1].isalpha() and not keyword.iskeyword(name) and name != 'self' else f'x_{name}'
 
     def _unique(self, name):
         name = self._safe(name)

@@ -65,7 +65,11 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
     Where nothing is differentiated, images with the channels last in memory go to oneDNN's op where that is faster: for
     1x1 convolutions, which torch with one thread leaves to MKL's product, and for a ReLU of more than a cache holds.
     """
-    settings, work, grad = (strides, padding, dilation, groups), x.numel() * len(weight), torch.is_grad_enabled()
+    grad = torch.is_grad_enabled()
+    if grad and max(strides) > 1 and weight.numel() == len(weight) * weight.shape[1] and weight.shape[1] < 16 and (
+            not any(padding)):  # what 1x1 windows see; oneDNN's gradient of a strided one of few channels corrupts memory
+        x, strides = x[(..., *(slice(None, None, stride) for stride in strides))], [1] * len(strides)
+    settings, work = (strides, padding, dilation, groups), x.numel() * len(weight)
     if not grad:
         pays = work > _MIN_WORK if weight.shape[2:] == (1, 1) else relu and work > _MIN_CACHED * x.shape[1]
         if pays and _onednn_convolution and torch.backends.mkldnn.enabled and all_plain(x, weight, bias) and (

@@ -274,7 +274,7 @@ class ClassCode:
         self.graph, self.gives_mask = Graph(network), gives_mask
         self.state, self.init, self.forward, self.kept = {}, [], [], []
         self.modules, self.labels = {}, {}  # (id of a layer, part) -> (attribute, constructor); id -> name
-        self.variables, self.attributes = Names(_TAKEN), Names({*dir(torch.nn.Module), *keyword.kwlist, 'reset_states'})
+        self.variables, self.attributes = Names(_TAKEN), Names({*dir(torch.nn.Module()), *keyword.kwlist, 'reset_states'})
         inputs = network._feed_inputs
         self.inputs = [Value('x' if len(inputs) == 1 else self.fresh(x._keras_history[0].name), x._keras_shape,
                              image=image_axis(self.graph, x)) for x in inputs]
@@ -513,6 +513,11 @@ class ClassCode:
         return '\n'.join(body)
 
 
+def _names(text):
+    """The names that code reads."""
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+
+
 def _without_unread(text, words):
     """A line that unpacks a tuple, with `_` for the names that do not come again."""
     target, sign, value = text.partition(' = ')
@@ -636,12 +641,13 @@ class Source:
         texts = [*self.ports, classes, tail]
         wanted, parts = [*texts], {}
         while wanted:
-            for name in _PARTS.keys() & set(re.findall(r'\w+', wanted.pop())) - parts.keys():
+            for name in _PARTS.keys() & _names(wanted.pop()) - parts.keys():
                 parts[name] = _PARTS[name]
                 wanted.append(parts[name])
         body = '\n\n\n'.join([*(parts[name] for name in _PARTS if name in parts), *texts])
-        imports = [line for name, line in _IMPORTS.items() if re.search(rf'\b{name}\b', body)]
-        imports = '\n'.join(sorted(imports, key=lambda line: line.startswith('from')))
+        names = _names(body)
+        imports = '\n'.join(sorted((line for name, line in _IMPORTS.items() if name in names),
+                                   key=lambda line: line.startswith('from')))
         return f'"""{self._head(inputs)}"""\nfrom pathlib import Path\n\n{imports}\n\n\n{body}\n'
 
     def _head(self, inputs):

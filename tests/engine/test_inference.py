@@ -246,6 +246,14 @@ def test_a_failing_layer_is_named():
         model.predict(np.zeros((2, 1, 1, 3)))
 
 
+def test_layers_may_have_the_name_self():
+    x = L.Input((3,), name='self')
+    y = L.Dense(2, name='next')(L.Dense(2, name='self_')(x))
+    model, other = Model(x, y), Sequential([L.Dense(2, name='self', input_shape=(3,)), L.Dense(2)])
+    other.set_weights(model.get_weights())
+    np.testing.assert_allclose(other.predict(np.eye(3)), model.predict(np.eye(3)), rtol=1e-6)
+
+
 # ---------------------------------------------------------------- small batches together
 
 def sizes_of_batches(model, *data, **options):

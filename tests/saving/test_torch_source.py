@@ -149,6 +149,13 @@ def test_snapshots(tmp_path, name):
     assert (tmp_path / f'{name}.py').read_text() == stored.read_text()
 
 
+def test_names_of_layers_bring_no_code(tmp_path):
+    to_torch_source(torch_source_cases.same_name_reserved(), tmp_path / 'model.py')
+    text = (tmp_path / 'model.py').read_text(encoding='utf-8')
+    assert 'self.pad_same = nn.Linear(2, 2)' in text and 'def pad_same' not in text
+    assert 'self.F = ' in text and 'import torch.nn.functional' not in text
+
+
 def test_trains_as_the_docstring_says(tmp_path):
     model = torch_source_cases.SNAPSHOTS['digits']()
     to_torch_source(model, tmp_path / 'digits.py')
