@@ -297,7 +297,7 @@ class _Compiler:
         self.anchor = unplaced(*[x for symbol in self.order for x in _owners(symbol)])
         self.graph, self.constants, self.registered_objects = fx.Graph(), [], []
         self.module = fx.GraphModule({}, fx.Graph())
-        self.nodes, self.registered, self.names = {}, {}, Counter(['self'])  # of the method that fx writes
+        self.nodes, self.registered, self.names = {}, {}, Counter()
         gradient_nodes = [x for x in self.order if x.fn is gradients_of]
         self.differentiates, self.differentiable = bool(gradient_nodes), differentiable or bool(gradient_nodes)
         self.targets = {t for x in gradient_nodes for t in x.args[2]}
@@ -534,7 +534,8 @@ class _Compiler:
     @staticmethod
     def _safe(name):
         name = re.sub(r'\W+', '_', name.split(':')[0]).strip('_')
-        return name if name[:1].isalpha() and not keyword.iskeyword(name) and name != 'self' else f'x_{name}'
+        is_free = name[:1].isalpha() and not keyword.iskeyword(name) and name != 'self'  # of the method that fx writes
+        return name if is_free else f'x_{name}'
 
     def _unique(self, name):
         name = self._safe(name)

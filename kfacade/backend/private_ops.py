@@ -67,7 +67,7 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
     """
     grad = torch.is_grad_enabled()
     if grad and max(strides) > 1 and weight.numel() == len(weight) * weight.shape[1] and weight.shape[1] < 16 and (
-            not any(padding)):  # what 1x1 windows see; oneDNN's gradient of a strided one of few channels corrupts memory
+            not any(padding)):  # only what 1x1 windows see: oneDNN's gradient of strides writes past its few channels
         x, strides = x[(..., *(slice(None, None, stride) for stride in strides))], [1] * len(strides)
     settings, work = (strides, padding, dilation, groups), x.numel() * len(weight)
     if not grad:

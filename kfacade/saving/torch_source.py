@@ -64,7 +64,8 @@ def to_torch_source(model, path, keep_layout=False, overwrite=True, safetensors=
     Raises ValueError, naming the layer, for what cannot be converted. Nothing is written then.
     """
     path, model = os.fspath(path), getattr(model, 'saved_as', model)
-    if suffix_of(path) != '.py' or not os.path.basename(path)[:-3].isidentifier():
+    stem = os.path.basename(path)[:-3]
+    if suffix_of(path) != '.py' or not stem.isidentifier() or keyword.iskeyword(stem):
         raise ValueError(f'The module must have a name that Python can import, such as "model.py". Received: {path!r}')
     if not getattr(model, 'inputs', None):
         raise ValueError(f'Model "{model.name}" cannot be converted: it is no graph of layers, or is not built yet.')
@@ -274,7 +275,8 @@ class ClassCode:
         self.graph, self.gives_mask = Graph(network), gives_mask
         self.state, self.init, self.forward, self.kept = {}, [], [], []
         self.modules, self.labels = {}, {}  # (id of a layer, part) -> (attribute, constructor); id -> name
-        self.variables, self.attributes = Names(_TAKEN), Names({*dir(torch.nn.Module()), *keyword.kwlist, 'reset_states'})
+        self.variables = Names(_TAKEN)
+        self.attributes = Names({*dir(torch.nn.Module()), *keyword.kwlist, 'reset_states'})
         inputs = network._feed_inputs
         self.inputs = [Value('x' if len(inputs) == 1 else self.fresh(x._keras_history[0].name), x._keras_shape,
                              image=image_axis(self.graph, x)) for x in inputs]
@@ -637,6 +639,7 @@ class Source:
             kind={torch.float64: '.double()', torch.float16: '.half()'}.get(self.dtype, ''),
             read='load_file(path)' if self.weights.endswith('.safetensors') else
             "torch.load(path, map_location='cpu', weights_only=True)",
+            dtype=str(self.dtype)[6:],
             save='z(options.out, *(one.numpy() for one in y))' if several else '(options.out, y.numpy())')
         texts = [*self.ports, classes, tail]
         wanted, parts = [*texts], {}

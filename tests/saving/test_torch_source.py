@@ -180,6 +180,18 @@ def test_predicts_on_files(tmp_path):
     assert printed.startswith('tensor([[')
 
 
+@pytest.mark.parametrize('dtype', ['float64', 'float16'])
+def test_predicts_in_another_precision(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr(config, '_floatx', dtype)
+    model = Sequential([L.Dense(2, input_shape=(3,))])
+    to_torch_source(model, tmp_path / 'model.py')
+    np.save(tmp_path / 'x.npy', np.eye(3, dtype='float32'))
+    subprocess.run([sys.executable, 'model.py', 'x.npy', '--out', 'y.npy'], cwd=tmp_path, check=True)
+    y = np.load(tmp_path / 'y.npy')
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, model.predict(np.eye(3)), rtol=1e-3)
+
+
 def test_safetensors(tmp_path):
     pytest.importorskip('safetensors')
     model = Sequential([L.Dense(2, input_shape=(3,))])
@@ -294,7 +306,7 @@ def test_refused(tmp_path, make, message):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('path', ['model.txt', 'my model.py', '1.py'])
+@pytest.mark.parametrize('path', ['model.txt', 'my model.py', '1.py', 'class.py'])
 def test_names_that_python_cannot_import(tmp_path, path):
     with pytest.raises(ValueError, match='that Python can import'):
         to_torch_source(Sequential([L.Dense(2, input_shape=(3,))]), tmp_path / path)
