@@ -214,6 +214,13 @@ def put(tensor, device, dtype=None):
     return _mark(tensor.to(device, dtype, non_blocking=device.type != 'cpu', copy=virtual), device)
 
 
+def mover(place):
+    """A function that puts tensors where ``model.to(place)`` says, by torch's name of a device or any of scopes'."""
+    torchs = _parsed(str(place)) is None or isinstance(place, torch.device) and place.type == 'cpu'
+    device = torch.device(place) if torchs else find_device(place)[1]
+    return lambda tensor: put(tensor, device)
+
+
 def _at(place):
     return device_of(place) if isinstance(place, torch.Tensor) else place
 
@@ -276,9 +283,9 @@ class Checked(fx.Interpreter):
     def call_function(self, target, args, kwargs):
         if target in (move, create) or target is operator.getitem and isinstance(args[0], (list, tuple)):
             return super().call_function(target, args, kwargs)
-        if target.__name__ == 'gradients_of':  # each lies where its target does
-            found = super().call_function(target, args, kwargs)
-            return [_mark(gradient, device_of(x)) for gradient, x in zip(found, args[2])]
+        if target.__name__ in ('gradients_of', 'average'):  # each lies where its target, of the last list, does
+            found, targets = super().call_function(target, args, kwargs), [x for x in args if isinstance(x, list)][-1]
+            return [put(gradient, device_of(x)) for gradient, x in zip(found, targets)]
         operands = args if target is apply_on else [x for x in leaves(args) if not isinstance(x, torch.device)]
         return self._checked(super().call_function, target, args, kwargs, operands)
 

@@ -359,9 +359,10 @@ class _Compiler:
         batch = {shapes.pairs_of(x)[0] for x in self.inputs if len(x.shape)}
         kinds = ['mean' if not len(x.shape) or x.shape[0].value is not None else
                  'rows' if shapes.pairs_of(x)[0] in batch else 'open' for x in cut]
-        gathered = self._call(ranks.gather, (kinds, *[self.nodes[x] for x in cut]), {}, 'gathered')
+        gathered = self._call(ranks.gather, (kinds, *map(self._leaf, cut)), {}, 'gathered')
         for i, x in enumerate(cut):
-            self.nodes[x] = self._call(operator.getitem, (gathered, i), {}, 'whole')
+            whole = self._call(operator.getitem, (gathered, i), {}, 'whole')
+            self.nodes[x] = whole if self._on(x) is None else self._call(move, (whole, self._on(x)), {}, 'moved')
         for x in sizes:
             del self.nodes[x]
 

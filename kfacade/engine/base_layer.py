@@ -10,7 +10,7 @@ import torch
 from .. import initializers
 from ..backend import session as K
 from ..backend import state
-from ..backend.devices import device_of
+from ..backend.devices import device_of, mover
 from ..backend.dtypes import torch_dtype
 from ..backend.shapes import pairs_of, stand_in, told_apart
 from ..backend.state import mode
@@ -448,6 +448,14 @@ class Layer(NodeAccess, torch.nn.Module):
         if isinstance(descriptor, property):
             return descriptor.fget(self)  # it raised AttributeError: let its own message through
         return super().__getattr__(name)
+
+    def to(self, *args, **kwargs):
+        """As torch's; names of devices are those of torch and of `device_scope`, virtual ones too."""
+        if args and isinstance(args[0], (str, torch.device)):
+            args, kwargs = args[1:], {**kwargs, 'device': args[0]}
+        if (device := kwargs.pop('device', None)) is not None:
+            self._apply(mover(device))
+        return super().to(*args, **kwargs) if args or kwargs else self
 
     def _apply(self, fn, recurse=True):
         """What ``to()`` and the like call; it reaches variables that the layer keeps but has not made weights."""

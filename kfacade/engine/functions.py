@@ -7,7 +7,7 @@ import torch
 
 from ..backend import session as K
 from ..backend import state
-from ..backend.devices import count_virtual
+from ..backend.devices import count_virtual, device_of, put
 from ..backend.graph import PHASE, Ways, compile_graph
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
@@ -64,7 +64,7 @@ class StepFunction(Function):
         n = min(sizes, default=0)
         rows = self.share(n) if len(sizes) == 1 else None
         return tensors if rows is None else ranks.Part(
-            [x.narrow_copy(0, rows.start, rows.stop - rows.start) for x in tensors], rows, n)
+            [put(x.narrow_copy(0, rows.start, rows.stop - rows.start), device_of(x)) for x in tensors], rows, n)
 
     def step(self, tensors, weighted=True, phase=None, prepared=()):
         """The outputs for a list of tensors, as detached tensors; the updates are applied.

@@ -283,6 +283,27 @@ def test_all_of_a_model_follows_a_move(optimizer):
     assert {w.param.device.type for w in model.weights} == {model.stateful_metric_functions[0].hits.param.device.type}
 
 
+@pytest.mark.parametrize('optimizer', ['adam', Own], ids=['built in', 'own'])
+def test_a_model_goes_to_any_device_by_any_name(optimizer, four_devices):
+    found = []
+    for places in (['/gpu:1', 'cuda:2', torch.device('cuda', 3), 'cpu', '/device:GPU:0'], [None] * 5):
+        K.clear_session()
+        np.random.seed(0)
+        model, scale = compiled(Own if optimizer is Own else optimizers.Adam)
+        for place in places:
+            if place:
+                model.to(place)
+                name = devices.find_device(place)[0]
+                slots = [slot for slot in model.optimizer.weights if isinstance(slot, K.Variable)]
+                assert set(where(scale, *model.weights, *slots)) == {name}
+            found.append(model.train_on_batch(numbers(4, 4), numbers(4, 3)))
+        model.to('cpu', dtype=torch.float64)
+        assert {(w.param.dtype, *where(w)) for w in model.weights} == {(torch.float64, '/cpu:0')}
+    np.testing.assert_allclose(found[:5], found[5:], rtol=1e-6)
+    with pytest.raises(ValueError, match="There is no device 'cuda:4'. There are: /cpu:0, /gpu:0, .*, /gpu:3"):
+        model.to('cuda:4')
+
+
 def test_there_and_back_changes_no_number():
     found = []
     for device in ('cpu', torch.device('cpu', 1)):

@@ -11,15 +11,15 @@ import pytest
 FOLDER = pathlib.Path(__file__).parent / 'ranks'
 TORCHRUN = '-m torch.distributed.run --rdzv-backend c10d --rdzv-endpoint localhost:0 --nproc-per-node'.split()
 SAME = ('dense weighted masked several generator sequence custom variational penalized adversarial stateful stepped '
-        'shuffled once_synchronized twice_synchronized').split()
+        'shuffled placed own_placed once_synchronized twice_synchronized').split()
 
 
 def start(script, folder, processes, *launcher):
     root = str(FOLDER.parent.parent.parent)
     environment = {**os.environ, 'CASES_OUT': str(folder), 'OMP_NUM_THREADS': '1', 'KERAS_HOME': str(folder / 'home'),
                    'PYTHONPATH': os.pathsep.join([root, os.environ.get('PYTHONPATH', '')])}
-    if processes == 3:
-        environment['CASES_BOARD'] = '1'
+    if processes > 1:
+        environment.update({'KERAS_VIRTUAL_DEVICES': '2'} if processes == 2 else {'CASES_BOARD': '1'})
     torchrun = [*TORCHRUN, str(processes)] if processes > 1 else []
     return subprocess.Popen([sys.executable, *torchrun, *launcher, str(FOLDER / script)], env=environment, cwd=folder,
                             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -30,8 +30,11 @@ from keras.layers import (
     Lambda,
     Masking,
     TimeDistributed,
+    concatenate,
 )
 from keras.models import Model, Sequential, load_model
+
+import kfacade
 
 out, out_dir = {}, os.environ['CASES_OUT']
 unseeded = Sequential([Dense(4, input_shape=(3,))])
@@ -250,8 +253,24 @@ def stepped():
     keep('shuffled', model)
 
 
+def placed():
+    """On two devices of each rank, where there are virtual ones."""
+    inputs, others, shared = Input((2, 5)), Input((10,)), LSTM(4)
+    there = kfacade.device_scope('/gpu:1' if 'KERAS_VIRTUAL_DEVICES' in os.environ else None)
+    left = shared(inputs)
+    with there:
+        middle = Dense(3, name='middle')(concatenate([left, shared(Lambda(lambda x: x * 2)(inputs)), others]))
+    model = Model([inputs, others], [middle, Dense(1)(Dropout(.2)(middle))])
+    data, targets = [x.reshape(50, 2, 5), x], [onehot, y]
+    model.compile(keras.optimizers.SGD(.1, momentum=.9), 'mse', metrics=['mae'])
+    keep('placed', model, model.fit(data, targets, batch_size=11, epochs=2, verbose=0, validation_split=.2),
+         prediction=model.predict(data)[0], evaluation=model.evaluate(data, targets, verbose=0))
+    model.compile(Plain(), 'mse')
+    keep('own_placed', model, step=model.train_on_batch([x[:7].reshape(7, 2, 5), x[:7]], [onehot[:7], y[:7]]))
+
+
 for case in (dense, weighted, masked, several, generated, custom, variational, penalized, adversarial, stateful,
-             stepped, statistics):
+             stepped, placed, statistics):
     case()
 def mixed():
     model = Sequential([Dense(8, activation='relu', input_shape=(10,)), Dense(3, activation='softmax')])
