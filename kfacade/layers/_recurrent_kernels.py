@@ -417,8 +417,10 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
     the path 'fused' under `keep`: without c).
     """
     device = x.device.type
-    if path == 'sequence' and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        with torch.autocast(device, enabled=False):  # or products would not be of the type of what they are added to
+    # 'sequence' adds products to what is not of their type; oneDNN has no LSTM in float16, nor everywhere in bfloat16.
+    in_full = path == 'sequence' or path == 'fused' and device == 'cpu'
+    if in_full and torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        with torch.autocast(device, enabled=False):
             x, *states = [t.to(weights[2].dtype) for t in (x, *states)]
             return run(path, kind, x, states, weights, masks, act, rec, keep)
     if path == 'scan':

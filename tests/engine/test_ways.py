@@ -69,6 +69,20 @@ def test_several_outputs_and_layers_of_all_kinds(name):
     assert [p.dtype for p in model.predict(inputs)] == [np.dtype('float32')] * 3
 
 
+@pytest.mark.parametrize('name', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('gate', ['sigmoid', 'hard_sigmoid'])
+def test_recurrent_layers_compute_in_full_on_the_cpu(name, gate):
+    """oneDNN has no LSTM in float16, nor on all processors one in bfloat16."""
+    words, targets, losses = data.rand(8, 4, 3), data.rand(8, 2), []
+    for kind in (None, name):
+        np.random.seed(1)
+        model = Sequential([keras.layers.Bidirectional(LSTM(4, recurrent_activation=gate), input_shape=(4, 3)),
+                            Dense(2)])
+        model.compile(keras.optimizers.SGD(.1), 'mse', mixed_precision=kind)
+        losses.append([model.train_on_batch(words, targets) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_a_step_whose_gradients_overflow_changes_no_weights():
     model = Sequential([Dense(8, input_shape=(6,)), Dense(3)])
     model.compile(keras.optimizers.SGD(1e-3), 'mse', loss_weights=[30.], mixed_precision='float16')
