@@ -558,6 +558,14 @@ def same_name_reserved():
 
 
 @case
+def shared_model_before_recurrence():
+    base = Sequential([Conv2D(3, 3, input_shape=(6, 6, 1)), MaxPooling2D()])
+    frames, image = Input((3, 6, 6, 1)), Input((6, 6, 1))
+    x = ConvLSTM2D(2, 2, padding='same')(TimeDistributed(base)(frames))
+    return Model([frames, image], concatenate([x, base(image)]))
+
+
+@case
 def inputs_of_odd_names():
     inputs = [Input((3,), name=name) for name in ('self', 'torch', 'x', 'a b', 'a_b')]
     return Model(inputs, add([Dense(2, name=f'of {x._keras_history[0].name}')(x) for x in inputs]))

@@ -243,7 +243,9 @@ class Script(ast.NodeVisitor):
         if isinstance(node.func, ast.Attribute):
             owner, method = self.meaning(node.func.value), node.func.attr
         thing = getattr(owner, method, None) if isinstance(owner, type) else self._thing(called)
-        if isinstance(owner, type) and issubclass(owner, Network) and method not in self.stored | _attributes(owner):
+        if getattr(owner, '__module__', '').startswith('kfacade.') and (
+                issubclass(owner, Layer) or not hasattr(owner, '__getattr__')) and (
+                method not in self.stored | _attributes(owner)):
             self._miss(name, node, f'{owner.__name__} has no {method}' + _likely(method, dir(owner)))
         if called == 'getattr' and len(node.args) == 2:
             self.take(self.meaning(node), node)
@@ -260,8 +262,10 @@ class Script(ast.NodeVisitor):
         for argument, value in [*positional, *((k.arg, k.value) for k in node.keywords if k.arg)]:
             if names and argument not in names:
                 self._miss(f'{name}({argument}=)', value, f'it has no argument {argument}' + _likely(argument, names))
-            room = _ROOMS.get(_ROLE.sub('', argument))
-            for x in getattr(value, 'elts', [value]) if room and not self.has_own_names else ():
+            room = sys.modules[thing.__module__] if argument == 'identifier' else _ROOMS.get(_ROLE.sub('', argument))
+            given = [value] if room and not self.has_own_names else []
+            for x in given:
+                given += x.values if isinstance(x, ast.Dict) else getattr(x, 'elts', [])
                 word = getattr(x, 'value', None)
                 if isinstance(word, str) and word not in _SPECIAL and not _is_known(room, word):
                     self._miss(f'{argument}={word!r}', x, f'{room.__name__} has no {word!r}' + _likely(word, dir(room)))

@@ -581,7 +581,8 @@ class Source:
         return '' if parent is None else f'{self._path(parent)}{attribute}.'
 
     def class_for(self, network, masks, gives_mask, frozen):
-        key = masks and tuple(masks), gives_mask
+        makes = any(getattr(x, 'mask_zero', type(x).__name__ == 'Masking') for x in network.modules())
+        key = masks and tuple(masks), gives_mask and (makes or any(masks or ()))
         if id(network) not in self.classes:
             name = ''.join(part[:1].upper() + part[1:] for part in identifier(network.name).split('_'))
             name = self.names.fresh(name)

@@ -25,3 +25,6 @@ model.fit_generator(generator.flow(None), samples_per_epoch=10, nb_epoch=2, nb_v
 model.summary(line_length=100)
 model.save_spec()  # missing
 model.predict_classes(None)
+generator.flow_from_dataframe_and_folder(None)  # missing
+generator.standardize(None)
+plateau.on_epoch_ends(0)  # missing

@@ -1,5 +1,5 @@
 """Names in strings."""
-from keras import Input, Model
+from keras import Input, Model, initializers, losses
 from keras.layers import Activation, Conv2D, Dense, LSTM
 
 a = Input((4, 4, 3))
@@ -12,3 +12,7 @@ model = Model(a, x)
 model.compile('adamw', 'mse')  # missing
 model.compile('rmsprop', loss='huber', metrics=['acc', 'mae', 'top_k_categorical_accuracy'])  # missing
 model.compile(loss=['mse', 'categorical_crossentropy'], optimizer='sgd', metrics=['auc'])  # missing
+model.compile('sgd', {'a': 'mse', 'b': 'huber_loss'}, {'a': ['acc', 'auc'], 'b': 'mae'})  # missing
+initializers.get('glorot_normal')
+initializers.get('glorot')  # missing
+losses.get(identifier='mse')
