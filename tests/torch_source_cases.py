@@ -566,6 +566,16 @@ def shared_model_before_recurrence():
 
 
 @case
+def stacked_cells_under_a_mask():
+    ids, h, c = Input((7,), dtype='int32'), Input((3,)), Input((4,))
+    x = Embedding(3, 3, mask_zero=True)(ids)
+    cells = [LSTMCell(4, recurrent_activation='sigmoid'), GRUCell(3)]
+    y = Bidirectional(RNN(cells, unroll=True, return_sequences=True))(x)
+    cells = [SimpleRNNCell(3), SimpleRNNCell(4)]
+    return Model([ids, h, c], [y, *RNN(cells, unroll=True, return_state=True)(x, initial_state=[h, c])])
+
+
+@case
 def inputs_of_odd_names():
     inputs = [Input((3,), name=name) for name in ('self', 'torch', 'x', 'a b', 'a_b')]
     return Model(inputs, add([Dense(2, name=f'of {x._keras_history[0].name}')(x) for x in inputs]))

@@ -525,7 +525,8 @@ def _without_unread(text, words):
     target, sign, value = text.partition(' = ')
     if ',' not in target:
         return text
-    return re.sub(r'\w+', lambda name: name[0] if words.count(name[0]) > 1 else '_', target) + sign + value
+    target = re.sub(r'\w+', lambda name: name[0] if words.count(name[0]) > 1 else '_', target)
+    return target.replace('(_, _)', '_') + sign + value
 
 
 def _fitted(line, comment=None):

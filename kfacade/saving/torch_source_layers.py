@@ -440,8 +440,9 @@ def dot(w, layer, x, y):
 def recurrent(w, layer, x, *states, name=None, keeps=True):
     """The output, and the states where there is a `return_state`."""
     name, cells = name or w.name_of(layer), layer._cells
-    if x.mask is not None and len(cells) > 1:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: stacked cells under a mask are not supported.')
+    if x.mask is not None and len(cells) > 1 and not layer._repeats_output:
+        raise ValueError(f'Layer "{layer.name}" cannot be converted: of stacked cells, Keras outputs the first state '
+                         'where the mask leaves out a step.')
     convolves = type(layer).__name__ == 'ConvLSTM2D'
     place = -1 if not convolves or layer.data_format == 'channels_first' else 2
     step = 1 if place == 2 else -1  # the place of the channels in the images of one step

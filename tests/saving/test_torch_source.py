@@ -298,7 +298,7 @@ def masked_stack():
      'Layer "odd" cannot be converted: its argument w is no plain value'),
     (nested_subclass, 'Layer "odd" cannot be converted: Own has no counterpart'),
     (lambda: Sequential([L.Dense(3, input_shape=(3,)), Unknown()]), 'how its Unknown is made cannot be told'),
-    (masked_stack, 'Layer "odd" cannot be converted: stacked cells under a mask'),
+    (masked_stack, 'Layer "odd" cannot be converted: of stacked cells, Keras outputs the first state'),
 ])
 def test_refused(tmp_path, make, message):
     with pytest.raises(ValueError, match=message):
