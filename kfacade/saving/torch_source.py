@@ -23,7 +23,7 @@ from .atomic import may_write, replacing, suffix_of
 from .conversions import is_model
 from .torch_files import plain_layers, write_tensors
 from .torch_ports import Unportable, is_plain, ported, source_of
-from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, PHASED, number
+from .torch_source_layers import ACTIVATIONS, LAYERS, PASSING, PHASED, number, refusal
 
 _WIDTH = 110
 _POOL = ('x', 'y', 'z', 'u', 'v', 'w', *(f'x{i}' for i in range(1, 1000)))  # names of tensors, which are used again
@@ -129,8 +129,7 @@ class Graph:
             node = layer._inbound_nodes[index]
             if not ready:
                 if x in node.input_tensors:
-                    raise ValueError(f'Layer "{layer.name}" cannot be converted: its tensor is not an input of the '
-                                     'model.')
+                    raise refusal(layer, 'its tensor is not an input of the model.')
                 stack += [(x, True), *((y, False) for y in reversed(node.input_tensors))]
                 continue
             done.update((id(y), None) for y in node.output_tensors)
@@ -360,8 +359,7 @@ class ClassCode:
             self.state.update({f'{attribute}.{k}': t for k, t in tensors.items()})
         attribute, made = self.modules[key]
         if made != text:
-            raise ValueError(f'Layer "{layer.name}" cannot be converted: its calls need different modules, {made} and '
-                             f'{text}.')
+            raise refusal(layer, f'its calls need different modules, {made} and {text}.')
         return f'self.{attribute}'
 
     def activated(self, layer, x):
@@ -408,7 +406,7 @@ class ClassCode:
         if arguments or not getattr(layer, '_is_graph_network', True) or is_own(type(layer)) and not (
                 is_model(layer) or kind in LAYERS or kind == 'Lambda'):
             reason = f'it is called with {", ".join(arguments)}' if arguments else f'{kind} has no counterpart'
-            raise ValueError(f'Layer "{layer.name}" cannot be converted: {reason}.')
+            raise refusal(layer, f'{reason}.')
         if is_model(layer):
             results = self.nested(layer, values)
         elif is_own(type(layer)) and kind != 'Lambda':
@@ -444,12 +442,12 @@ class ClassCode:
                             for shapes in ([x.shape for x in values], self.shapes))
         if type(layer).__name__ == 'Lambda':
             if callable(layer.mask):
-                raise ValueError(f'Layer "{layer.name}" cannot be converted: it has a function for its mask.')
+                raise refusal(layer, 'it has a function for its mask.')
             name, elementwise = self.source.port(layer.function, layer, shown)
             alike = elementwise and len({len(x.shape) for x in values}) == 1
             odd = [key for key, value in layer.arguments.items() if not (is_plain(value) and key.isidentifier())]
             if odd:
-                raise ValueError(f'Layer "{layer.name}" cannot be converted: its argument {odd[0]} is no plain value.')
+                raise refusal(layer, f'its argument {odd[0]} is no plain value.')
             options = [f'{key}={value!r}' for key, value in layer.arguments.items()]
             options += [f'mask={values[0].mask}'] if has_arg(layer.function, 'mask') else []
         else:
@@ -590,7 +588,7 @@ class Source:
             self.classes[id(network)] = ClassCode(self, network, name, masks, gives_mask, frozen), key
         code, made = self.classes[id(network)]
         if made != key:
-            raise ValueError(f'Layer "{network.name}" cannot be converted: it is called with and without a mask.')
+            raise refusal(network, 'it is called with and without a mask.')
         return code
 
     def port(self, function, layer, shown='for every element'):
@@ -625,7 +623,7 @@ class Source:
         """Adds code, below the source that it stands for; that of a `layer` is yet to be written."""
         if layer is not None:
             if original is None:
-                raise ValueError(f'Layer "{layer.name}" cannot be converted: {what} has no source in Python.')
+                raise refusal(layer, f'{what} has no source in Python.')
             self.unported.append(readable(layer.name))
         quoted = [' '.join(['#', *head.split()]) + ':'] + [
             f'#     {line}'.rstrip() for line in original.splitlines()] if head else []

@@ -31,6 +31,11 @@ PHASED = ('AlphaDropout', 'BatchNormalization', 'Dropout', 'GaussianDropout', 'G
           'SpatialDropout2D', 'SpatialDropout3D')  # whose call may say the phase
 
 
+def refusal(layer, why):
+    """The error for a layer that cannot be converted."""
+    return ValueError(f'Layer "{layer.name}" cannot be converted: {why}')
+
+
 def tight(sizes):
     """One integer for equal ones, else the tuple."""
     return sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
@@ -52,7 +57,7 @@ def parameters(layer, *names):
     """The tensors of a built-in layer, as torch has them; those that it lacks are left out."""
     for name in layer.weight_layouts:
         if not layer._owns(getattr(layer, name, None)):
-            raise ValueError(f'Layer "{layer.name}" cannot be converted: its {name} was replaced by another tensor.')
+            raise refusal(layer, f'its {name} was replaced by another tensor.')
     found = {name: getattr(layer._params, name, None) for name in names}
     return [found[name] for name in names]
 
@@ -78,7 +83,7 @@ def batch_normalization(w, layer, x):
     rank = len(x.shape)
     axis = layer.axis % rank
     if rank > 5:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: torch normalizes no tensors of {rank} dimensions.')
+        raise refusal(layer, f'torch normalizes no tensors of {rank} dimensions.')
     x = w.at(x, 1 if axis == rank - 1 and rank > 2 else -1)
     weight, bias, mean, variance = (
         t if t is None or x.order is None else t[x.order]
@@ -101,7 +106,7 @@ def batch_normalization(w, layer, x):
         return x.gives(f'F.batch_norm({x}{turn}, {module}.running_mean, {module}.running_var, {module}.weight, '
                        f'{module}.bias, eps={module}.eps){back}')
     if w.training is not None:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: it is called with training={w.training}.')
+        raise refusal(layer, f'it is called with training={w.training}.')
     return x.gives(f'{module}({x}{turn}){back}')
 
 
@@ -303,7 +308,7 @@ def dropout(w, layer, x):
         ones = call(f'{x}.new_ones', *sizes)
         return x.gives(f'{x} * F.dropout({ones}, {rate}, {w.training or "self.training"})')
     if kind == 'AlphaDropout' and layer.noise_shape is not None:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: torch has no AlphaDropout with a noise_shape.')
+        raise refusal(layer, 'torch has no AlphaDropout with a noise_shape.')
     if kind.startswith('Spatial'):
         x = w.at(x, 1 if layer.data_format == 'channels_last' else -1)
         kind = f'Dropout{len(x.shape) - 2}d' if len(x.shape) > 2 else 'Dropout'
@@ -425,8 +430,7 @@ def dot(w, layer, x, y):
         return x.gives(f'({x} * {y}).sum(1, keepdim=True)', mask=None)
     axes = [axis if axis == rank - 1 else max(rank - 2, 1) for axis, rank in zip(axes, ranks)]  # as Keras counts them
     if max(ranks) > 3 and ranks[0] != ranks[1]:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: products along the axes {axes} of tensors of '
-                         f'{ranks} dimensions have no short form.')
+        raise refusal(layer, f'products along the axes {axes} of tensors of {ranks} dimensions have no short form.')
     common = string.ascii_lowercase[:max(max(ranks) - 2, 1)]
     left, right = (list(common[:max(rank - 2, 1)] + own)[:rank] for rank, own in zip(ranks, ('ij', 'kl')))
     left[axes[0]] = right[axes[1]] = 'z'
@@ -441,8 +445,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     """The output, and the states where there is a `return_state`."""
     name, cells = name or w.name_of(layer), layer._cells
     if x.mask is not None and len(cells) > 1 and not layer._repeats_output:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: of stacked cells, Keras outputs the first state '
-                         'where the mask leaves out a step.')
+        raise refusal(layer, 'of stacked cells, Keras outputs the first state where the mask leaves out a step.')
     convolves = type(layer).__name__ == 'ConvLSTM2D'
     place = -1 if not convolves or layer.data_format == 'channels_first' else 2
     step = 1 if place == 2 else -1  # the place of the channels in the images of one step
@@ -500,8 +503,7 @@ def described_cell(w, layer, cell):
     """The text that makes a module for a cell, whether it is torch's own, its tensors, whether to hold a bias at 0."""
     kind = next((c.__name__ for c in type(cell).__mro__ if c.__name__ in _RECURRENT), None)
     if kind is None or not is_own(type(cell)):
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: its cell, {type(cell).__name__}, has no '
-                         'counterpart.')
+        raise refusal(layer, f'its cell, {type(cell).__name__}, has no counterpart.')
     own, natives, ours, gates = _RECURRENT[f'{kind} after' if kind == 'GRUCell' and cell.reset_after else kind]
     parameters(cell, 'kernel')
     kernel, bias, weight, second = cell._weights()
@@ -591,7 +593,7 @@ def time_distributed(w, layer, x):
     y = w.applied(inner, [x.gives(f'{x}.flatten(0, 1)', shape=(None, *x.shape[2:]), at=place, image=place, mask=mask)],
                   [(None, *out[2:])], label=layer)
     if isinstance(y, list):
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: what it distributes has several outputs.')
+        raise refusal(layer, 'what it distributes has several outputs.')
     y = w.at(y, 1 if y.image == 1 else -1)
     place = 2 if y.at == 1 else -1
     mask = x.mask
@@ -637,8 +639,7 @@ def _constructed(layer):
         made = eval(text(layer.module), {'nn': torch.nn})
         made.load_state_dict(layer.module.state_dict())
     except Exception as error:
-        raise ValueError(f'Layer "{layer.name}" cannot be converted: how its {type(layer.module).__name__} is made '
-                         'cannot be told from it.') from error
+        raise refusal(layer, f'how its {type(layer.module).__name__} is made cannot be told from it.') from error
     return text(layer.module)
 
 
