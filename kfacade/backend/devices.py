@@ -200,8 +200,9 @@ def unplaced(*modules):
             for key, weight in weights.items():
                 if weight is not None and weight.is_floating_point() and getattr(weight, 'on', None) is None:
                     return module, key
-        if found := unplaced(*[part for part in module._modules.values() if part is not None]):
-            return found
+        for part in module._modules.values():
+            if part is not None and (found := unplaced(part)):
+                return found
     return None
 
 

@@ -145,9 +145,11 @@ class TrainFunction(StepFunction):
     def _freeze(self, graph):
         """A list of what is not trained, without its `requires_grad` now; empty if the graph takes gradients itself."""
         if graph not in self._frozen:
-            trained = set(map(id, self._params))
-            self._frozen[graph] = [] if graph.differentiates else [
-                p for p in graph.module.parameters() if id(p) not in trained]
+            trained, parts = set(map(id, self._params)), [] if graph.differentiates else [graph.module]
+            for part in parts:  # not by torch's generator: `train_on_batch` asks each step
+                parts += filter(None, part._modules.values())
+            self._frozen[graph] = [p for part in parts for p in part._parameters.values()
+                                   if p is not None and id(p) not in trained]
         frozen = [p for p in self._frozen[graph] if p.requires_grad]
         for p in frozen:
             p.requires_grad = False

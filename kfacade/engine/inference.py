@@ -18,24 +18,35 @@ def fuse(graph):
     """Joins layers of a `CompiledGraph` of the test phase.
 
     A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or in its
-    place. Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated`
+    place. Layers that do something in training alone are left out. Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated`
     tells. The graph then takes what `scaled` gives after its other inputs.
     """
     module, nodes = graph.module, graph.module.graph
     graph.hooks = [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
     inputs, behind = [node for node in nodes.nodes if node.op == 'placeholder'], {}
+
+    def are_seen(*layers):
+        hooks = [hooks for layer in layers for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+        graph.hooks += hooks
+        return any(hooks) or any(graph.hooks[:2])
+
     for node in list(nodes.nodes):
         after, source = _layer(module, node), node.args and node.args[0]
-        if after is None or not isinstance(source, fx.Node) or len(source.users) > 1:
+        if after is None or not isinstance(source, fx.Node):
+            continue
+        if getattr(after, 'only_trains', False) and node.kwargs.get('training') is False:
+            if not are_seen(after):
+                node.replace_all_uses_with(source)
+                nodes.erase_node(node)
+            continue
+        if len(source.users) > 1:
             continue
         before = behind.get(source) or _layer(module, source)
         scales = getattr(before, 'scaled_weight', None) and 'activation' not in source.kwargs
         normalizes = scales and inputs and source not in behind and _normalizes(after, before, node)
         if not normalizes and not (_is_relu(module, after, node) and (scales or getattr(before, 'makes_new', False))):
             continue
-        hooks = [hooks for layer in (before, after) for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
-        graph.hooks += hooks
-        if any(hooks) or any(graph.hooks[:2]):
+        if are_seen(before, after):
             continue
         with nodes.inserting_before(node):
             if normalizes:

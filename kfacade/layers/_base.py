@@ -292,7 +292,7 @@ def with_params(layer, params):
     """What computes as a built-in layer does, with tensors (in torch's layout) in the place of some of its own."""
     own = {name: getattr(layer._params, name, None) for name in layer.weight_layouts}
     other = object.__new__(type(layer))
-    other.__dict__.update(layer.__dict__, _params=SimpleNamespace(**{**own, **params}))
+    other.__dict__.update(layer.__dict__, _modules={**layer._modules, '_params': SimpleNamespace(**{**own, **params})})
     return other
 
 
@@ -303,7 +303,7 @@ class NoiseLayer(BuiltinLayer):
     happens.
     """
 
-    passes_masks = True
+    passes_masks = only_trains = True
     seed = rate = None
 
     @property

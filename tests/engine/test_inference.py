@@ -330,3 +330,18 @@ def test_the_users_own_layer_keeps_its_batches():
     class Mine(L.Dense):
         pass
     assert sizes_of_batches(_of(Mine(2)), np.zeros((32, 6)), batch_size=8)[0] == [8] * 4
+
+
+def test_layers_that_act_in_training_alone_are_not_called():
+    x = L.Input((4,))
+    model = Model(x, L.Dropout(.5)(L.GaussianNoise(1.)(L.Dense(3)(x)), training=True))
+    data, called = np.ones((32, 4)), []
+    dropped, kept = (sum((model.predict(data) == 0).ravel()) for model in (model, Model(x, model.layers[2].output)))
+    assert 25 < dropped < 75 and kept == 0
+    assert [node.target for node in model.predict_function.tensor_graph(True).module.graph.nodes
+            if node.op == 'call_module'] == [model.layers[1].name, model.layers[3].name]
+    handle = model.layers[2].register_forward_hook(lambda *args: called.append(1))
+    model.predict(data)
+    handle.remove()
+    model.predict(data)
+    assert called == [1]
