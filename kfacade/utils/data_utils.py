@@ -289,7 +289,9 @@ class SequenceEnqueuer:
             while self._pending:
                 batch = self._pending.popleft().result()
                 self.most += batch is None
-                self._fill()
+                # Workers that are ahead are woken once for several batches.
+                if len(self._pending) <= self.max_queue_size // 2 or not self._pending[-1].done():
+                    self._fill()
                 if batch is not None:
                     yield batch
         except Exception as error:
