@@ -444,6 +444,8 @@ class Layer(NodeAccess, torch.nn.Module):
     _params = property(lambda self: self._modules['_params'])  # each call looks it up
 
     def __getattr__(self, name):
+        if name in (modules := self.__dict__.get('_modules', ())):  # as wrappers look up what they wrap
+            return modules[name]
         descriptor = getattr(type(self), name, None)
         if isinstance(descriptor, property):
             return descriptor.fget(self)  # it raised AttributeError: let its own message through

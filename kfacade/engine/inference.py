@@ -18,8 +18,9 @@ def fuse(graph):
     """Joins layers of a `CompiledGraph` of the test phase.
 
     A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or in its
-    place. Layers that do something in training alone are left out. Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated`
-    tells. The graph then takes what `scaled` gives after its other inputs.
+    place. Layers that act in training alone are left out. Layers with hooks are left alone, since hooks see what goes
+    in and comes out; of later ones `is_outdated` tells. The graph then takes what `scaled` gives after its other
+    inputs.
     """
     module, nodes = graph.module, graph.module.graph
     graph.hooks = [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]

@@ -1,4 +1,5 @@
 """What `fit` and its kin check and prepare: arrays, targets, weights, batches; and the weighting of losses."""
+import functools
 import math
 import warnings
 
@@ -259,7 +260,12 @@ def _weights_of_classes(y, class_weight):
 
 def unit_weights(shape):
     """Ones of the given shape: a read-only array that takes the memory of one number. See `are_unit_weights`."""
-    return np.ndarray(shape, K.floatx(), np.ones((), K.floatx()).tobytes(), strides=(0,) * len(shape))
+    return np.ndarray(shape, K.floatx(), _one(K.floatx()), strides=(0,) * len(shape))
+
+
+@functools.cache
+def _one(dtype):
+    return np.ones((), dtype).tobytes()
 
 
 def are_unit_weights(weights):
