@@ -26,10 +26,14 @@ def switch(condition, then_expression, else_expression):
     Arguments:
         condition: a bool, or a tensor; one of lower rank decides on whole parts of the expressions.
         then_expression, else_expression: tensors of one shape, or functions without arguments that return such. Of
-            functions, a condition without dimensions runs only the one that it chooses.
+            functions, a condition without dimensions runs only the one that it chooses; tensors may then differ in shape.
     Raises ValueError for a condition of higher rank than the expressions.
     """
     choices = then_expression, else_expression
+    if not getattr(condition, 'shape', ()) and len({int_shape(x) if is_tensor(x) else None for x in choices} - {None}) > 1:
+        if computes((condition, *choices)):
+            return live(_pick(as_tensor(condition), *choices))
+        return record(_pick, (condition, *choices), {}, metas=either(*(x.metas for x in _tensors(choices))))
     if getattr(condition, 'shape', ()) or not any(map(callable, choices)):
         return _where(condition, *(choice() if callable(choice) else choice for choice in choices))
     then, otherwise = (choice if callable(choice) else lambda choice=choice: choice for choice in choices)
@@ -42,6 +46,11 @@ def switch(condition, then_expression, else_expression):
 
 def _choose(condition, then, otherwise):
     return then() if condition else otherwise()
+
+
+def _pick(condition, then_value, else_value):
+    picked, other = (then_value, else_value) if condition else (else_value, then_value)
+    return picked + other.flatten()[:0].sum(dtype=picked.dtype)  # adds nothing, but gives `other` a gradient of zeros
 
 
 @op

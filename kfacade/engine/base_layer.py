@@ -172,7 +172,7 @@ class Layer(NodeAccess, torch.nn.Module):
                 if not isinstance(x, TensorFace):
                     raise TypeError(f'The call of layer {self.name} must return tensors; it returned {x!r}.')
             output = unpack_singleton(outputs)
-            self._set_shapes(outputs, _collect_input_shape(inputs))
+            self._set_shapes(outputs, given)
             if getattr(self, 'uses_learning_phase', False) or any(x._uses_learning_phase for x in given):
                 for x in outputs:
                     x._uses_learning_phase = True
@@ -184,10 +184,10 @@ class Layer(NodeAccess, torch.nn.Module):
                 self.add_loss([regularizer(x) for x in outputs], given)
         return output
 
-    def _set_shapes(self, outputs, input_shape):
+    def _set_shapes(self, outputs, inputs):
         if type(self).compute_output_shape is Layer.compute_output_shape:
             return  # nothing said: the recorded call knows better than "as the input"
-        shapes = self.compute_output_shape(input_shape)
+        shapes = self.compute_output_shape(_collect_input_shape(inputs))
         shapes = [shapes] if len(outputs) == 1 and not isinstance(shapes, list) else shapes
         for x, shape in zip(outputs, shapes):
             if isinstance(x, SymbolicTensor):

@@ -331,7 +331,7 @@ class Network(Layer):
                 out_masks = out_masks if isinstance(out_masks, list) else [out_masks] * len(results)
                 self._collect_from(layer, tensors, results, inputs)
             if is_symbolic(results):
-                layer._set_shapes(results, unpack_singleton([K.int_shape(x) for x in tensors]))
+                layer._set_shapes(results, tensors)
             return list(zip(results, out_masks))
 
         pairs = zip(inputs, masks or [None] * len(inputs))

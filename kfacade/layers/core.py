@@ -13,6 +13,7 @@ from ..backend import state
 from ..backend.math import as_ints
 from ..backend.private_ops import linear
 from ..backend.random import keep_mask
+from ..backend.symbolic import SymbolicTensor
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
@@ -296,9 +297,10 @@ class Lambda(Layer):
     def compute_mask(self, inputs, mask=None):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
-    def _set_shapes(self, outputs, input_shape):
-        if self._output_shape is not None:  # otherwise the recorded call has said it all
-            super()._set_shapes(outputs, input_shape)
+    def _set_shapes(self, outputs, inputs):
+        told = any(isinstance(x, SymbolicTensor) and x._keras_shape != tuple(x.shape.as_list()) for x in inputs)
+        if told or self._output_shape is not None:  # otherwise the recorded call has said it all
+            super()._set_shapes(outputs, inputs)
 
     def compute_output_shape(self, input_shape):
         several = isinstance(input_shape, list)

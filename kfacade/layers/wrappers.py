@@ -53,10 +53,14 @@ class Wrapper(LayerGroup):
         return (self.layer.get_losses_for(None) if inputs is None else []) + Layer.get_losses_for(self, inputs)
 
 
-@op
-def _split_time(y, like):
-    """(batch * time, ...) to (batch, time, ...), with the batch and time of `like`."""
-    return y.unflatten(0, like.shape[:2])
+def _split_shape(y, like, time=None):
+    return *(like.shape[:2] if time in (None, like.shape[1]) else (None, time)), *y.shape[1:]
+
+
+@op(shape=_split_shape)
+def _split_time(y, like, time=None):
+    """(batch * time, ...) to (batch, time, ...), with the batch and time of `like`, or the `time` told of."""
+    return y.unflatten(0, like.shape[:2] if time in (None, like.shape[1]) else (-1, time))
 
 
 def _treats_samples_alone(layer):
@@ -105,7 +109,7 @@ class TimeDistributed(Wrapper):
             merged = inputs.flatten(0, 1)
             if not live:
                 self._input_map[object_list_uid(inputs)] = merged
-            output = _split_time(self.layer.call(merged, **kwargs), inputs)
+            output = _split_time(self.layer.call(merged, **kwargs), inputs, None if live else K.int_shape(inputs)[1])
         if fixed_batch and self.activity_regularizer is not None:
             self.add_loss(self.activity_regularizer(output), inputs)  # besides that of `__call__`, as in Keras 2.2.4
         return output
@@ -116,7 +120,7 @@ class TimeDistributed(Wrapper):
         merged = self._input_map[object_list_uid(inputs)]
         inner = self.layer.compute_mask(merged, None if mask is None else mask.flatten(0, 1))
         if inner is not None:
-            return _split_time(inner, inputs)
+            return _split_time(inner, inputs, K.int_shape(inputs)[1])
         for _ in range(2, 0 if mask is None else K.ndim(mask)):
             mask = K.any(mask, axis=-1)
         return mask

@@ -43,6 +43,18 @@ def test_switch_calls_only_the_branch_that_it_chooses():
     assert called == ['then']
 
 
+def test_switch_of_one_condition_picks_among_tensors_of_different_shapes():
+    a, chosen = K.placeholder((None, 2)), K.placeholder(())
+    loss = K.switch(chosen > 0, K.square(a), K.constant(0.))
+    f = K.function([a, chosen], [loss, K.mean(loss), *K.gradients(K.mean(loss), [a])])
+    for number, expected in ((0, [0, 0, [[0, 0], [0, 0]]]), (1, [[[1, 4], [9, 16]], 7.5, [[.5, 1], [1.5, 2]]])):
+        for value, wanted in zip(f([np.array([[1, 2], [3, 4.]]), np.array(number)]), expected):
+            assert np.shape(value) == np.shape(wanted)
+            np.testing.assert_allclose(value, wanted)
+    nothing = K.switch(torch.tensor(False), torch.zeros(0, 2), torch.tensor(0.))
+    assert nothing.shape == () and nothing == 0
+
+
 def test_switch_refuses_a_condition_of_higher_rank():
     with pytest.raises(ValueError, match=r'Rank of `condition` .* ndim\(condition\)=3, ndim\(then_expression\)=1'):
         K.switch(torch.tensor(X > 0), torch.zeros(4), torch.zeros(4))

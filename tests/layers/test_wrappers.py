@@ -312,3 +312,20 @@ def test_own_wrapper():
     x = data(2, 4)
     np.testing.assert_allclose(model.predict(x), 2 * (x @ inner.get_weights()[0]), rtol=1e-5)
     assert len(model.losses) == 1 and len(model.trainable_weights) == 2
+
+
+def test_a_layer_that_tells_another_shape_than_it_gives():
+    class Told(layers.Layer):
+        def call(self, x):
+            return K.expand_dims(K.reshape(x, (-1, 3)), 0)
+
+        def compute_output_shape(self, input_shape):
+            return (None, 4, 3)
+
+    x = Input((4, 3))
+    told = Told()(x)
+    assert K.int_shape(layers.Lambda(lambda x: x * 2)(told)) == (None, 4, 3)
+    y = TimeDistributed(Dense(2, kernel_initializer='ones'))(told)
+    assert K.int_shape(y) == (None, 4, 2)
+    expected = [[[3.] * 2, [12.] * 2, [21.] * 2, [30.] * 2], [[39.] * 2, [48.] * 2, [57.] * 2, [66.] * 2]]
+    np.testing.assert_allclose(models.Model(x, y).predict(np.arange(24.).reshape(2, 4, 3)), expected)
