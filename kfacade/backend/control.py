@@ -26,11 +26,13 @@ def switch(condition, then_expression, else_expression):
     Arguments:
         condition: a bool, or a tensor; one of lower rank decides on whole parts of the expressions.
         then_expression, else_expression: tensors of one shape, or functions without arguments that return such. Of
-            functions, a condition without dimensions runs only the one that it chooses; tensors may then differ in shape.
+            functions, a condition without dimensions runs only the one that it chooses; it chooses also among tensors
+            of different shapes.
     Raises ValueError for a condition of higher rank than the expressions.
     """
     choices = then_expression, else_expression
-    if not getattr(condition, 'shape', ()) and len({int_shape(x) if is_tensor(x) else None for x in choices} - {None}) > 1:
+    shapes = {int_shape(x) for x in choices if is_tensor(x)} - {None}
+    if not getattr(condition, 'shape', ()) and len(shapes) > 1:
         if computes((condition, *choices)):
             return live(_pick(as_tensor(condition), *choices))
         return record(_pick, (condition, *choices), {}, metas=either(*(x.metas for x in _tensors(choices))))

@@ -225,6 +225,8 @@ NAMES = {
     **_ops(1, 'resize_images', 'image.'),
     **_ops(2, 'non_max_suppression', 'image.', shape=lambda *args: (None,), dtype=lambda *args: torch.int32),
     **_ops(3, 'crop_and_resize', 'image.'),
+    **_ops(2, 'set_intersection', 'sets.', shape=lambda a, b: (*a.shape[:-1], None)),
+    'sparse_tensor_to_dense': lambda sp_input: K.identity(sp_input),  # what is sparse in TensorFlow is dense here
     **_of('while_loop cond map_fn scan py_func TensorArray control_dependencies gradients', lambda name: getattr(
         control, name)),
     'Print': control.print_values,

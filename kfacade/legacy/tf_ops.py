@@ -288,6 +288,12 @@ def crop_and_resize(image, boxes, box_ind, crop_size, method='bilinear', extrapo
     return torch.where(outside.unsqueeze(-1), extrapolation_value, torch.lerp(above, below, weights[0]))
 
 
+def set_intersection(a, b):
+    """Of each last dimension the values in both, sorted; dense, with zeros up to the longest."""
+    rows = [x[torch.isin(x, y)].unique() for x, y in zip(a.flatten(0, -2), b.flatten(0, -2))]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).unflatten(0, a.shape[:-1])
+
+
 def non_max_suppression(boxes, scores, max_output_size, iou_threshold=.5, score_threshold=-math.inf):
     """Indices of the boxes, best first, that overlap no better one by more than `iou_threshold`."""
     low, high = torch.minimum(boxes[:, :2], boxes[:, 2:]), torch.maximum(boxes[:, :2], boxes[:, 2:])
