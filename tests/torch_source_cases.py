@@ -576,6 +576,12 @@ def stacked_cells_under_a_mask():
 
 
 @case
+def strided_1x1_convolutions():
+    x = Input((61, 60, 8))
+    return Model(x, [Conv2D(16, 1, strides=(2, 3), padding='same')(x), Conv2D(8, 1, strides=2)(Activation('relu')(x))])
+
+
+@case
 def inputs_of_odd_names():
     inputs = [Input((3,), name=name) for name in ('self', 'torch', 'x', 'a b', 'a_b')]
     return Model(inputs, add([Dense(2, name=f'of {x._keras_history[0].name}')(x) for x in inputs]))

@@ -154,7 +154,10 @@ def _conv(w, layer, x, kernel, bias, suffix='', pointwise=False, depthwise=False
     rank = len(sizes)
     window, strides, dilation = ([1] * rank,) * 3 if pointwise else (
         kernel.shape[2:], layer.strides, layer.dilation_rate)
-    text, padding = (str(x), None) if pointwise else _padded(
+    if rank > 1 and channels < 16 and set(window) == {1} and max(strides) > 1:
+        # Takes what the windows see beforehand: torch's own gradient of it may end the process (oneDNN, channels last).
+        x, strides = x.then(f'[:, :, {", ".join(f"::{stride}" for stride in strides)}]'), [1] * rank
+    text, padding = (str(x), None) if pointwise or set(window) == {1} else _padded(
         x, layer, sizes, [(size - 1) * step + 1 for size, step in zip(window, dilation)])
     module = w.module(
         layer, call(f'nn.Conv{rank}d', channels, len(kernel), tight(window),
