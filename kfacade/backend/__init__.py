@@ -23,6 +23,7 @@ from .random import *  # noqa: F403
 from .session import *  # noqa: F403
 from .spatial import *  # noqa: F403
 from .state import get_uid, name_scope, reset_uids
+from .tensorflow_private import *  # noqa: F403
 from .variable import Update, Variable
 
 del globals()['symbolic']  # the module: libraries take `K.symbolic` for a decorator that later Kerases have

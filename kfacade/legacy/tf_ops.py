@@ -201,8 +201,8 @@ def l2_normalize(x, axis=None, epsilon=1e-12):
     return x * torch.rsqrt(torch.clamp(K.sum(torch.square(x), axis, True), min=epsilon))
 
 
-def moments(x, axes, keepdims=False):
-    """Mean and population variance over axes."""
+def moments(x, axes, shift=None, keepdims=False):
+    """Mean and population variance over axes. TensorFlow 1.13 does not use `shift` either."""
     return torch.var_mean(x, axes, correction=0, keepdim=keepdims)[::-1]
 
 
