@@ -22,6 +22,7 @@ EXEMPT = {
         'int_shape ndim dtype count_params get_variable_shape is_tensor is_keras_tensor is_placeholder is_sparse',
     'sparse tensors, which numpy has not (test_ctc.py, tests/engine/test_sparse.py)':
         'to_dense ctc_label_dense_to_sparse',
+    'about devices (test_devices.py)': 'device_scope set_device',
     'prints (test_session.py)': 'print_tensor',
     'random, tested by distribution, both ways (test_random.py, test_nn.py)':
         'random_uniform random_normal random_binomial truncated_normal',

@@ -138,8 +138,9 @@ model = Sequential([Conv2D(2, 3, activation='relu', input_shape=(8, 8, 1)), MaxP
                     Dense(4, activation='softmax')])
 model.compile('adadelta', 'categorical_crossentropy', metrics=['accuracy'])
 model.train_on_batch(np.zeros((2, 8, 8, 1)), np.zeros((2, 4)))
+torchs_own = {'sympy'} if 'torch.fx.experimental.symbolic_shapes' in sys.modules else set()  # sums on meta in torch 2.6
 names = {name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names) - {'__mp_main__'}
-print(sorted(names & {'PIL', 'scipy', 'pandas', 'sklearn', 'matplotlib', 'sympy', 'onnx', 'tqdm'}),
+print(sorted(names & {'PIL', 'scipy', 'pandas', 'sklearn', 'matplotlib', 'sympy', 'onnx', 'tqdm'} - torchs_own),
       [name for name in ('torch._dynamo', 'torch._inductor', 'torch.onnx') if name in sys.modules])
 """)
     process = subprocess.run([sys.executable, '-m', 'kfacade', 'script.py'], text=True, capture_output=True,

@@ -27,7 +27,7 @@ def start(script, folder, processes, *launcher):
 
 def finish(process):
     try:
-        return *process.communicate(timeout=120), process.returncode
+        return *process.communicate(timeout=600), process.returncode
     finally:
         process.terminate()
         process.wait()

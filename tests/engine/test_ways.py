@@ -151,7 +151,10 @@ def test_a_damaged_training_config_is_refused(tmp_path):
 
 # ---------------------------------------------------------------- torch.compile
 
-_of_torch = pytest.mark.filterwarnings('ignore:.torch.jit.script_method. is deprecated')
+def _of_torch(test):
+    for warning in '.torch.jit.script_method. is deprecated', 'Skipping serialization of skipfiles':
+        test = pytest.mark.filterwarnings(f'ignore:{warning}')(test)
+    return test
 
 
 def small():

@@ -281,6 +281,10 @@ def own_tensor():
     return Model([x, y], L.add([x, y]))
 
 
+def times(x, w):
+    return x * w
+
+
 def masked_stack():
     return Sequential([L.Masking(input_shape=(4, 3)), L.RNN([L.GRUCell(3), L.LSTMCell(3)], name='odd')])
 
@@ -294,7 +298,7 @@ def masked_stack():
     (own_tensor, 'Layer "odd" cannot be converted: its tensor is not an input'),
     (lambda: Sequential([L.Lambda(lambda x: x, mask=lambda x, mask: None, name='odd', input_shape=(3,))]),
      'Layer "odd" cannot be converted: it has a function for its mask'),
-    (lambda: Sequential([L.Lambda(lambda x, w: x * w, arguments={'w': np.ones(3)}, name='odd', input_shape=(3,))]),
+    (lambda: Sequential([L.Lambda(times, arguments={'w': np.ones(3)}, name='odd', input_shape=(3,))]),
      'Layer "odd" cannot be converted: its argument w is no plain value'),
     (nested_subclass, 'Layer "odd" cannot be converted: Own has no counterpart'),
     (lambda: Sequential([L.Dense(3, input_shape=(3,)), Unknown()]), 'how its Unknown is made cannot be told'),
