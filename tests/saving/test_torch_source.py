@@ -323,7 +323,7 @@ def test_failed_writing_keeps_what_was_there(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError('disk full')
 
-    monkeypatch.setattr('kfacade.saving.torch_source.write_tensors', fail)
+    monkeypatch.setattr('kfacade.saving.torch_source.module.write_tensors', fail)
     with pytest.raises(OSError, match='disk full'):
         to_torch_source(Sequential([L.Dense(2, input_shape=(3,))]), tmp_path / 'model.py')
     assert {path.read_text() for path in tmp_path.iterdir()} == {'old'} and len(list(tmp_path.iterdir())) == 2

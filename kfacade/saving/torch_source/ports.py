@@ -7,8 +7,8 @@ import types
 import numpy as np
 import torch
 
-from .. import backend as K
-from ..utils.generic_utils import is_own
+from ... import backend as K
+from ...utils.generic_utils import is_own
 
 # Backend functions and torch's, where the name is another one; and what torch has to be told where Keras' default is
 # another one.
