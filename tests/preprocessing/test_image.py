@@ -67,6 +67,14 @@ def test_resampling_hits_pixels_exactly():
     np.testing.assert_array_equal(generator.apply_transform(x, {'flip_horizontal': True}), x[:, ::-1])
 
 
+def test_parts_of_the_transformations():
+    quarter = np.array([[0., -1, 2], [1, 0, 3], [0, 0, 1]])  # the second matrix is keras_preprocessing's
+    np.testing.assert_array_equal(image.transform_matrix_offset_center(quarter, 5, 8),
+                                  [[0, -1, 9.5], [1, 0, 4.5], [0, 0, 1]])
+    np.testing.assert_array_equal(image.flip_axis([[1, 2, 3], [4, 5, 6]], 1), [[3, 2, 1], [6, 5, 4]])
+    np.testing.assert_array_equal(image.flip_axis([[1, 2, 3], [4, 5, 6]], 0), [[4, 5, 6], [1, 2, 3]])
+
+
 def test_transformations_leave_their_input_alone():
     x = pixels(6, 5, 3).astype('float32')
     before = x.copy()

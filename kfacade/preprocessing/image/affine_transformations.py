@@ -64,6 +64,12 @@ def _shifted(rows, columns):
     return np.array([[1, 0, rows], [0, 1, columns], [0, 0, 1]])
 
 
+def transform_matrix_offset_center(matrix, x, y):
+    """A 3x3 matrix of an affine transformation about the origin, made one about the centre of `x` rows, `y` columns."""
+    row, column = x / 2 + .5, y / 2 + .5
+    return _shifted(row, column) @ matrix @ _shifted(-row, -column)
+
+
 def apply_affine_transform(x, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1, row_axis=0, col_axis=1, channel_axis=2,
                            fill_mode='nearest', cval=0., order=1):
     """The image rotated, shifted, sheared and zoomed around its centre: an array like `x`.
@@ -81,8 +87,7 @@ def apply_affine_transform(x, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1, row_axis
     rotated = [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]
     sheared = [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]
     matrix = functools.reduce(np.dot, (rotated, _shifted(tx, ty), sheared, np.diag([zx, zy, 1])))
-    row, column = x.shape[row_axis] / 2 + .5, x.shape[col_axis] / 2 + .5
-    matrix = _shifted(row, column) @ matrix @ _shifted(-row, -column)
+    matrix = transform_matrix_offset_center(matrix, x.shape[row_axis], x.shape[col_axis])
     image = np.moveaxis(x, channel_axis, 0)
     i, j = np.arange(image.shape[1])[:, None], np.arange(image.shape[2])
     out = _sample(image.astype(np.float64, order='C'), [a * i + b * j + offset for a, b, offset in matrix[:2]], order,
@@ -91,6 +96,11 @@ def apply_affine_transform(x, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1, row_axis
         limits = np.iinfo(x.dtype)
         out = np.clip(np.trunc(out + np.copysign(.5, out)), limits.min, limits.max)
     return np.moveaxis(out.astype(x.dtype), 0, channel_axis)
+
+
+def flip_axis(x, axis):
+    """The image, or a batch of them, mirrored along an axis: a view."""
+    return np.flip(np.asarray(x), axis)
 
 
 # ---------------------------------------------------------------- values
