@@ -67,8 +67,10 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
     """
     grad = torch.is_grad_enabled()
     if grad and max(strides) > 1 and weight.numel() == len(weight) * weight.shape[1] and weight.shape[1] < 16 and (
-            not any(padding)):  # only what 1x1 windows see: oneDNN's gradient of strides writes past its few channels
-        x, strides = x[(..., *(slice(None, None, stride) for stride in strides))], [1] * len(strides)
+            not any(padding)):
+        # Only what 1x1 windows see, for oneDNN's gradient of strides writes past its few channels; as a copy, since
+        # torch does not see the order in memory in a slice.
+        x, strides = x[(..., *(slice(None, None, stride) for stride in strides))].clone(), [1] * len(strides)
     settings, work = (strides, padding, dilation, groups), x.numel() * len(weight)
     if not grad:
         pays = work > _MIN_WORK if weight.shape[2:] == (1, 1) else relu and work > _MIN_CACHED * x.shape[1]

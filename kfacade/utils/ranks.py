@@ -131,7 +131,7 @@ def of_batch(draw):
     @functools.wraps(draw)
     def drawn(shape, *args, **kwargs):
         part = here.part
-        if run_apart and torch.compiler.is_compiling():
+        if run_apart and torch.compiler.is_dynamo_compiling():
             return run_apart(drawn, shape, *args, **kwargs)
         if part is None or not len(shape) or shape[0] != part.size:
             return draw(shape, *args, **kwargs)
@@ -145,7 +145,7 @@ def gather(kinds, *tensors):
     `kinds`, for each: 'rows' where there is one row a sample, 'open' where the number of rows only shows now: these are
     put one after the other. 'mean' where there are none: the mean over the samples of what the ranks have.
     """
-    if run_apart and torch.compiler.is_compiling():
+    if run_apart and torch.compiler.is_dynamo_compiling():
         return run_apart(gather, kinds, *tensors)
     return tensors if here.part is None else _Gather.apply(kinds, here.part, *tensors)
 

@@ -185,6 +185,18 @@ def test_the_step_is_compiled_and_gives_the_same_numbers():
 
 
 @_of_torch
+def test_what_was_compiled_leaves_other_tracers_alone(tmp_path):
+    pytest.importorskip('torch._inductor')
+    model = small()
+    model.compile('adam', 'mse', jit_compile=True)
+    model.train_on_batch(x[:5], y[:5])
+    noisy = Sequential([Lambda(lambda t: t + K.random_normal(K.shape(t)), input_shape=(6,))])
+    keras.export(noisy, tmp_path / 'noisy.pt2')
+    program = torch.export.load(tmp_path / 'noisy.pt2').module()
+    assert not torch.equal(program(torch.zeros(4, 6)), program(torch.zeros(4, 6)))
+
+
+@_of_torch
 def test_where_torch_cannot_compile_the_step_runs_as_it_is(monkeypatch):
     import torch._inductor.config
     torch._dynamo.reset()
