@@ -36,5 +36,6 @@ def dtype_name(dtype):
 
 def on_host(tensor):
     """`tensor`, detached and on the CPU, in a type that numpy knows: float32 in place of bfloat16."""
-    tensor = tensor.detach().cpu()
+    if tensor.requires_grad or not tensor.is_cpu:
+        tensor = tensor.detach().cpu()
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

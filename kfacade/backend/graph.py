@@ -23,6 +23,7 @@ from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, 
 from .trees import leaves, map_leaves
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
+_CPU = torch.device('cpu')
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
              torch.Size, torch.layout)
 
@@ -151,13 +152,18 @@ class CompiledGraph:
         self.updates, self._pending, self.differentiates = compiler.updates, compiler.pending, compiler.differentiates
         self._place, self._anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
         self._settled = torch.device('cpu')
-        self.hooks, self.watched, self.normalized = [], [], []  # see `engine.inference`
+        self.hooks, self.watched, self.normalized, self.direct = [], [], [], []  # see `engine.inference`
         self.forward = (lambda *inputs: Checked(module).run(*inputs)) if count_virtual() else module.forward
 
     @property
     def home(self):
         """The device of what no scope places: that of the weights, else the default one."""
         return default_device() if self._anchor is None else device_of(getattr(*self._anchor))
+
+    def is_for(self, dtype):
+        """Whether the weights lie on the CPU in this data type, so that an array of it can be fed as it is."""
+        weight = self._anchor and getattr(*self._anchor)
+        return weight is not None and weight.dtype == dtype and device_of(weight) == _CPU
 
     def brought(self, inputs):
         """Inputs that lie with the weights, where there are any."""

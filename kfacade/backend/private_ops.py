@@ -38,15 +38,19 @@ def prefers_onednn():
         return False
 
 
-def linear(x, weight, bias=None):
-    """``F.linear``, over oneDNN where that is faster: ``x @ weight.T + bias`` of (..., k) and (n, k), to (..., n)."""
+def linear(x, weight, bias=None, relu=False):
+    """``F.linear``, over oneDNN where that is faster: ``x @ weight.T + bias`` of (..., k) and (n, k), to (..., n).
+
+    With `relu`, where nothing is differentiated, the positive part of that.
+    """
     if not _pays(x, weight, bias, _MIN_WORK):
-        return F.linear(x, weight, bias)
+        y = F.linear(x, weight, bias)
+        return y.relu_() if relu else y
     rows = x.flatten(0, -2)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
         y = _Linear.apply(rows, weight, bias)
     else:
-        y = _onednn_linear(_dense(rows), _dense(weight), bias, 'none', [], '')
+        y = _onednn_linear(_dense(rows), _dense(weight), bias, 'relu' if relu else 'none', [], '')
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 

@@ -30,6 +30,9 @@ class StepFunction(Function):
         self.phase = phase if fixed is None else bool(fixed)
         self._weights, self.plain, self._ways = list(weights), plain, ways or Ways()
         self._tensor_graphs = {}
+        of_arrays = inputs and inputs[0].dtype == torch.float32 and not inputs[0]._sparse and {*inputs[1:]} <= {PHASE}
+        self._shape = inputs[0]._keras_shape[1:] if of_arrays and not (
+            self._ways.splits or self._ways.mixed_precision) else None  # of a sample that `at_once` takes
 
     def tensor_graph(self, weighted, phase=None):
         """The compiled graph for batches with or without sample weights; `phase` None is the function's own."""
@@ -53,6 +56,16 @@ class StepFunction(Function):
             if is_outdated(graph):
                 self._tensor_graphs.pop(key, None)
         return scaled(self.tensor_graph(weighted, phase))
+
+    def at_once(self, array):
+        """What it gives for a float32 array, its one input and in one piece of memory, as a list of tensors.
+
+        None where that has to be checked or converted first.
+        """
+        if self._shape is None or array.shape[1:] != self._shape:
+            return None
+        prepared, graph = self.prepare(), self.tensor_graph(True)
+        return graph.run(torch.from_numpy(array), *prepared) if graph.is_for(torch.float32) else None
 
     def share(self, n):
         """The rows of a batch of `n` that this rank computes; None for all."""

@@ -8,6 +8,7 @@ from torch.nn.modules import module as torch_module
 from ..backend.graph import PHASE, invoke, walk
 from ..backend.symbolic import SubGraph, SymbolicTensor, leaves
 from ..utils.generic_utils import is_own
+from .base_layer import Layer
 
 # How many samples, and numbers in what one layer gives for them, are computed together: then the work outweighs the
 # calls, and a cache still holds the numbers.
@@ -18,9 +19,9 @@ def fuse(graph):
     """Joins layers of a `CompiledGraph` of the test phase.
 
     A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or in its
-    place. Layers that act in training alone are left out. Layers with hooks are left alone, since hooks see what goes
-    in and comes out; of later ones `is_outdated` tells. The graph then takes what `scaled` gives after its other
-    inputs.
+    place. Layers that act in training alone are left out. Of others the graph calls `forward`: to call a module takes
+    as long as a small product. Layers with hooks are left alone, since hooks see what goes in and comes out; of later
+    ones `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
     """
     module, nodes = graph.module, graph.module.graph
     graph.hooks = [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
@@ -66,6 +67,17 @@ def fuse(graph):
         node.replace_all_uses_with(joined)
         nodes.erase_node(node)
         nodes.erase_node(source)
+    for node in list(nodes.nodes):
+        layer = _layer(module, node)
+        if type(layer).__call__ is not Layer.__call__ or _is_patched(vars(layer)) or are_seen(layer):
+            continue
+        graph.direct.append(vars(layer))
+        phase = {'training': False} if layer._takes_training else {}
+        with nodes.inserting_before(node):
+            direct = nodes.create_node('call_function', layer.forward, node.args, {**phase, **node.kwargs}, node.name)
+        direct.meta.update(node.meta)
+        node.replace_all_uses_with(direct)
+        nodes.erase_node(node)
     module.recompile()
     graph.forward = module.forward
     graph.watched = list(map(bool, graph.hooks))
@@ -77,8 +89,13 @@ def scaled(graph):
 
 
 def is_outdated(graph):
-    """Whether hooks have come to layers that `fuse` joined, or gone from others."""
-    return graph.watched != list(map(bool, graph.hooks))
+    """Whether hooks have come to layers that `fuse` joined, or gone from others; or `forward` has been replaced."""
+    return graph.watched != list(map(bool, graph.hooks)) or any(map(_is_patched, graph.direct))
+
+
+def _is_patched(attributes):
+    """Whether a layer has a `forward` of its own, from somebody or from torch's ``compile()`` of a module."""
+    return 'forward' in attributes or '_compiled_call_impl' in attributes
 
 
 def most_at_once(model):

@@ -512,6 +512,8 @@ class Model(GeneratorMethods, Network):
     @names_unknown_arguments
     def predict(self, x, batch_size=None, verbose=0, steps=None):
         """The outputs for arrays, or a data set or loader of torch: an array, or a list with one for each output."""
+        if batch_size is steps is None and not verbose and (outputs := self._at_once(x, 32)):
+            return _arrays(outputs)
         if is_torch_data(x):
             check_alone(x, batch_size=batch_size)
             return self.predict_generator(as_batches(x, batch_size, n_inputs=len(self.inputs or ())), steps,
@@ -525,8 +527,7 @@ class Model(GeneratorMethods, Network):
         if n == 0:
             return unpack_singleton(self.predict_on_batch(x))
         if batch_size and not verbose and n is not None and n <= batch_size:
-            keep_freed_memory()
-            return unpack_singleton([np.array(K.to_numpy(value)) for value in self._on_arrays('predict', x)])
+            return _arrays(self._on_arrays('predict', x))
         self._make_predict_function()
         most = getattr(self.predict_function, 'most_at_once', 0)
         if not verbose and batch_size and 2 * batch_size <= most and not is_watched(self.layers):
@@ -548,7 +549,15 @@ class Model(GeneratorMethods, Network):
 
     def predict_on_batch(self, x):
         """The outputs for one batch."""
-        return _numbers(self._on_batch('predict', x))
+        return _numbers(self._at_once(x) or self._on_batch('predict', x))
+
+    def _at_once(self, x, at_most=None):
+        """The outputs for an array of up to `at_most` samples that needs no check or conversion; None for others."""
+        function = self.predict_function
+        if type(function) is not StepFunction or type(x) is not np.ndarray or x.dtype != np.float32 or (
+                function.inputs[:1] != self._feed_inputs or not x.flags.carray or x.ndim < 2):
+            return None
+        return function.at_once(x) if 0 < len(x) <= (at_most or len(x)) else None
 
     def _batch_function(self, kind):
         """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device."""
@@ -585,6 +594,11 @@ def _batch_size(doing, data, batch_size, steps, argument='steps'):
     if batch_size is not None and (batch_size < 1 or batch_size % 1):
         raise ValueError(f'`batch_size` must be a positive integer. Got: {batch_size}')
     return 32 if batch_size is None and steps is None else count(batch_size, 'batch_size')
+
+
+def _arrays(values):
+    keep_freed_memory()
+    return unpack_singleton([np.array(K.to_numpy(value)) for value in values])  # copies: one may be the input
 
 
 def _numbers(values):

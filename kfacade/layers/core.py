@@ -58,8 +58,10 @@ class Dense(BuiltinLayer):
 
     @opaque
     def call(self, inputs, activation=None):
-        params = self._params
-        return self.activated(linear(inputs, params.kernel, params.bias), activation)
+        params, activate = self._params, activation or self._activate
+        relu = activate is torch.relu and not torch.is_grad_enabled()
+        y = linear(inputs, params.kernel, params.bias, relu)
+        return y if relu or activate is None else activate(y)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)

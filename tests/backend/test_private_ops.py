@@ -54,6 +54,18 @@ def test_private_op_and_fallback_agree_in_three_derivatives(calls, shape, by_col
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('shape', [(7, 5), (2, 3, 5)])
+@pytest.mark.parametrize('private', [pytest.param(True, marks=needs_op), False])
+def test_relu_with_the_product(shape, private, monkeypatch):
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0 if private else 1e9)
+    monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
+    monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: private)
+    x, weight, bias = (t.detach() for t in _operands(shape))
+    y = linear(x, weight, bias, relu=True)
+    assert (y == 0).any() and (y > 0).any()
+    torch.testing.assert_close(y, F.linear(x, weight, bias).relu(), rtol=1e-5, atol=1e-6)
+
+
 @needs_op
 @pytest.mark.parametrize('by_column', [True, False])
 def test_gradient_of_the_weight_is_laid_out_as_the_weight(calls, by_column):
@@ -147,8 +159,8 @@ OTHERS = {
     'vmap': _transformed, 'forward mode': _forward_mode, 'autocast': _autocast, 'FlopCounterMode': _counted,
     'jvp': lambda *args: torch.func.jvp(linear, args, args)[0],
     'grad': lambda *args: torch.func.grad(lambda *args: linear(*args).sum())(*args),
-    'make_fx': lambda *args: make_fx(linear)(*args)(*args),
-    'make_fx, fake': lambda *args: make_fx(linear, tracing_mode='symbolic')(*args)(*args),
+    'make_fx': lambda *args: make_fx(lambda *args: linear(*args))(*args)(*args),
+    'make_fx, fake': lambda *args: make_fx(lambda *args: linear(*args), tracing_mode='symbolic')(*args)(*args),
     'compile': lambda *args: torch.compile(linear, backend='eager', fullgraph=True)(*args),
     'meta': lambda *args: linear(*(t.to('meta') for t in args)),
     'float64': lambda *args: linear(*(t.double() for t in args)),

@@ -338,10 +338,129 @@ def test_layers_that_act_in_training_alone_are_not_called():
     data, called = np.ones((32, 4)), []
     dropped, kept = (sum((model.predict(data) == 0).ravel()) for model in (model, Model(x, model.layers[2].output)))
     assert 25 < dropped < 75 and kept == 0
-    assert [node.target for node in model.predict_function.tensor_graph(True).module.graph.nodes
-            if node.op == 'call_module'] == [model.layers[1].name, model.layers[3].name]
+    assert called_directly(model) == [model.layers[1], model.layers[3]]
     handle = model.layers[2].register_forward_hook(lambda *args: called.append(1))
     model.predict(data)
     handle.remove()
     model.predict(data)
     assert called == [1]
+
+
+# ---------------------------------------------------------------- what comes between the call and the computation
+
+def called_directly(model):
+    """The layers whose body the graph of `predict` calls, rather than the layer as a module."""
+    return [node.target.__self__ for node in model.predict_function.tensor_graph(True).module.graph.nodes
+            if hasattr(node.target, '__self__')]
+
+
+def test_layers_are_called_without_a_modules_call(monkeypatch):
+    class Mine(L.Dense):
+        pass
+    model = _of(L.Dense(4, activation='relu'), Mine(3), L.Dense(2), L.Dense(2, activation='softmax'))
+    _, _, hooked, patched = model.layers
+    handle = hooked.register_forward_pre_hook(lambda layer, given: (given[0] + 1,))
+    x = np.random.RandomState(1).randn(4, 6).astype('float32')
+    expected = layer_by_layer(model, x, monkeypatch)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5)
+    assert called_directly(model) == [model.layers[0], patched]
+    handle.remove()
+    assert np.abs(model.predict(x) - expected).max() > 1e-3
+    assert called_directly(model) == [model.layers[0], hooked, patched]
+    with monkeypatch.context() as patch:
+        patch.setattr(patched, 'forward', lambda x, activation: x * 0 + 7)  # as tools of torch wrap it
+        assert (model.predict(x) == 7).all()
+    assert (model.predict(x) != 7).all()
+
+
+def test_layers_are_told_the_phase_and_their_states(monkeypatch):
+    x = L.Input((3, 2))
+    y, *states = L.GRU(2, return_state=True, return_sequences=True, dropout=.5)(L.BatchNormalization()(x))
+    y = L.Bidirectional(L.LSTM(3, return_sequences=True))(L.GRU(2, return_sequences=True)(y, initial_state=states))
+    model = with_odd_averages(Model(x, L.TimeDistributed(L.BatchNormalization())(y)))
+    data = np.random.RandomState(1).randn(4, 3, 2)
+    np.testing.assert_allclose(model.predict(data), layer_by_layer(model, data, monkeypatch), rtol=1e-5)
+
+
+@pytest.fixture
+def checked(monkeypatch):
+    """The inputs that were standardized."""
+    found, standardize = [], Model._standardize_user_data
+    monkeypatch.setattr(Model, '_standardize_user_data',
+                        lambda self, x, *args, **kwargs: found.append(x) or standardize(self, x, *args, **kwargs))
+    return found
+
+
+def _read_only(x):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+READY = np.random.RandomState(1).randn(5, 6).astype('float32')
+NOT_READY = {
+    'float64': READY.astype('float64'), 'columns': np.asfortranarray(READY), 'in a list': [READY],
+    'backwards': READY[::-1].copy()[::-1], 'read-only': _read_only(READY), 'tensor': torch.from_numpy(READY),
+    'big-endian': READY.astype('>f4'), 'subclass': READY.view(np.matrix), 'by name': {'input_of_six': READY}}
+
+
+def _of_six():
+    return Sequential([L.InputLayer((6,), name='input_of_six'), L.Dense(4, activation='relu'), L.Dropout(.5),
+                       L.BatchNormalization(), L.Dense(2)])
+
+
+@pytest.mark.parametrize('name', NOT_READY)
+def test_arrays_that_are_ready_take_a_shorter_way_to_the_same(name, checked):
+    model = with_odd_averages(_of_six())
+    expected = model.predict(NOT_READY[name])
+    for call in (model.predict, model.predict_on_batch):
+        checked.clear()
+        np.testing.assert_array_equal(call(READY), expected)
+        assert not checked
+        np.testing.assert_array_equal(call(NOT_READY[name]), expected)
+        assert len(checked) == 1
+
+
+@pytest.mark.parametrize('call', ['predict', 'predict_on_batch'])
+def test_the_shorter_way_is_that_of_the_model_as_it_is_now(call, checked):
+    model = with_odd_averages(_of_six())
+    call = getattr(model, call)
+    before = call(READY)
+    model.set_weights([w + .1 for w in model.get_weights()])
+    assert np.abs(call(READY) - before).min() > 1e-3
+    assert call(READY.astype('float64')).dtype == np.float32
+    found = model.double()
+    after, found = model.predict([READY.astype('float64')]), call(READY)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, after, rtol=1e-12)
+    model.float()
+    checked.clear()
+    assert call(READY).dtype == np.float32 and not checked
+    for wrong in (READY[:, :5].copy(), READY[None], READY[0]):
+        with pytest.raises(ValueError, match='expected input_of_six to have'):
+            call(wrong)
+    model.predict_function = lambda inputs: [np.full((5, 2), 3.)]
+    assert (call(READY) == 3).all()
+    model.predict_function = None
+    with K.device_scope(None):
+        assert call(READY[:0]).shape == (0, 2)
+
+
+def test_larger_arrays_are_cut_and_a_bar_is_shown(checked, capsys):
+    model = _of_six()
+    model.predict(READY)
+    checked.clear()
+    assert model.predict(np.zeros((33, 6), 'float32')).shape == (33, 2) and len(checked) == 1
+    model.predict(READY, verbose=1)
+    assert '5/5' in capsys.readouterr().out
+    assert model.predict(READY, batch_size=2).shape == (5, 2) and len(checked) == 3
+
+
+def test_what_predict_gives_is_not_the_input():
+    x = L.Input((6,))
+    model = Model(x, [L.Dropout(.5)(x), L.Reshape((2, 3))(x)])
+    for _ in range(2):
+        data = READY.copy()
+        for y in model.predict(data):
+            y[:] = 0
+        np.testing.assert_array_equal(data, READY)
