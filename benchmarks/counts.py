@@ -5,9 +5,11 @@ happens once does not count. The bounds are the counts when they were last writt
 --write-bounds`), the larger ones of those with and without the products that only some processors are given.
 """
 import contextlib
+import itertools
 import json
 import pathlib
 import sys
+import tempfile
 import unittest.mock
 
 import numpy as np
@@ -50,6 +52,20 @@ def _work(function):
     allocated = [size for event in found.events() if (size := event.self_cpu_memory_usage) > 0]
     return np.array([sum('::' in name and not name.startswith('autograd') for name in names),
                      sum(name in _COPIES for name in names), len(allocated), sum(allocated) / 1024, _calls(function)])
+
+
+def peak(function):
+    """The most bytes that tensors take at once in a call, beyond what they took before."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True,
+                                acc_events=True) as found:
+        function()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, 'trace.json')
+        found.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())['traceEvents']
+    changes = [(event['ts'], event['args']['Bytes']) for event in events if event.get('name') == '[memory]']
+    changes.sort(key=lambda change: change[0])
+    return max(itertools.accumulate(size for _, size in changes))
 
 
 def _per_step(run, workload):

@@ -28,6 +28,26 @@ def test_both_sides_have_the_same_weights_and_learn(name):
     assert 0 <= accuracy <= 1
 
 
+@pytest.mark.parametrize('name', ['mlp_512', 'bn_convnet', 'mnist_cnn', 'lstm', 'own_cell'])
+def test_fit_takes_no_more_memory_than_the_plain_loop(name):
+    """At the peak of the first two steps, what the optimizer keeps included; the same, with 5 % for what is small."""
+    workload = WORKLOADS[name]
+    x, y = workload.data(np.random.RandomState(0), 2 * workload.batch_size)
+    train, model = plain.trainer(name, workload, x, y), workload.build(keras)
+    of_plain = counts.peak(train)
+    assert 0 < counts.peak(lambda: model.fit(x, y, workload.batch_size, verbose=0)) <= 1.05 * of_plain
+
+
+def test_peak_of_memory():
+    def function():
+        first = torch.ones(1000)
+        second = first + 1
+        del first
+        return (second * 2).sum()
+    kept = torch.ones(5000)
+    assert 8000 <= counts.peak(lambda: (function(), function(), kept.add_(1))) < 9000
+
+
 def _extra(name):
     """torch's LSTM has two biases, one of which is redundant; Keras' has one."""
     return -4 * 128 if name.startswith('lstm') else 0

@@ -138,7 +138,7 @@ def foldr(fn, elems, initializer=None, name=None):
 
 
 def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, constants=None, unroll=False,
-        input_length=None, repeat_output=None):
+        input_length=None, repeat_output=None, return_all_outputs=True):
     """Runs a step function over time.
 
     Arguments:
@@ -154,6 +154,8 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
             the first step.
         constants: list of tensors for each step.
         input_length: time steps to run; None for all.
+        return_all_outputs: False for memory for the last output alone, which is then all of the outputs, (samples, 1,
+            ...).
     Returns the last output (samples, ...), the outputs (samples, time, ...) and the list of the last states.
     Raises ValueError for inputs without a time axis, for masking without states, and for `unroll` over an unknown time.
     """
@@ -176,21 +178,24 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
     else:
         step_function(*examples)
         step = closure(step_function, *examples)
-    last, outputs, *states = run(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length)
+    last, outputs, *states = run(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length,
+                                 return_all_outputs)
     return last, outputs, states
 
 
 @op
-def _rnn(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length):
+def _rnn(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length, return_all_outputs):
     if isinstance(inputs.shape[1], torch.SymInt) and is_exporting():
         raise ValueError('a step function, or a cell of your own, runs a known number of time steps only.')
     if not inputs.is_meta:
-        return _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length)
+        return _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length,
+                          return_all_outputs)
     output, states = step(inputs[:, 0], *states, *constants)  # all steps have the shapes of the first
-    return output, output.unsqueeze(1).expand(-1, unknown(), *output.shape[1:]), *states
+    time = unknown() if return_all_outputs else 1
+    return output, output.unsqueeze(1).expand(-1, time, *output.shape[1:]), *states
 
 
-def _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length):
+def _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length, return_all_outputs):
     steps, outputs = torch.unbind(inputs, 1), []
     flags = None if mask is None else torch.unbind(mask.bool(), 1)
     for t in range(len(steps))[::-1 if go_backwards else 1][:input_length]:
@@ -199,6 +204,8 @@ def _over_time(step, inputs, states, go_backwards, mask, constants, repeat_outpu
             masked = states[0] if not repeat_output else outputs[-1] if outputs else torch.zeros_like(output)
             output = _where_unmasked(flags[t], output, masked)
             new_states = [_where_unmasked(flags[t], new, old) for new, old in zip(new_states, states)]
+        if not return_all_outputs:
+            outputs.clear()
         outputs.append(output)
         states = list(new_states)
     return output, torch.stack(outputs, 1), *states

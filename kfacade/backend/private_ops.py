@@ -144,8 +144,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
         need, by_column = ctx.needs_input_grad, weight.stride(0) == 1
-        dx = linear(dy, weight.t()) if need[0] else None
         dweight = None
-        if need[1]:  # in the weight's order in memory, or autograd copies it
+        if need[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
             dweight = linear(x.t(), dy.t()).t() if by_column else linear(dy.t(), x.t())
+        dx = linear(dy, weight.t()) if need[0] else None
         return dx, dweight, dy.sum(0) if need[2] else None

@@ -279,7 +279,8 @@ class RNN(LayerGroup, BuiltinLayer):
         with _recurrent_cells.one_sequence([self.cell, *self._cells]):
             last, outputs, states = K.rnn(lambda x, s: self.cell.call(x, s, **kwargs), inputs, states,
                                           self.go_backwards, mask, unroll=self.unroll,
-                                          repeat_output=self._repeats_output)
+                                          repeat_output=self._repeats_output,
+                                          return_all_outputs=self.return_sequences or self.zero_output_for_mask)
         return None if self.unroll else last, outputs, states  # unrolled, it may be the same symbol as a state
 
     # ------------------------------------------------------------ kept states

@@ -133,6 +133,17 @@ def test_rnn_runs_input_length_steps(check):
     check(lambda x, h, c: K.rnn(step, x, [h, c], input_length=3)[1], [X, H, C], recurrence(range(3))[1], atol=1e-5)
 
 
+@pytest.mark.parametrize('unroll', [False, True])
+@pytest.mark.parametrize('masked', [False, True])
+def test_rnn_gives_the_last_output_alone(check, masked, unroll):
+    def call(x, h, c, mask):
+        last, outputs, states = K.rnn(step, x, [h, c], mask=mask if masked else None, constants=[c], unroll=unroll,
+                                      return_all_outputs=False)
+        return [last, outputs, *states]
+    last, outputs, *states = recurrence(range(5), MASK if masked else None, unroll, [C])
+    check(call, [X, H, C, MASK], [last, outputs[:, -1:], *states], atol=1e-5)
+
+
 def test_rnn_gradients_reach_what_the_step_closes_over():
     x, h, w = K.placeholder((None, 5, 6)), K.placeholder((None, 3)), K.variable(W)
     last, _, _ = K.rnn(lambda i, s: (K.dot(i, w) + s[0], [s[0] + 1]), x, [h])
