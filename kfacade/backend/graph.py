@@ -23,7 +23,6 @@ from .symbolic import Face, SubGraph, SymbolicTensor, as_tensor, function_name, 
 from .trees import leaves, map_leaves
 from .variable import HostVariable, MovingAverageUpdate, Variable
 
-_CPU = torch.device('cpu')
 _LITERALS = (bool, int, float, complex, str, type(None), type(...), torch.dtype, torch.device, torch.memory_format,
              torch.Size, torch.layout)
 
@@ -150,7 +149,7 @@ class CompiledGraph:
     def __init__(self, module, compiler):
         self.module, self.phase, self.n_outputs = module, compiler.phase, len(compiler.outputs)
         self.updates, self._pending, self.differentiates = compiler.updates, compiler.pending, compiler.differentiates
-        self._place, self._anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
+        self._place, self.anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
         self._settled = torch.device('cpu')
         self.hooks, self.watched, self.normalized, self.direct = [], [], [], []  # see `engine.inference`
         self.forward = (lambda *inputs: Checked(module).run(*inputs)) if count_virtual() else module.forward
@@ -158,23 +157,18 @@ class CompiledGraph:
     @property
     def home(self):
         """The device of what no scope places: that of the weights, else the default one."""
-        return default_device() if self._anchor is None else device_of(getattr(*self._anchor))
-
-    def is_for(self, dtype):
-        """Whether the weights lie on the CPU in this data type, so that an array of it can be fed as it is."""
-        weight = self._anchor and getattr(*self._anchor)
-        return weight is not None and weight.dtype == dtype and device_of(weight) == _CPU
+        return default_device() if self.anchor is None else device_of(getattr(*self.anchor))
 
     def brought(self, inputs):
         """Inputs that lie with the weights, where there are any."""
-        if self._anchor is None:
+        if self.anchor is None:
             return inputs
         home = self.home
         return [put(x, home) if isinstance(x, torch.Tensor) else x for x in inputs]
 
     def _settle(self, inputs):
         """Moves the constants to where what no scope places is computed."""
-        device = device_of(inputs[self._place]) if self._place is not None else self.home if self._anchor else None
+        device = device_of(inputs[self._place]) if self._place is not None else self.home if self.anchor else None
         if device not in (None, self._settled):
             for module, name, value in self._constants:
                 setattr(module, name, put(value, device))
@@ -216,22 +210,20 @@ class CompiledGraph:
 
     def run(self, *inputs):
         """Runs without keeping a graph for autograd, applies the updates, and returns the outputs, detached."""
-        if self.updates or self.differentiates:
-            with self.lock:
-                return self._run(*inputs)
-        return self._run(*inputs)
-
-    def _run(self, *inputs):
-        with torch.set_grad_enabled(self.differentiates):
-            results = self.detached(self(*inputs))
-        self.apply_updates(results[self.n_outputs:])
-        return results[:self.n_outputs]
+        if not self.updates and not self.differentiates:
+            with torch.set_grad_enabled(False):
+                return self.detached(self(*inputs))
+        with self.lock:
+            with torch.set_grad_enabled(self.differentiates):
+                results = self.detached(self(*inputs))
+            self.apply_updates(results[self.n_outputs:])
+            return results[:self.n_outputs]
 
     @staticmethod
     def detached(results):
         """Results without history that share no memory with a variable, so that no assignment changes them."""
-        return [r if not isinstance(r, torch.Tensor) else r.detach().clone() if r._is_view() else r.detach()
-                for r in results]
+        return [r if not isinstance(r, torch.Tensor) else r.detach().clone() if r._is_view() else
+                r.detach() if r.requires_grad else r for r in results]
 
     @functools.cached_property
     def made_within(self):

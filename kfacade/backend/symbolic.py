@@ -383,11 +383,17 @@ def fed_tensor(symbol, value, dtype=None):
                           f'{error}') from None
 
 
+_FLOAT, _CPU = DTYPES[torch.float32], torch.device('cpu')
+
+
 def to_feed(symbol, value, device=None, float_dtype=None):
     """The live tensor to feed for a placeholder: of its dtype, and sparse only where the placeholder is.
 
     `float_dtype` takes the place of a floating dtype: that of a model that was converted (``model.double()``).
     """
+    if type(value) is np.ndarray and value.dtype == np.float32 and symbol.dtype is _FLOAT and float_dtype is None and (
+            device == _CPU and value.flags.carray):
+        return torch.from_numpy(value)  # as below, but at once
     if not isinstance(value, torch.Tensor):
         fine = float_dtype is not None and getattr(value, 'dtype', None) == np.float64 and not symbol._keeps_dtype
         value = fed_tensor(symbol, value, float_dtype if fine else None)

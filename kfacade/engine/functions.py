@@ -23,6 +23,7 @@ class StepFunction(Function):
     """
 
     trains = False
+    passed = None  # the shapes of samples in the arrays that were fed last, which a model has checked
 
     def __init__(self, inputs, outputs, updates, name, phase, weights=(), plain=None, ways=None):
         super().__init__(inputs, outputs, updates, name=name)
@@ -30,9 +31,6 @@ class StepFunction(Function):
         self.phase = phase if fixed is None else bool(fixed)
         self._weights, self.plain, self._ways = list(weights), plain, ways or Ways()
         self._tensor_graphs = {}
-        of_arrays = inputs and inputs[0].dtype == torch.float32 and not inputs[0]._sparse and {*inputs[1:]} <= {PHASE}
-        self._shape = inputs[0]._keras_shape[1:] if of_arrays and not (
-            self._ways.splits or self._ways.mixed_precision) else None  # of a sample that `at_once` takes
 
     def tensor_graph(self, weighted, phase=None):
         """The compiled graph for batches with or without sample weights; `phase` None is the function's own."""
@@ -52,20 +50,11 @@ class StepFunction(Function):
 
     def prepare(self, weighted=True, phase=None):
         """Called before each run of steps. Returns what `step` is to be given beside the tensors in this run."""
-        for key, graph in list(self._tensor_graphs.items()):
-            if is_outdated(graph):
-                self._tensor_graphs.pop(key, None)
-        return scaled(self.tensor_graph(weighted, phase))
-
-    def at_once(self, array):
-        """What it gives for a float32 array, its one input and in one piece of memory, as a list of tensors.
-
-        None where that has to be checked or converted first.
-        """
-        if self._shape is None or array.shape[1:] != self._shape:
-            return None
-        prepared, graph = self.prepare(), self.tensor_graph(True)
-        return graph.run(torch.from_numpy(array), *prepared) if graph.is_for(torch.float32) else None
+        graph = self.tensor_graph(weighted, phase)
+        if is_outdated(graph):
+            self._tensor_graphs.clear()
+            graph = self.tensor_graph(weighted, phase)
+        return scaled(graph)
 
     def share(self, n):
         """The rows of a batch of `n` that this rank computes; None for all."""
@@ -73,7 +62,9 @@ class StepFunction(Function):
 
     def part(self, tensors):
         """The rank's rows of a batch; all of it where there is no saying which they are, or fewer than ranks."""
-        sizes = {x.shape[0] if x.ndim else 0 for x in tensors} if self._ways.splits else ()
+        if not self._ways.splits:
+            return tensors
+        sizes = {x.shape[0] if x.ndim else 0 for x in tensors}
         n = min(sizes, default=0)
         rows = self.share(n) if len(sizes) == 1 else None
         return tensors if rows is None else ranks.Part(

@@ -90,7 +90,7 @@ def scaled(graph):
 
 def is_outdated(graph):
     """Whether hooks have come to layers that `fuse` joined, or gone from others; or `forward` has been replaced."""
-    return graph.watched != list(map(bool, graph.hooks)) or any(map(_is_patched, graph.direct))
+    return graph.watched != [*map(bool, graph.hooks)] or any(map(_is_patched, graph.direct))
 
 
 def _is_patched(attributes):

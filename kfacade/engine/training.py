@@ -379,9 +379,12 @@ class Model(GeneratorMethods, Network):
         phase = float(function is self.train_function) if self._takes_phase else None
         return Feed(arrays, symbols, len(weights), function, *self._place(), phase, **plan)
 
-    def _place(self):
-        """Where data goes, and the weights' floating dtype where ``model.double()`` or the like has changed it."""
-        free = unplaced(self)
+    def _place(self, anchor=None):
+        """Where data goes, and the weights' floating dtype where ``model.double()`` or the like has changed it.
+
+        `anchor`: the module and the key of a weight that no scope has placed, where that is known.
+        """
+        free = anchor or unplaced(self)
         first = next(self.parameters(), torch.empty(0)) if free is None else getattr(*free)
         as_made = first.dtype == torch_dtype() or any(x.dtype != torch_dtype() for x in self._feed_inputs)
         return default_device() if free is None else device_of(first), None if as_made else first.dtype
@@ -512,8 +515,8 @@ class Model(GeneratorMethods, Network):
     @names_unknown_arguments
     def predict(self, x, batch_size=None, verbose=0, steps=None):
         """The outputs for arrays, or a data set or loader of torch: an array, or a list with one for each output."""
-        if batch_size is steps is None and not verbose and (outputs := self._at_once(x, 32)):
-            return _arrays(outputs)
+        if type(x) is np.ndarray and x.ndim > 1 and 0 < len(x) <= 32 and batch_size is steps is None and not verbose:
+            return _arrays(self._on_batch('predict', x))
         if is_torch_data(x):
             check_alone(x, batch_size=batch_size)
             return self.predict_generator(as_batches(x, batch_size, n_inputs=len(self.inputs or ())), steps,
@@ -549,27 +552,28 @@ class Model(GeneratorMethods, Network):
 
     def predict_on_batch(self, x):
         """The outputs for one batch."""
-        return _numbers(self._at_once(x) or self._on_batch('predict', x))
+        return _numbers(self._on_batch('predict', x))
 
-    def _at_once(self, x, at_most=None):
-        """The outputs for an array of up to `at_most` samples that needs no check or conversion; None for others."""
-        function = self.predict_function
-        if type(function) is not StepFunction or type(x) is not np.ndarray or x.dtype != np.float32 or (
-                function.inputs[:1] != self._feed_inputs or not x.flags.carray or x.ndim < 2):
-            return None
-        return function.at_once(x) if 0 < len(x) <= (at_most or len(x)) else None
+    def _batch_function(self, kind, kept):
+        """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device.
 
-    def _batch_function(self, kind):
-        """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device."""
+        `kept`: a list for what need not be made anew for each batch, empty before the first one.
+        """
         own = getattr(self, f'{kind}_on_batch')
         ours = getattr(own, '__func__', None) is getattr(Model, f'{kind}_on_batch')
-        return functools.partial(self._on_batch, kind) if ours else own
+        return functools.partial(self._on_batch, kind, kept=kept) if ours else own
 
-    def _on_batch(self, kind, x, *targets_and_weights):
+    def _on_batch(self, kind, x, y=None, sample_weight=None, class_weight=None, kept=None):
         """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
+        function, arrays = getattr(self, f'{kind}_function'), [x] if y is None else [x, y]
+        passed = getattr(function, 'passed', None)
+        if passed and sample_weight is class_weight is None and passed == _shapes(arrays):
+            if kind == 'train' and not kept:
+                self._check_trainable_weights_consistency()
+            return self._step(function, arrays, function.plain is None, kept)
         if kind != 'predict':
             self._require_compiled()
-        return self._on_arrays(kind, *self._standardize_user_data(x, *targets_and_weights))
+        return self._on_arrays(kind, *self._standardize_user_data(x, y, sample_weight, class_weight))
 
     def _on_arrays(self, kind, x, y=(), weights=()):
         """The same for arrays that have been standardized."""
@@ -581,10 +585,18 @@ class Model(GeneratorMethods, Network):
             feed = self._feed(function, x, y, weights)
             return feed.run(feed.take()[1])
         weighted = not (function.plain and all(map(training_utils.are_unit_weights, weights)))
-        place = self._place()  # what a Feed does for many batches, at once
-        tensors = [to_feed(symbol, array, *place)
-                   for symbol, array in zip(symbols, arrays if weighted else arrays[:len(arrays) - len(weights)])]
-        return function.step(function.part(tensors), weighted, None, function.prepare(weighted))
+        arrays = arrays if weighted else [*x, *y]
+        function.passed = None if weighted and weights else _shapes(arrays)
+        return self._step(function, arrays, weighted)
+
+    def _step(self, function, arrays, weighted, kept=None):
+        """What a function gives for arrays that were checked: what a `Feed` does for many batches, at once."""
+        prepared = kept.pop() if kept else function.prepare(weighted)
+        if kept is not None:
+            kept.append(prepared)
+        place = self._place(function.tensor_graph(weighted).anchor)
+        tensors = [to_feed(symbol, array, *place) for symbol, array in zip(function.inputs, arrays)]
+        return function.step(function.part(tensors), weighted, None, prepared)
 
 
 def _batch_size(doing, data, batch_size, steps, argument='steps'):
@@ -594,6 +606,14 @@ def _batch_size(doing, data, batch_size, steps, argument='steps'):
     if batch_size is not None and (batch_size < 1 or batch_size % 1):
         raise ValueError(f'`batch_size` must be a positive integer. Got: {batch_size}')
     return 32 if batch_size is None and steps is None else count(batch_size, 'batch_size')
+
+
+def _shapes(arrays):
+    """The shapes of the samples in arrays of as many samples; None where that is not what they are."""
+    for array in arrays:
+        if type(array) is not np.ndarray or array.ndim < 2 or len(array) != len(arrays[0]):
+            return None
+    return [array.shape[1:] for array in arrays]
 
 
 def _arrays(values):

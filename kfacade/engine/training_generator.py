@@ -121,9 +121,12 @@ class GeneratorFeed:
     def __init__(self, model, kind, batches, steps, *arguments):
         self.steps, self.size, self.validates_when_stopped = steps, None, False
         self._batches, self._kind, self._arguments = batches, kind, arguments
-        self._on_batch = model._batch_function(kind)
+        self._kept = []
+        self._on_batch = model._batch_function(kind, self._kept)
 
     def take(self, i):
+        if i == 0:
+            self._kept.clear()
         try:
             batch = next(self._batches)
         except StopIteration:  # of the type that Keras lets through, but it says what happened

@@ -16,6 +16,7 @@ import mmap
 import numpy as np
 import torch
 
+from ..backend.devices import device_of
 from ..backend.graph import compile_graph
 from ..backend.session import to_numpy
 from ..backend.symbolic import TensorFace, as_tensor, fed_tensor, to_feed
@@ -60,6 +61,7 @@ class Feed:
         self.steps = -(-samples // batch_size) if batch_size else steps
         self.index = np.arange(samples) if batch_size and shuffle else None
         self.validates_when_stopped = not batch_size
+        self._ready = all(map(self._is_ready, self.symbols, self.sources))
 
     def _source(self, array, symbol):
         """A tensor over the array's memory where there can be one; float64 is rounded once, for all epochs."""
@@ -71,7 +73,14 @@ class Feed:
         rounded = array.dtype == np.float64 and not symbol._keeps_dtype
         return fed_tensor(symbol, array, (self.float_dtype or symbol.dtype) if rounded else None)
 
+    def _is_ready(self, symbol, source):
+        """Whether what is cut from a source can be fed as it is."""
+        return isinstance(source, torch.Tensor) and not source.is_sparse and (
+            source.dtype == (self.float_dtype or symbol.dtype) and device_of(source) == self.device)
+
     def _cut(self, rows):
+        if self._ready:
+            return [rows(source) for source in self.sources]
         return [to_feed(symbol, rows(source), self.device, self.float_dtype)
                 for symbol, source in zip(self.symbols, self.sources)]
 

@@ -59,8 +59,12 @@ class Dense(BuiltinLayer):
     @opaque
     def call(self, inputs, activation=None):
         params, activate = self._params, activation or self._activate
+        try:  # without torch's look-up of attributes, which takes half as long as a small product
+            kernel, bias = params._parameters['kernel'], params._parameters['bias']
+        except (AttributeError, KeyError):  # what stands for them is no parameter, but is made of some
+            kernel, bias = params.kernel, params.bias
         relu = activate is torch.relu and not torch.is_grad_enabled()
-        y = linear(inputs, params.kernel, params.bias, relu)
+        y = linear(inputs, kernel, bias, relu)
         return y if relu or activate is None else activate(y)
 
     def compute_output_shape(self, input_shape):

@@ -271,7 +271,7 @@ def names_unknown_arguments(function):
     """Has calls with unknown keywords raise a TypeError that names them all, and the ones that may be meant."""
     @functools.wraps(function)
     def wrapper(*args, **kwargs):
-        if not known >= kwargs.keys():
+        if kwargs and not known >= kwargs.keys():
             raise TypeError(f'`{function.__name__}` has no argument {unknown_arguments(kwargs, function)}.')
         return function(*args, **kwargs)
     known = set(inspect.signature(function).parameters)
