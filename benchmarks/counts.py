@@ -107,7 +107,8 @@ def building():
 
 @contextlib.contextmanager
 def _products(private):
-    with unittest.mock.patch.object(private_ops, 'prefers_onednn', lambda: private):
+    with unittest.mock.patch.multiple(
+            private_ops, prefers_onednn=lambda: private, amd_family=lambda: 26 if private else 0):
         yield
 
 

@@ -1,5 +1,6 @@
 """Ops of torch that have no public name, each with the public one that takes its place where it is missing."""
 import functools
+import re
 
 import torch
 import torch.nn.functional as F
@@ -22,20 +23,26 @@ _PLAIN = torch.Tensor, torch.nn.Parameter
 # Multiplications from which three products of oneDNN's save more than the Python of a Function costs, and the least
 # size of each dimension: a product of few rows waits for memory, whoever multiplies. Measured on a Zen 5.
 _MIN_WORK, _MIN_SIZE = 2 ** 21, 8
-_MIN_STEP_WORK = 2 ** 20  # of one product without the Function
+# Of one product without the Function; before Zen 5 the numbers of a weight, whose packing is what oneDNN then saves.
+_MIN_STEP_WORK, _MIN_STEP_WEIGHT = 2 ** 20, 2 ** 18
 _MIN_CACHED = 2 ** 22  # numbers that are written once rather than twice
 
 
 @functools.cache
-def prefers_onednn():
-    """Whether oneDNN's products are to be used: on AMD's processors, where they need half the time of MKL's."""
-    if not (_onednn_linear and _can_tell):
-        return False
+def amd_family():
+    """The family of an AMD processor (25 is Zen 4, 26 Zen 5), 0 for another."""
     try:
         with open('/proc/cpuinfo') as info:
-            return 'AuthenticAMD' in info.read(1000)
+            found = re.search(r'AuthenticAMD\s+cpu family\s*: (\d+)', info.read(1000))
     except OSError:  # not Linux
-        return False
+        return 0
+    return int(found[1]) if found else 0
+
+
+@functools.cache
+def prefers_onednn():
+    """Whether oneDNN's products are to be used: on AMD's processors; from Zen 5 they need half the time of MKL's."""
+    return bool(_onednn_linear) and _can_tell and amd_family() > 0
 
 
 def linear(x, weight, bias=None, relu=False):
@@ -54,13 +61,14 @@ def linear(x, weight, bias=None, relu=False):
     return y if x.dim() == 2 else y.view(*x.shape[:-1], -1)
 
 
-def multiplier(x, weight, bias=None):
-    """`F.linear` by `weight` and `bias`, without gradients, for many matrices like `x`: packs the weight only once."""
-    if not _pays(x, weight, bias, _MIN_STEP_WORK):
-        return lambda x: F.linear(x, weight, bias)
+def multiplier(x, weight):
+    """A function that adds ``x @ weight.T`` to a matrix, for many like `x`, without gradients: packs weights once."""
+    if amd_family() < 26 and weight.numel() < _MIN_STEP_WEIGHT or not _pays(x, weight, None, _MIN_STEP_WORK):
+        by_column = weight.t()
+        return lambda x, onto: onto.addmm_(x, by_column)
     # A weight in columns needs no packing.
     packed = weight if weight.stride(0) == 1 else _pack(weight, len(x)) if _pack else _dense(weight)
-    return lambda x: _onednn_linear(x, packed, bias, 'none', [], '')
+    return lambda x, onto: onto.add_(_onednn_linear(x, packed, None, 'none', [], ''))
 
 
 def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False):

@@ -6,9 +6,9 @@ Everything here is in torch's layout: time first, weights of shape (gates * unit
 """
 import warnings
 from collections import namedtuple
+from itertools import repeat
 
 import torch
-import torch.nn.functional as F
 
 from .. import activations
 from ..backend.private_ops import all_plain, linear, multiplier
@@ -19,30 +19,39 @@ _aten = torch.ops.aten
 # Of cuDNN: it copies the weights at each call, which takes little beside the steps.
 warnings.filterwarnings('ignore', 'RNN module weights are not part of single contiguous chunk of memory')
 
-Nonlinearity = namedtuple('Nonlinearity', 'compute_ back bounded')
-Nonlinearity.__doc__ = """An activation as the kernels want it: ``y = compute_(x)``, in place; ``back(factor, y)`` is
-``factor * dy/dx``; `bounded`: y cannot grow without limit.
+Nonlinearity = namedtuple('Nonlinearity', 'compute back bounded')
+Nonlinearity.__doc__ = """An activation as the kernels want it: ``compute(x, y)`` writes y, which may be x, and
+``back(factor, y, out)`` writes ``factor * dy/dx``, both return it; `bounded`: y cannot grow without limit.
 """
-_ONE = torch.ones((), device='cpu')
+# Tensors: with a number in their place, a multiplication takes twice the time.
+_ONE, _MINUS_TWO, _HALF = (torch.tensor(value, device='cpu', dtype=torch.float32) for value in (1., -2., .5))
 
 
-def _tanh_(x):
-    """`torch.tanh_`, or where that takes thrice the time of ``1 - 2 sigmoid(-2 x)``, this, which is right to 2e-7."""
+def _tanh(x, y):
+    """`torch.tanh`, or where that takes twice the time of ``1 - 2 sigmoid(-2 x)``, this, which is right to 2e-7."""
     if x.dtype != torch.float32 or x.device.type != 'cpu':
-        return torch.tanh_(x)
-    return torch.sub(_ONE, torch.sigmoid_(x.mul_(-2)), alpha=2, out=x)
+        return torch.tanh(x, out=y)
+    return torch.sub(_ONE, torch.mul(x, _MINUS_TWO, out=y).sigmoid_(), alpha=2, out=y)
 
 
+def _by_op(op, *settings):
+    """`back` by an op of torch's."""
+    return lambda factor, y, out: op.grad_input(factor, y, *settings, grad_input=out)
+
+
+_back_in_bounds = _by_op(_aten.hardtanh_backward, 0, 1)
 NONLINEARITIES = {
-    activations.tanh: Nonlinearity(_tanh_, _aten.tanh_backward, True),
-    activations.sigmoid: Nonlinearity(torch.sigmoid_, _aten.sigmoid_backward, True),
-    # 0.2 x + 0.5 is torch's x / 6 + 0.5 of a 1.2 times larger x.
-    activations.hard_sigmoid: Nonlinearity(lambda x: F.hardsigmoid(x.mul_(1.2), inplace=True),
-                                           lambda factor, y: _aten.hardtanh_backward(factor, y, 0, 1).mul_(.2), True),
-    activations.softsign: Nonlinearity(lambda x: x.div_(x.abs() + 1),
-                                       lambda factor, y: factor * (1 - y.abs()).square_(), True),
-    activations.relu: Nonlinearity(torch.relu_, lambda factor, y: _aten.threshold_backward(factor, y, 0), False),
-    activations.linear: Nonlinearity(lambda x: x, lambda factor, y: factor, False),
+    activations.tanh: Nonlinearity(_tanh, _by_op(_aten.tanh_backward), True),
+    activations.sigmoid: Nonlinearity(lambda x, y: torch.sigmoid(x, out=y), _by_op(_aten.sigmoid_backward), True),
+    activations.hard_sigmoid: Nonlinearity(lambda x, y: torch.add(_HALF, x, alpha=.2, out=y).clamp_(0, 1),
+                                           lambda factor, y, out: _back_in_bounds(factor, y, out).mul_(.2), True),
+    activations.softsign: Nonlinearity(
+        lambda x, y: torch.div(x, x.abs() + 1, out=y),
+        lambda factor, y, out: torch.mul(factor, (1 - y.abs()).square_(), out=out), True),
+    activations.relu: Nonlinearity(lambda x, y: torch.clamp_min(x, 0, out=y),
+                                   _by_op(_aten.threshold_backward, 0), False),
+    activations.linear: Nonlinearity(lambda x, y: x if x is y else y.copy_(x),
+                                     lambda factor, y, out: out.copy_(factor), False),
 }
 
 
@@ -59,9 +68,7 @@ def project(x, weight, bias=None, masks=None, product=linear, axis=-1):
 
 
 class _Product:
-    """`project` inside a loop, and its two gradients. ``product[i:j]`` is that of some gates, without the bias."""
-
-    by_rows = by_columns = None
+    """`project` inside a loop, but for the bias, and its two gradients. ``product[i:j]`` is that of some gates."""
 
     def __init__(self, weight, masks, bias=None):
         self.weight, self.gates, self.bias = weight, weight.view(-1, weight.shape[1], weight.shape[1]), bias
@@ -70,20 +77,19 @@ class _Product:
     def __getitem__(self, gates):
         return _Product(self.gates[gates].flatten(0, 1), None if self.masks is None else self.masks[gates])
 
-    def __call__(self, h):
-        """The product of `h`, of shape (batch, gates * units)."""
+    def adder(self, h):
+        """A function of states like `h`, and of a matrix (batch, gates * units) that it adds their product to."""
         if self.masks is None:
-            self.by_rows = self.by_rows or multiplier(h, self.weight, self.bias)
-            return self.by_rows(h)
-        product = torch.bmm(h * self.masks, self.gates.transpose(1, 2)).transpose(0, 1).flatten(1)
-        return product if self.bias is None else product + self.bias
+            return multiplier(h, self.weight)
+        return lambda h, onto: onto.add_(
+            torch.bmm(h * self.masks, self.gates.transpose(1, 2)).transpose(0, 1).flatten(1))
 
-    def back(self, dz):
-        """The gradient that reaches h through the product, from `dz` (batch, gates * units)."""
+    def back_adder(self, dz):
+        """A function of gradients like `dz` (batch, gates * units), and of what it adds that of the states to."""
         if self.masks is None:
-            self.by_columns = self.by_columns or multiplier(dz, self.weight.t())
-            return self.by_columns(dz)
-        return (torch.bmm(dz.unflatten(1, self.gates.shape[:2]).transpose(0, 1), self.gates) * self.masks).sum(0)
+            return multiplier(dz, self.weight.t())
+        return lambda dz, onto: onto.add_(
+            (torch.bmm(dz.unflatten(1, self.gates.shape[:2]).transpose(0, 1), self.gates) * self.masks).sum(0))
 
     def weight_gradient(self, dz, h):
         """The gradient of the weight, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
@@ -94,9 +100,9 @@ class _Product:
 
 
 # Each kind of cell is a class: `step` gives the new states from `a`, the input projections. For 'sequence', `forward`
-# turns z, those of all steps (time, batch, gates, units), into gates, and gives the states after each step and what
-# else `backward` wants. That takes the gradients of these states, and the states `before` each step, and gives the
-# gradients of z, weight, bias and first states.
+# turns z, those of all steps (time, batch, gates, units), into gates, and gives the histories of the states, which are
+# (time + 1, batch, units) and start with the first one, and what else `backward` wants. That takes the gradients of the
+# states after each step, None for that of no state but the first, and gives those of z, weight, bias and first states.
 
 class Simple:
     """h = act(a + U h)."""
@@ -109,18 +115,19 @@ class Simple:
 
     @staticmethod
     def forward(z, states, product, act, rec):
-        h, = states
-        for z_t in z.flatten(2).unbind():
-            h = act.compute_(z_t.add_(product(h)))
-        return (z[:, :, 0].clone(),), ()
+        hs, add = _history(z, *states), product.adder(*states)
+        for z_t, (h, h_t) in zip(z.flatten(2).unbind(), _pairs(hs)):
+            act.compute(add(h, z_t), h_t)
+        return (hs,), ()
 
     @staticmethod
-    def backward(grads, z, before, extra, product, act, rec):
-        dout, = grads
-        dz, dh = act.back(torch.ones_like(z), z), dout[-1]
-        for dz_t, base in _backwards(dz.flatten(2), dout):
-            dh = product.back(dz_t.mul_(dh)) + base
-        return dz, product.weight_gradient(dz, before[0]), None, (dh,)
+    def backward(grads, z, histories, extra, product, act, rec):
+        (hs,), dhs, dz = histories, _history_gradient(*grads), torch.empty_like(z)
+        act.back(z.new_ones(()).expand_as(z), hs[1:].unsqueeze(2), dz)
+        add_back = product.back_adder(dz[0, :, 0])
+        for dz_t, (dh, dh_t) in zip(*_reversed(dz.flatten(2)), _pairs(dhs, -1)):
+            add_back(dz_t.mul_(dh), dh_t)
+        return dz, product.weight_gradient(dz, hs[:-1]), None, (dhs[0],)
 
 
 class LSTM:
@@ -136,32 +143,38 @@ class LSTM:
 
     @staticmethod
     def forward(z, states, product, act, rec):
-        h, c = states
-        hs, cs, act_cs = (z.new_empty(z.shape[0], *h.shape) for _ in range(3))
-        for z_t, open_t, i, f, g, o, h_t, c_t, act_c in zip(*map(torch.unbind, (
-                z.flatten(2), z[:, :, :2], *z.unbind(2), hs, cs, act_cs))):
-            z_t.add_(product(h))
-            rec.compute_(open_t)
-            c = torch.mul(i, act.compute_(g), out=c_t).addcmul_(f, c)
-            h = torch.mul(rec.compute_(o), act.compute_(act_c.copy_(c)), out=h_t)
+        (hs, cs), add = (_history(z, state) for state in states), product.adder(states[0])
+        act_cs = torch.empty_like(cs[1:])
+        for z_t, open_t, i, f, g, o, act_c, (h, h_t), (c, c_t) in zip(*map(torch.unbind, (
+                z.flatten(2), z[:, :, :2], *z.unbind(2), act_cs)), _pairs(hs), _pairs(cs)):
+            add(h, z_t)
+            rec.compute(open_t, open_t)
+            torch.mul(i, act.compute(g, g), out=c_t).addcmul_(f, c)
+            torch.mul(rec.compute(o, o), act.compute(c_t, act_c), out=h_t)
         return (hs, cs), (act_cs,)
 
     @staticmethod
-    def backward(grads, z, before, extra, product, act, rec):
-        (dout, dcs), (act_cs,), (before_h, before_c), (i, f, g, o) = grads, extra, before, z.unbind(2)
+    def backward(grads, z, histories, extra, product, act, rec):
+        (dout, dcs), (hs, cs), (act_cs,), (i, f, g, o) = grads, histories, extra, z.unbind(2)
+        dhs, dz, through_c = _history_gradient(dout), torch.empty_like(z), torch.empty_like(act_cs)
         # What a gradient of c (i, f, g) or of h (o) is multiplied by on its way to a gate: the loop turns it into dz.
-        dz = torch.stack([rec.back(g, i), rec.back(before_c, f), act.back(i, g), rec.back(act_cs, o)], 2)
-        through_c = act.back(o, act_cs)
-        dh, dc = dout[-1], dcs[-1]
-        for (dz_t, base), to_c, to_o, dc_t, f_t, c_t in zip(
-                _backwards(dz.flatten(2), dout), *_reversed(dz[:, :, :3], dz[:, :, 3]), _earlier(dcs),
-                *_reversed(f, through_c)):
-            dc = torch.addcmul(dc, dh, c_t)
-            to_c.mul_(dc.unsqueeze(1))
+        for back, factor, y, dgate in zip([rec.back, rec.back, act.back, rec.back], [g, cs[:-1], i, act_cs],
+                                          [i, f, g, o], dz.unbind(2)):
+            back(factor, y, dgate)
+        act.back(o, act_cs, through_c)
+        dc, add_back = torch.zeros_like(dhs[0]), product.back_adder(dz[0].flatten(1))
+        for_all = dc.unsqueeze(1)
+        for dz_t, to_c, to_o, f_t, c_t, dc_t, (dh, dh_t) in zip(
+                *_reversed(dz.flatten(2), dz[:, :, :3], dz[:, :, 3], f, through_c),
+                repeat(None) if dcs is None else reversed(dcs.unbind()), _pairs(dhs, -1)):
+            dc.addcmul_(dh, c_t)
+            if dc_t is not None:
+                dc.add_(dc_t)
+            to_c.mul_(for_all)
             to_o.mul_(dh)
-            dc = torch.addcmul(dc_t, dc, f_t)
-            dh = product.back(dz_t) + base
-        return dz, product.weight_gradient(dz, before_h), None, (dh, dc)
+            dc.mul_(f_t)
+            add_back(dz_t, dh_t)
+        return dz, product.weight_gradient(dz, hs[:-1]), None, (dhs[0], dc)
 
 
 def _dropped_state(h, masks):
@@ -184,29 +197,36 @@ class GRU:
 
     @staticmethod
     def forward(z, states, product, act, rec):
-        product, candidate, (h,) = product[:2], product[2:], states
-        hs, rhs = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
-        for open_t, r, u, n, h_t, rh in zip(*map(torch.unbind, (z[:, :, :2].flatten(2), *z.unbind(2), hs, rhs))):
-            rec.compute_(open_t.add_(product(h)))
-            n.add_(candidate(torch.mul(r, h, out=rh)))
-            h = torch.lerp(act.compute_(n), h, u, out=h_t)
+        hs, add_open, add = _history(z, *states), product[:2].adder(*states), product[2:].adder(*states)
+        rhs = torch.empty_like(hs[1:])
+        for open_t, r, u, n, rh, (h, h_t) in zip(*map(torch.unbind, (
+                z[:, :, :2].flatten(2), *z.unbind(2), rhs)), _pairs(hs)):
+            add_open(h, open_t)
+            rec.compute(open_t, open_t)
+            add(torch.mul(r, h, out=rh), n)
+            torch.lerp(act.compute(n, n), h, u, out=h_t)
         return (hs,), (rhs,)
 
     @staticmethod
-    def backward(grads, z, before, extra, product, act, rec):
+    def backward(grads, z, histories, extra, product, act, rec):
         product, candidate = product[:2], product[2:]
-        (dout,), (rhs,), (before,), (r, u, n) = grads, extra, before, z.unbind(2)
-        dz = torch.stack([rec.back(before, r), rec.back(before - n, u), act.back(1 - u, n)], 2)
-        dh = dout[-1]
-        for (open_t, base), dr, du, dn, r_t, u_t in zip(
-                _backwards(dz[:, :, :2].flatten(2), dout), *_reversed(*dz.unbind(2), r, u)):
-            drh = candidate.back(dn.mul_(dh))
-            du.mul_(dh)
+        (hs,), (rhs,), (r, u, n), dhs = histories, extra, z.unbind(2), _history_gradient(*grads)
+        before, dz = hs[:-1], torch.empty_like(z)
+        rec.back(before, r, dz[:, :, 0])
+        rec.back(before - n, u, dz[:, :, 1])
+        act.back(1 - u, n, dz[:, :, 2])
+        drh, add_back, add_candidate = torch.empty_like(dhs[0]), *(
+            part.back_adder(gates.flatten(1)) for part, gates in ((product, dz[0, :, :2]), (candidate, dz[0, :, 2])))
+        for open_t, dr, dun, dn, r_t, u_t, for_all, (dh, dh_t) in zip(*_reversed(
+                dz[:, :, :2].flatten(2), dz[:, :, 0], dz[:, :, 1:], dz[:, :, 2], r, u, dhs[1:].unsqueeze(2)),
+                _pairs(dhs, -1)):
+            dun.mul_(for_all)
+            add_candidate(dn, drh.zero_())
             dr.mul_(drh)
-            dh = torch.addcmul(base, dh, u_t).addcmul_(drh, r_t).add_(product.back(open_t))
+            add_back(open_t, dh_t.addcmul_(dh, u_t).addcmul_(drh, r_t))
         dweight = torch.cat([product.weight_gradient(dz[:, :, :2], before),
                              candidate.weight_gradient(dz[:, :, 2:], rhs)])
-        return dz, dweight, None, (dh,)
+        return dz, dweight, None, (dhs[0],)
 
 
 class GRUResetAfter:
@@ -225,44 +245,59 @@ class GRUResetAfter:
 
     @staticmethod
     def forward(z, states, product, act, rec):
-        h, = states
-        hs, m_ns = (z.new_empty(z.shape[0], *h.shape) for _ in range(2))
-        sizes = 2 * h.shape[1], h.shape[1]
-        for open_t, r, u, n, h_t, m_n in zip(*map(torch.unbind, (z[:, :, :2].flatten(2), *z.unbind(2), hs, m_ns))):
-            m_open, m = product(h).split(sizes, 1)
-            rec.compute_(open_t.add_(m_open))
-            n.addcmul_(r, m_n.copy_(m))
-            h = torch.lerp(act.compute_(n), h, u, out=h_t)
+        hs, add_open, add, bias = (
+            _history(z, *states), product[:2].adder(*states), product[2:].adder(*states), product.bias)
+        m_ns = torch.zeros_like(hs[1:])
+        if bias is not None:
+            z[:, :, :2].add_(bias.view(3, -1)[:2])
+            m_ns.add_(bias.view(3, -1)[2])
+        for open_t, r, u, n, m_n, (h, h_t) in zip(*map(torch.unbind, (
+                z[:, :, :2].flatten(2), *z.unbind(2), m_ns)), _pairs(hs)):
+            add_open(h, open_t)
+            rec.compute(open_t, open_t)
+            n.addcmul_(r, add(h, m_n))
+            torch.lerp(act.compute(n, n), h, u, out=h_t)
         return (hs,), (m_ns,)
 
     @staticmethod
-    def backward(grads, z, before, extra, product, act, rec):
-        (dout,), (m_n,), (before,), (r, u, n) = grads, extra, before, z.unbind(2)
-        to_n = act.back(1 - u, n)
-        dm = torch.stack([rec.back(to_n * m_n, r), rec.back(before - n, u), to_n * r], 2)
-        dh, dhs = dout[-1], []
-        for (dm_t, base), whole, u_t in zip(_backwards(dm.flatten(2), dout), *_reversed(dm, u)):
-            dhs.append(dh)
-            whole.mul_(dh.unsqueeze(1))
-            dh = torch.addcmul(base, dh, u_t).add_(product.back(dm_t))
+    def backward(grads, z, histories, extra, product, act, rec):
+        (hs,), (m_n,), (r, u, n), dhs = histories, extra, z.unbind(2), _history_gradient(*grads)
+        dm, before = torch.empty_like(z), hs[:-1]
+        to_n = act.back(1 - u, n, torch.empty_like(m_n))
+        rec.back(to_n * m_n, r, dm[:, :, 0])
+        rec.back(before - n, u, dm[:, :, 1])
+        torch.mul(to_n, r, out=dm[:, :, 2])
+        add_back = product.back_adder(dm[0].flatten(1))
+        for dm_t, gates, u_t, for_all, (dh, dh_t) in zip(
+                *_reversed(dm.flatten(2), dm, u, dhs[1:].unsqueeze(2)), _pairs(dhs, -1)):
+            gates.mul_(for_all)
+            add_back(dm_t, dh_t.addcmul_(dh, u_t))
         dweight, dbias = product.weight_gradient(dm, before), dm.sum((0, 1)).flatten()
-        torch.mul(to_n, torch.stack(dhs[::-1]), out=dm[:, :, 2])  # all else is the same for z
-        return dm, dweight, dbias, (dh,)
+        torch.mul(to_n, dhs[1:], out=dm[:, :, 2])  # all else is the same for z
+        return dm, dweight, dbias, (dhs[0],)
 
 
-def _earlier(sequence):
-    """The steps before the last, from the end, and zeros for what came before the first."""
-    return [*reversed(sequence[:-1].unbind()), torch.zeros_like(sequence[0])]
+def _history(z, state):
+    """Where the states of all steps go, the first one set."""
+    history = z.new_empty(len(z) + 1, *state.shape)
+    history[0] = state
+    return history
+
+
+def _history_gradient(dout):
+    """A sum to be made of the gradient of a history, from that of the states after each step."""
+    return torch.cat([torch.zeros_like(dout[:1]), dout])
+
+
+def _pairs(history, order=1):
+    """The state before and that after each step; with `order` -1 after and before, from the last step to the first."""
+    steps = history.unbind()[::order]
+    return zip(steps, steps[1:])
 
 
 def _reversed(*sequences):
     """The steps of each, from the last to the first."""
     return [reversed(sequence.unbind()) for sequence in sequences]
-
-
-def _backwards(dz, dout):
-    """Pairs, from the last step to the first: its `dz`, and the gradient of the output of the step before it."""
-    return zip(reversed(dz.unbind()), _earlier(dout))
 
 
 def scan(kind, x, states, weights, masks, act, rec, keep=None):
@@ -315,8 +350,8 @@ class _Sequence(torch.autograd.Function):
         nonlinearities = NONLINEARITIES[act], NONLINEARITIES.get(rec)
         z = x.flatten(0, 1).clone() if w_ih is None else linear(x.flatten(0, 1), w_ih, b_ih)
         z = z.view(*x.shape[:2], kind.gates, z.shape[-1] // kind.gates)  # no -1: a part of a batch may be empty
-        sequences, extra = kind.forward(z, states, _Product(w_hh, masks, b_hh), *nonlinearities)
-        return (*sequences, z, *extra)
+        histories, extra = kind.forward(z, states, _Product(w_hh, masks, b_hh), *nonlinearities)
+        return (*(history[1:] for history in histories), *histories, z, *extra)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -324,21 +359,18 @@ class _Sequence(torch.autograd.Function):
         ctx.kind = kind
         ctx.mark_non_differentiable(*output[kind.states:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[3:], *output)
+        ctx.save_for_backward(*inputs[3:], *output[kind.states:])
 
     @staticmethod
     def backward(ctx, *grads):
         kind, saved = ctx.kind, ctx.saved_tensors
         masks, x, w_ih, b_ih, w_hh, b_hh = saved[:6]
-        states, results = saved[6:6 + kind.states], saved[6 + kind.states:]
-        sequences, z, extra = results[:kind.states], results[kind.states], results[kind.states + 1:]
-        grads = [torch.zeros_like(s) if g is None else g for g, s in zip(grads, sequences)]
+        histories, z, *extra = saved[6 + kind.states:6 + 2 * kind.states], *saved[6 + 2 * kind.states:]
         if torch.is_grad_enabled():
-            wanted = _differentiable(ctx, masks, saved[1:6 + kind.states], grads)
-            return None, None, None, None, *wanted
-        before = [torch.cat([first[None], s[:-1]]) for first, s in zip(states, sequences)]  # each step's own start
+            return None, None, None, None, *_differentiable(ctx, masks, saved[1:6 + kind.states], grads)
+        grads = [torch.zeros_like(histories[0][1:]) if grads[0] is None else grads[0], *grads[1:kind.states]]
         dz, dw_hh, db_hh, dstates = kind.backward(
-            grads, z, before, extra, _Product(w_hh, masks), NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
+            grads, z, histories, extra, _Product(w_hh, masks), NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
         dz, need = dz.flatten(2), ctx.needs_input_grad[4:]
         if w_ih is None:
             dx, dw_ih, db_ih = dz, None, None
@@ -355,6 +387,7 @@ def _differentiable(ctx, masks, inputs, grads):
     x, w_ih, b_ih, w_hh, b_hh, *states = aliases = [None if t is None else t.view_as(t) for t in inputs]
     outputs = scan(ctx.kind, x, states, (w_ih, b_ih, w_hh, b_hh), masks, ctx.act, ctx.rec)
     wanted = [t for t, need in zip(aliases, ctx.needs_input_grad[4:]) if need]
+    grads = [torch.zeros_like(s) if g is None else g for g, s in zip(grads, outputs)]
     found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
     return [next(found) if need else None for need in ctx.needs_input_grad[4:]]
 

@@ -21,6 +21,7 @@ def calls(monkeypatch):
     calls, op = [], private_ops._onednn_linear
     monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
     monkeypatch.setattr(private_ops, '_MIN_STEP_WORK', 0)
+    monkeypatch.setattr(private_ops, '_MIN_STEP_WEIGHT', 0)
     monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
     monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
     monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
@@ -115,14 +116,31 @@ def test_changed_weight_is_noticed_in_backward(calls):
 def test_multiplier_of_many_matrices_and_its_fallback_agree(calls, monkeypatch, by_column, pack):
     if not pack:
         monkeypatch.setattr(private_ops, '_pack', None)
-    x, weight, bias = _operands(by_column=by_column)
-    for b in (bias, None):
-        multiply = multiplier(x, weight, b)
-        for matrix in (x, 2 * x, x[:4]):
-            torch.testing.assert_close(multiply(matrix), F.linear(matrix, weight, b), rtol=1e-5, atol=1e-6)
-    assert len(calls) == 6
-    assert torch.equal(multiplier(x.double(), weight.double())(x.double()), F.linear(x.double(), weight.double()))
-    assert len(calls) == 6
+    x, weight, _ = _operands(by_column=by_column)
+    multiply = multiplier(x, weight)
+    whole = torch.rand(len(x), 2, len(weight))
+    for matrix in (x, 2 * x, x[:4]):
+        onto = whole[:len(matrix), 1]  # with something between its rows
+        wanted = onto + F.linear(matrix, weight)
+        assert multiply(matrix, onto) is onto
+        torch.testing.assert_close(onto, wanted, rtol=1e-5, atol=1e-6)
+    assert len(calls) == 3
+    onto = torch.ones(len(x), len(weight)).double()
+    multiplier(x.double(), weight.double())(x.double(), onto)
+    torch.testing.assert_close(onto, 1 + F.linear(x.double(), weight.double()))
+    assert len(calls) == 3
+
+
+@needs_op
+@pytest.mark.parametrize('family, units, private', [(25, 128, False), (25, 256, True), (26, 128, True)])
+def test_products_in_loops_are_by_oneDNN_where_it_is_faster(monkeypatch, family, units, private):
+    """Before Zen 5 only for weights that take long to pack."""
+    calls, op = [], private_ops._onednn_linear
+    monkeypatch.setattr(private_ops, 'amd_family', lambda: family)
+    monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
+    h = torch.zeros(32, units)
+    multiplier(h, torch.zeros(4 * units, units))(h, torch.zeros(32, 4 * units))
+    assert len(calls) == private
 
 
 def _transformed(x, weight, bias):
@@ -212,14 +230,16 @@ def test_wrong_shapes_are_refused_as_by_torch(calls):
 
 
 @needs_op
-@pytest.mark.parametrize('vendor, expected', [('AuthenticAMD', True), ('GenuineIntel', False), (None, False)])
-def test_processor_decides(monkeypatch, vendor, expected):
+@pytest.mark.parametrize('vendor, family', [('AuthenticAMD', 25), ('GenuineIntel', 0), (None, 0)])
+def test_processor_decides(monkeypatch, vendor, family):
     def opened(path):
         if vendor is None:
             raise FileNotFoundError(path)
-        return io.StringIO(f'processor : 0\nvendor_id : {vendor}\n')
+        return io.StringIO(f'processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: 25\nmodel\t\t: 17\n')
     monkeypatch.setattr(private_ops, 'open', opened, raising=False)
-    assert private_ops.prefers_onednn.__wrapped__() is expected
+    monkeypatch.setattr(private_ops, 'amd_family', private_ops.amd_family.__wrapped__)
+    assert private_ops.amd_family() == family
+    assert private_ops.prefers_onednn.__wrapped__() is bool(family)
 
 
 def test_without_the_private_op_torchs_own_is_used(monkeypatch):
