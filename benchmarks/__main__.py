@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 from benchmarks import images, prediction
-from benchmarks.side import ONE_THREAD
+from benchmarks.side import threads_in
 from benchmarks.workloads import WORKLOADS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,14 +36,17 @@ OTHER_ARITHMETIC, APART = {'lstm_default'}, 'mlp_32'
 class Side:
     """A process that does one run of a workload at each call and gives its time in seconds (see `side.py`).
 
-    `memory`: by how many MB it has grown in its runs, at most.
+    `memory`: by how many MB it has grown in its runs, at most. `threads`: how many all sides have.
     """
+
+    threads = 1
 
     def __init__(self, python, side, name, device='cpu', env=None):
         hidden = {'CUDA_VISIBLE_DEVICES': ''} if device == 'cpu' else {}
         self.process = subprocess.Popen(
             [python, '-m', 'benchmarks.side', side, name, device], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **ONE_THREAD, **hidden, **(env or {})})
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={
+                **os.environ, **threads_in(self.threads), **hidden, **(env or {})})
 
     def __call__(self):
         try:
@@ -92,10 +95,10 @@ def training(names, peers, runs, device='cpu'):
 
     from benchmarks import plain
     torch.set_num_threads(1)
-    on_cpu = device == 'cpu'
+    on_cpu = device == 'cpu' and Side.threads == 1
     heads = ['workload', 'batch', 'plain', *(['plain, `MALLOC_*`'] if on_cpu else []), 'kfacade', *versions(peers),
              *(['products alone'] if on_cpu else [])]
-    what = 'CPU ms a step, one thread' if on_cpu else f'Wall ms a step on {torch.cuda.get_device_name()}'
+    what = _clock('a step') if device == 'cpu' else f'Wall ms a step on {torch.cuda.get_device_name()}'
     lines = [f'{what} (medians of {runs} alternating runs), and the ratio to the plain PyTorch loop:', '',
              f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     print('\n' + '\n'.join(lines), flush=True)
@@ -130,9 +133,17 @@ def training(names, peers, runs, device='cpu'):
     return lines
 
 
+def _clock(what):
+    """What is measured on a CPU, in words."""
+    return f'CPU ms {what}, one thread' if Side.threads == 1 else f'Wall ms {what}, {Side.threads} threads'
+
+
 def predicting(names, peers, runs):
-    """The lines of a table in Markdown: time to predict, and its ratio to a plain loop under `inference_mode`."""
-    lines = [f'CPU ms to predict, one thread (medians of {runs} alternating runs), and the ratio to a plain loop under '
+    """The lines of a table in Markdown: time to predict, and its ratio to a plain loop under `inference_mode`.
+
+    Then those of another one, of calls on single samples.
+    """
+    lines = [f'{_clock("to predict")} (medians of {runs} alternating runs), and the ratio to a plain loop under '
              '`inference_mode`, channels last:', '',
              f'| {" | ".join(["network", "samples", "batch", "plain", "kfacade", *versions(peers)])} |',
              '|---' * (5 + len(peers)) + '|']
@@ -144,6 +155,17 @@ def predicting(names, peers, runs):
         plain, *others = alternate(sides, runs)
         cells = [f'{1000 * t:.1f} ({t / plain:.2f})' for t in others]
         lines.append(f'| {name} | {len(x)} | {size} | {1000 * plain:.1f} | {" | ".join(cells)} |')
+        print(lines[-1], flush=True)
+    heads = ['network', 'bare module', 'predict', 'predict_on_batch', *(f'predict of {x}' for x in versions(peers))]
+    lines += ['', f'{_clock("a call on a single sample")}, and the ratio to the bare module:', '',
+              f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
+    print('\n'.join(lines[-5:]), flush=True)
+    for name in prediction.SINGLE:
+        sides = [Side(sys.executable, 'plain', f'single=={name}'),
+                 *(Side(sys.executable, 'kfacade', f'single={method}={name}') for method in heads[2:4]),
+                 *(Side(peer, 'peer', f'single=predict={name}') for peer in peers)]
+        plain, *others = [1000 * t / prediction.CALLS for t in alternate(sides, runs)]
+        lines.append(f'| {name} | {plain:.3f} | {" | ".join(f"{t:.3f} ({t / plain:.2f})" for t in others)} |')
         print(lines[-1], flush=True)
     return lines
 
@@ -218,7 +240,7 @@ def generator_speed(runs):
 def main():
     names = [*WORKLOADS, 'predict', 'import', 'build', 'load', 'images', 'generator']
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=(
-        'kfacade beside the plain PyTorch loop: same data, batch size and steps, one thread, CPU time.'))
+        'kfacade beside the plain PyTorch loop: same data, batch size and steps; one thread, CPU time.'))
     parser.add_argument('--only', action='append', choices=names, metavar='NAME', help=(
         f'one of {", ".join(names)}; repeatable'))
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'], help=(
@@ -229,11 +251,14 @@ def main():
     parser.add_argument('--peer', action='append', default=[], metavar='PYTHON', help=(
         'an interpreter with tf_keras or Keras 3 (on torch) in which the same Keras source is run, too (for images: '
         'with keras_preprocessing); repeatable'))
+    parser.add_argument('--threads', type=int, default=1, metavar='N', help=(
+        'how many each side has; with more than one, wall time (default: 1)'))
     parser.add_argument('--check', action='store_true', help=(
         'count the work of a step (ops, copies, allocations, Python calls) instead of timing it, and fail where it is '
         'more than the bounds in benchmarks/bounds.json'))
     parser.add_argument('--write-bounds', action='store_true', help='make the counts of now those bounds')
     options = parser.parse_args()
+    Side.threads = options.threads
     if options.check or options.write_bounds:
         from benchmarks import counts
         if options.write_bounds:

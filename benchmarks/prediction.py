@@ -1,4 +1,7 @@
-"""`predict` beside a plain loop under `inference_mode`, channels last, on the workloads and three larger networks."""
+"""`predict` beside a plain loop under `inference_mode`, channels last, on the workloads and three larger networks.
+
+And single samples beside a bare module.
+"""
 import functools
 
 import numpy as np
@@ -13,6 +16,7 @@ LARGER = {
     'vgg16': (vgg16, (224, 224, 3), 8, 8),
 }
 NAMES = [*WORKLOADS, *LARGER]
+SINGLE, CALLS = ('tiny', 'mlp_32'), 200  # networks that are called on single samples, as servers do, and how often
 
 
 def data(name):
@@ -35,13 +39,8 @@ def predictor(name, keras):
 def plain_predictor(name):
     """The same as a good PyTorch user writes it."""
     import torch
-    from torch import nn
-
-    from benchmarks import plain
     x, size = data(name)
-    module = _PLAIN[name]() if name in _PLAIN else plain.MODELS[name][0]()
-    last = {1: None if name == 'tiny' else nn.Sigmoid()}
-    x, module = torch.from_numpy(x), module.eval()
+    x, (module, activation) = torch.from_numpy(x), _plain(name)
     if x.dim() == 4:
         x, module = x.permute(0, 3, 1, 2), module.to(memory_format=torch.channels_last)
 
@@ -50,10 +49,39 @@ def plain_predictor(name):
             parts = []
             for batch in x.split(size):
                 y = module(batch)
-                activation = last.get(y.shape[1], nn.Softmax(-1))
                 parts.append(y if activation is None else activation(y))
             return torch.cat(parts).numpy()
     return predict
+
+
+def caller(name, method, keras):
+    """A function that gives single samples to `predict` or `predict_on_batch`."""
+    x, _ = data(name)
+    call = getattr(WORKLOADS[name].build(keras), method)
+    quiet = {'verbose': 0} if method == 'predict' else {}
+    return lambda: [call(x[i:i + 1], **quiet) for i in range(CALLS)]
+
+
+def plain_caller(name):
+    """The same by a bare module."""
+    import torch
+    x, (module, activation) = data(name)[0], _plain(name)
+
+    def call(sample):
+        with torch.inference_mode():
+            y = module(torch.from_numpy(sample))
+            return (y if activation is None else activation(y)).numpy()
+    return lambda: [call(x[i:i + 1]) for i in range(CALLS)]
+
+
+def _plain(name):
+    """The module of a workload, and what makes predictions of its outputs."""
+    from torch import nn
+
+    from benchmarks import plain
+    module = _PLAIN[name]() if name in _PLAIN else plain.MODELS[name][0]()
+    number = name in WORKLOADS and WORKLOADS[name].data(np.random.RandomState(0), 1)[1].shape[1] == 1
+    return module.eval(), None if name == 'tiny' else nn.Sigmoid() if number else nn.Softmax(-1)
 
 
 def _vgg(blocks, *head):

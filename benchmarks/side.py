@@ -1,11 +1,12 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD [DEVICE]`.
 
 SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds (on another device than the CPU, the wall time until that has
-finished), and by how many MB the process has grown, at most, since before the first run. `build` in WORKLOAD's place
-builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes them, or,
-if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs there, a peer
-with keras_preprocessing. `predict=WORKLOAD` predicts (see `prediction.py`).
+pass of training); the answer is its CPU time in seconds (with more threads than one, the wall time; on another device
+than the CPU, that until it has finished), and by how many MB the process has grown, at most, since before the first
+run. `build` in WORKLOAD's place builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH,
+where kfacade first writes them, or, if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and
+transforms the photographs there, a peer with keras_preprocessing. `predict=WORKLOAD` predicts, and
+`single=METHOD=WORKLOAD` calls a method on single samples (see `prediction.py`).
 """
 import importlib
 import os
@@ -17,16 +18,18 @@ import numpy as np
 
 from benchmarks.workloads import WORKLOADS, resnet50, vgg16
 
-# Before torch or TensorFlow is imported: one thread, and torch under Keras 3.
-ONE_THREAD = dict.fromkeys(['OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS',
-                            'TF_NUM_INTEROP_THREADS'], '1')
+
+def threads_in(count):
+    """The environment in which torch and TensorFlow start with so many threads."""
+    return dict.fromkeys(['OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS',
+                          'TF_NUM_INTEROP_THREADS'], str(count))
 
 
 def _keras(side):
     if side == 'kfacade':
         import kfacade
         return kfacade
-    os.environ.setdefault('KERAS_BACKEND', 'torch')
+    os.environ.setdefault('KERAS_BACKEND', 'torch')  # under Keras 3
     try:
         import tf_keras
         return tf_keras
@@ -61,6 +64,10 @@ def runner(side, name, device='cpu'):
         from benchmarks import prediction
         name = name.removeprefix('predict=')
         return prediction.plain_predictor(name) if side == 'plain' else prediction.predictor(name, _keras(side))
+    if name.startswith('single='):
+        from benchmarks import prediction
+        _, method, name = name.split('=')
+        return prediction.plain_caller(name) if side == 'plain' else prediction.caller(name, method, _keras(side))
     if name == 'build':
         keras = _keras(side)
         return lambda: resnet50(keras)
@@ -80,11 +87,12 @@ def _peak():
 
 def main(side, name, device='cpu'):
     answers, sys.stdout = sys.stdout, sys.stderr
-    os.environ.update(ONE_THREAD)
+    threads = int(os.environ.setdefault('OMP_NUM_THREADS', '1'))
     run = runner(side, name, device)
-    torch, clock = sys.modules.get('torch'), time.process_time if device == 'cpu' else time.perf_counter
+    torch = sys.modules.get('torch')
+    clock = time.process_time if device == 'cpu' and threads == 1 else time.perf_counter
     if torch:
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads)
     memory = _peak()
     for _ in sys.stdin:
         start = clock()

@@ -1,4 +1,5 @@
 """The benchmark compares two implementations of the same network."""
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 import kfacade as keras
-from benchmarks import counts, plain, prediction
+from benchmarks import counts, plain, prediction, side
 from benchmarks.workloads import WORKLOADS, resnet50
 from kfacade.layers import core
 
@@ -110,3 +111,24 @@ def test_larger_networks_to_predict_with_have_the_same_weights(name):
 def test_both_sides_predict_as_many_samples():
     for name in ('tiny', 'small_vgg'):
         assert prediction.predictor(name, keras)().shape == prediction.plain_predictor(name)().shape
+    for name, size in (('tiny', 1), ('mlp_32', 10)):
+        for found in (prediction.plain_caller(name)(), prediction.caller(name, 'predict', keras)(),
+                      prediction.caller(name, 'predict_on_batch', keras)()):
+            assert np.shape(found) == (prediction.CALLS, 1, size)
+
+
+def test_outputs_of_the_bare_modules_are_probabilities():
+    for name in ('mlp_32', 'lstm', 'small_vgg'):
+        y = prediction.plain_predictor(name)()
+        assert y.min() >= 0 and y.max() <= 1
+        assert y.shape[1] == 1 or np.allclose(y.sum(1), 1, atol=1e-5)
+
+
+def test_sides_have_as_many_threads_as_asked_for(pytestconfig):
+    code = ('import torch, sys; from benchmarks import side; '
+            'side.runner = lambda *_: lambda: print("threads:", torch.get_num_threads()); side.main("plain", "tiny")')
+    for count in (1, 2):
+        process = subprocess.run([sys.executable, '-c', code], text=True, capture_output=True, input='run\n',
+                                 cwd=pytestconfig.rootpath, env={**os.environ, **side.threads_in(count)})
+        assert f'threads: {count}' in process.stderr
+        assert len(process.stdout.split()) == 2
