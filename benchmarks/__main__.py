@@ -93,7 +93,7 @@ def training(names, peers, runs, device='cpu'):
     """The lines of a table in Markdown: time per step and its ratio to plain PyTorch; prints them as they are found."""
     import torch
 
-    from benchmarks import plain
+    from benchmarks import counts, plain
     torch.set_num_threads(1)
     on_cpu = device == 'cpu' and Side.threads == 1
     heads = ['workload', 'batch', 'plain', *(['plain, `MALLOC_*`'] if on_cpu else []), 'kfacade', *versions(peers),
@@ -102,7 +102,7 @@ def training(names, peers, runs, device='cpu'):
     lines = [f'{what} (medians of {runs} alternating runs), and the ratio to the plain PyTorch loop:', '',
              f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     print('\n' + '\n'.join(lines), flush=True)
-    ratios, memory, speed = {}, [], plain.product_speed() if on_cpu else None
+    ratios, memory, tensors, speed = {}, [], [], plain.product_speed() if on_cpu else None
     for name in names:
         workload = WORKLOADS[name]
         sides = [Side(sys.executable, 'plain', name, device),
@@ -112,6 +112,8 @@ def training(names, peers, runs, device='cpu'):
         times = [seconds / steps for seconds in alternate(sides, runs)]
         memory.append(f'{name} {sides[0].memory:.0f} and {sides[-1 - len(peers)].memory:.0f}')
         if on_cpu:
+            of_plain, ours = counts.peaks(name)
+            tensors.append(f'{name} {of_plain / 2 ** 20:.2f} and {ours / 2 ** 20:.2f} ({ours / of_plain:.2f})')
             times.append(plain.products(name, workload, *workload.data(np.random.RandomState(0), 512)) / speed)
         ratios[name] = [t / times[0] for t in times]
         cells = [f'{1000 * t:.3f} ({ratio:.2f})' for t, ratio in zip(times[1:], ratios[name][1:])]
@@ -129,6 +131,8 @@ def training(names, peers, runs, device='cpu'):
         lines += ['', f'"products alone" is what the matrix products and convolutions of a step would take at the '
                       f'{speed / 1e9:.0f} GFLOP/s that a product of large matrices reaches here.']
         print('\n'.join(lines[-2:]))
+    if on_cpu:
+        print(f'\nMB of tensors at the peak of two steps, plain and kfacade: {", ".join(tensors)}')
     print(f'\nMB by which the plain process and that of kfacade have grown, at most: {", ".join(memory)}')
     return lines
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 import kfacade
+from benchmarks import plain
 from benchmarks.workloads import WORKLOADS
 from kfacade.backend import private_ops
 
@@ -66,6 +67,14 @@ def peak(function):
     changes = [(event['ts'], event['args']['Bytes']) for event in events if event.get('name') == '[memory]']
     changes.sort(key=lambda change: change[0])
     return max(itertools.accumulate(size for _, size in changes))
+
+
+def peaks(name):
+    """`peak` of the first two steps of the plain loop and of `fit`: with the optimizer's tensors, without the model."""
+    workload = WORKLOADS[name]
+    x, y = workload.data(np.random.RandomState(0), 2 * workload.batch_size)
+    train, model = plain.trainer(name, workload, x, y), workload.build(kfacade)
+    return peak(train), peak(lambda: model.fit(x, y, workload.batch_size, verbose=0))
 
 
 def _per_step(run, workload):

@@ -29,14 +29,11 @@ def test_both_sides_have_the_same_weights_and_learn(name):
     assert 0 <= accuracy <= 1
 
 
-@pytest.mark.parametrize('name', ['mlp_512', 'bn_convnet', 'mnist_cnn', 'lstm', 'own_cell'])
+@pytest.mark.parametrize('name', ['mlp_512', 'bn_convnet', 'mnist_cnn', 'lstm', 'lstm_default', 'own_cell'])
 def test_fit_takes_no_more_memory_than_the_plain_loop(name):
-    """At the peak of the first two steps, what the optimizer keeps included; the same, with 5 % for what is small."""
-    workload = WORKLOADS[name]
-    x, y = workload.data(np.random.RandomState(0), 2 * workload.batch_size)
-    train, model = plain.trainer(name, workload, x, y), workload.build(keras)
-    of_plain = counts.peak(train)
-    assert 0 < counts.peak(lambda: model.fit(x, y, workload.batch_size, verbose=0)) <= 1.05 * of_plain
+    """The same tensors are alive at the peak of the first two steps, with 5 % for small ones."""
+    of_plain, ours = counts.peaks(name)
+    assert 0 < ours <= 1.05 * of_plain
 
 
 def test_peak_of_memory():
