@@ -1,10 +1,17 @@
-"""Freed memory stays with the process: seen by the pages that it has to fault in again."""
+"""Freed memory stays with the process, seen by the pages that it has to fault in again; training leaves none taken."""
+import gc
 import os
 import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+
+from kfacade.callbacks import LambdaCallback
+from kfacade.layers import BatchNormalization, Dense, Dropout
+from kfacade.models import Sequential
 
 SCRIPT = """
 import resource
@@ -48,3 +55,39 @@ def test_freed_memory_is_kept_from_the_first_call_on(call):
 @pytest.mark.parametrize('environment', [{'KFACADE_KEEP_MEMORY': '0'}, {'MALLOC_ARENA_MAX': '2'}])
 def test_the_environment_decides(environment):
     assert run(**environment)[1] == 'False'
+
+
+def objects():
+    """How many tensors there are, and how many objects that the garbage collector sees."""
+    gc.collect()
+    found = gc.get_objects()
+    return sum(issubclass(type(x), torch.Tensor) for x in found), len(found)
+
+
+def small_model():
+    model = Sequential([Dense(8, activation='relu', input_shape=(4,)), BatchNormalization(), Dropout(.2), Dense(1)])
+    model.compile('adam', 'mse', metrics=['mae'])
+    return model, np.random.rand(40, 4).astype('float32'), np.zeros((40, 1), 'float32')
+
+
+def test_epochs_leave_nothing_behind():
+    (model, x, y), counts = small_model(), []
+    seen = LambdaCallback(on_epoch_end=lambda epoch, logs: counts.append(objects()) if epoch % 10 == 9 else None)
+    model.fit(x, y, 8, 60, 0, callbacks=[seen], validation_split=.2)
+    assert len(counts) == 6
+    (tensors, known), (tensors_later, known_later) = counts[1], counts[-1]
+    assert tensors_later == tensors and known_later <= known + 20
+
+
+def test_calls_leave_nothing_behind():
+    (model, x, y), counts = small_model(), []
+    for _ in range(4):
+        for _ in range(10):
+            model.fit(x, y, 8, verbose=0)
+            model.evaluate(x, y, 8, verbose=0)
+            model.predict(x, 8)
+            model.train_on_batch(x, y)
+            model.predict_on_batch(x)
+        counts.append(objects())
+    (tensors, known), (tensors_later, known_later) = counts[1], counts[-1]
+    assert tensors_later == tensors and known_later <= known + 20
