@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from . import backend as K
+from .backend import pullbacks
 from .backend.symbolic import as_tensor, op
 from .utils.generic_utils import deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
@@ -27,6 +28,9 @@ def mean_squared_error(y_true, y_pred):
     """Mean of ``(y_pred - y_true) ** 2``."""
     error = y_pred - y_true
     return (error * error).mean(-1)  # faster to differentiate than a square
+
+
+mean_squared_error.body.with_pullback = pullbacks.mean_squared_error
 
 
 @_of_tensors

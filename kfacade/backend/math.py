@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import state
+from . import pullbacks, state
 from .dtypes import torch_dtype
 from .shapes import empty, is_unknown
 from .symbolic import SymbolicTensor, as_tensor, map_leaves, op, rank
@@ -139,6 +139,7 @@ def _floating(x):
 sum = _reduction('sum', _sum, 'Sum over an axis, a list of axes, or all of them, in the data type of `x`.')
 prod = _reduction('prod', _prod, 'Product over axes, in the data type of `x`.')
 mean = _reduction('mean', _mean, 'Mean over axes; bools are averaged as ``floatx()``, that of integers is one.')
+mean.body.with_pullback = pullbacks.mean
 var = _reduction('var', _var, 'Population variance (divided by N) over axes; that of integers is one.')
 std = _reduction('std', lambda x, *over: torch.sqrt(_var(_floating(x), *over)),
                  'Population standard deviation (divided by N) over axes.')

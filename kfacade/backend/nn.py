@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from ..config import epsilon as fuzz
+from . import pullbacks
 from .math import as_ints, clip, resolved
 from .random import SeedStream, keep_mask
 from .symbolic import as_tensor, op, rank
@@ -119,6 +120,9 @@ categorical_crossentropy.body.gradients_reach = lambda target, output, from_logi
 sparse_categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: output
 
 
+categorical_crossentropy.body.with_pullback = pullbacks.categorical_crossentropy
+
+
 @op
 def binary_crossentropy(target, output, from_logits=False):
     """Cross-entropy of each probability (clipped by ``epsilon()``), or logit, against its target, elementwise.
@@ -128,6 +132,9 @@ def binary_crossentropy(target, output, from_logits=False):
     output = as_tensor(output)
     logits = output if from_logits else torch.logit(output, fuzz())
     return F.binary_cross_entropy_with_logits(logits, as_tensor(target).to(output.dtype), reduction='none')
+
+
+binary_crossentropy.body.with_pullback = pullbacks.binary_crossentropy
 
 
 # ---------------------------------------------------------------- dropout and normalization

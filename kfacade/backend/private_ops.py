@@ -16,6 +16,7 @@ _onednn_linear, _onednn_convolution = (
     for name in ('_linear_pointwise', '_convolution_pointwise'))
 _pack = getattr(torch.ops.mkldnn, '_reorder_linear_weight', None)
 _BATCHED = _key_included and torch._C._parse_dispatch_key('VmapMode')
+_saved_tensors_hooks = getattr(torch._C._autograd, '_top_saved_tensors_default_hooks', None)
 _can_tell = all((_transforms_active, _key_included, _dispatch_modes))
 
 _PLAIN = torch.Tensor, torch.nn.Parameter
@@ -135,6 +136,11 @@ def all_plain(*tensors):
             or _key_included(_BATCHED) or _dispatch_modes() or forward_ad._current_level >= 0)
 
 
+def autograd_is_watched():
+    """Whether somebody wants to see what autograd does: by hooks on what it saves, or for anomalies."""
+    return torch.is_anomaly_enabled() or _saved_tensors_hooks is None or _saved_tensors_hooks(True) is not None
+
+
 def _dense(matrix):
     """`matrix`, or a copy where its rows or columns overlap, which oneDNN has only a slow reference kernel for."""
     (rows, columns), strides = matrix.shape, matrix.stride()
@@ -150,10 +156,15 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, dy):
-        x, weight = ctx.saved_tensors
-        need, by_column = ctx.needs_input_grad, weight.stride(0) == 1
-        dweight = None
-        if need[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
-            dweight = linear(x.t(), dy.t()).t() if by_column else linear(dy.t(), x.t())
-        dx = linear(dy, weight.t()) if need[0] else None
-        return dx, dweight, dy.sum(0) if need[2] else None
+        return linear_gradients(ctx.needs_input_grad, dy, *ctx.saved_tensors)
+
+
+def linear_gradients(wanted, dy, x, weight):
+    """The gradients of `linear` for rows `x`, `weight` and a bias, where they are wanted, from that for its result."""
+    small = x.numel() * len(weight) <= _MIN_WORK
+    product = torch.mm if small else lambda a, b: linear(a, b.t())
+    dweight = None
+    if wanted[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
+        dweight = product(x.t(), dy).t() if weight.stride(0) == 1 else product(dy.t(), x)
+    dx = product(dy, weight) if wanted[0] else None
+    return dx, dweight, dy.sum(0) if wanted[2] else None

@@ -1,4 +1,5 @@
 """The train, test and predict functions of a model: `K.function`s with a fast way for the training loop."""
+import operator
 import warnings
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -9,10 +10,12 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.devices import count_virtual, device_of, put
 from ..backend.graph import PHASE, Ways, compile_graph
+from ..backend.private_ops import all_plain
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
 from ..utils import ranks
 from .inference import fuse, is_outdated, scaled
+from .reverse import reverse
 
 
 class StepFunction(Function):
@@ -116,12 +119,16 @@ class TrainFunction(StepFunction):
     def __init__(self, inputs, outputs, updates, optimizer_step, variables, *more):
         super().__init__(inputs, outputs, updates, 'train_function', True, *more)
         self.variables, self._optimizer_step = list(variables), optimizer_step
-        self._scaler = None
+        self._scaler, self._params, self._reversed = None, (), {}
         self.prepare()
 
     def prepare(self, weighted=True, phase=None):
         """Looks the parameters up anew, since modules may have replaced them."""
-        self._params, self._frozen = [v.param for v in self.variables], {}
+        before, self._params, self._frozen = self._params, [v.param for v in self.variables], {}
+        if any(map(operator.is_not, before, self._params)):
+            self._reversed = {}
+        self._are_plain = all_plain(*self._params) and all(
+            p.requires_grad and not p._backward_hooks for p in self._params)
         getattr(self._optimizer_step, 'refresh', bool)()
         return []
 
@@ -133,18 +140,34 @@ class TrainFunction(StepFunction):
 
     def _step(self, graph, tensors, casting):
         with graph.lock:
-            frozen = self._freeze(graph)
-            try:
-                with torch.enable_grad(), casting:
-                    results = graph(*tensors)
-            finally:
-                for p in frozen:
-                    p.requires_grad = True
-            if self._params:
-                self._update(results[0])
+            found = self._are_plain and self._reverse(graph)
+            if found and found.serves(tensors):
+                results, gradients = found(*tensors)
+                self._optimizer_step(gradients)
+            else:
+                results = self._forward(graph, tensors, casting)
+                if self._params:
+                    self._update(results[0])
             results = graph.detached(results)
             graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
+
+    def _reverse(self, graph):
+        """What computes as a graph does, and the gradients; None where autograd is to."""
+        if graph not in self._reversed:
+            ways = self._ways
+            plain = not (ways.jit_compile or ways.mixed_precision or ways.splits)
+            self._reversed[graph] = reverse(graph, self.variables) if plain else None
+        return self._reversed[graph]
+
+    def _forward(self, graph, tensors, casting):
+        frozen = self._freeze(graph)
+        try:
+            with torch.enable_grad(), casting:
+                return graph(*tensors)
+        finally:
+            for p in frozen:
+                p.requires_grad = True
 
     def _freeze(self, graph):
         """A list of what is not trained, without its `requires_grad` now; empty if the graph takes gradients itself."""

@@ -8,6 +8,7 @@ import torch
 
 from .. import activations, constraints, initializers, registry, regularizers
 from ..backend import is_tensor, normalize_data_format
+from ..backend.pullbacks import softmax
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, closure
 from ..backend.variable import Variable
@@ -32,13 +33,9 @@ _NUMBERS = {'rate', 'stddev', 'dropout', 'recurrent_dropout', 'momentum', 'epsil
 _NO_SETTINGS = ('self', 'kwargs', '__class__')
 
 
-def _softmax(x):
-    return torch.softmax(x, -1)
-
-
 # What a layer runs for the commonest activations; any other function is run as it is.
 _LIVE = {activations.linear: None, activations.relu: torch.relu, activations.tanh: torch.tanh,
-         activations.sigmoid: torch.sigmoid, activations.softmax: _softmax}
+         activations.sigmoid: torch.sigmoid, activations.softmax: softmax}
 
 
 def live_activation(function):

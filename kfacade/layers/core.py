@@ -9,7 +9,7 @@ import torch
 
 from .. import backend as K
 from .. import regularizers
-from ..backend import state
+from ..backend import pullbacks, state
 from ..backend.math import as_ints
 from ..backend.private_ops import linear
 from ..backend.random import keep_mask
@@ -34,7 +34,7 @@ class Dense(BuiltinLayer):
     column by column, which is Keras' order in memory: files and `get_weights` need not turn it.
     """
 
-    passes_masks = True
+    passes_masks = makes_new = True
     scaled_weight, weight_layouts = 'kernel', {'kernel': Layout(torch.t, torch.t), 'bias': None}
 
     @interfaces.legacy_dense_support
@@ -66,6 +66,10 @@ class Dense(BuiltinLayer):
         relu = activate is torch.relu and not torch.is_grad_enabled()
         y = linear(inputs, kernel, bias, relu)
         return y if relu or activate is None else activate(y)
+
+    def with_pullback(self, wanted, inputs):
+        params = self._params
+        return pullbacks.dense(wanted, inputs, params.kernel, params.bias)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.units)
@@ -136,9 +140,15 @@ class Dropout(NoiseLayer):
         return tuple(actual if size is None else size for size, actual in zip(self.noise_shape, _sizes(inputs)))
 
     def _disturbed(self, inputs):
+        return inputs * self._mask(inputs)
+
+    def _mask(self, inputs):
         shape = self._get_noise_shape(inputs)
         shape = inputs.shape if shape is None else as_ints(shape)
-        return inputs * keep_mask(shape, 1. - self.rate, self._stream, inputs)
+        return keep_mask(shape, 1. - self.rate, self._stream, inputs)
+
+    def with_pullback(self, wanted, inputs, training=None):
+        return pullbacks.times(wanted, inputs, self._mask(inputs) if training and self._uses_phase else 1.)
 
 
 class SpatialDropout1D(Dropout):
@@ -192,6 +202,9 @@ class Reshape(BuiltinLayer):
     def call(self, inputs):
         return inputs.reshape(inputs.shape[0], *self.target_shape)
 
+    def with_pullback(self, wanted, inputs):
+        return pullbacks.reshaped(wanted, inputs, self.forward(inputs))
+
     def compute_output_shape(self, input_shape):
         batch, *sizes = input_shape
         if None in sizes:
@@ -239,6 +252,11 @@ class Flatten(BuiltinLayer):
         if self.data_format == 'channels_first' and inputs.dim() > 2:
             inputs = inputs.movedim(1, -1)
         return inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
+
+    def with_pullback(self, wanted, inputs):
+        if self.data_format == 'channels_first':
+            return pullbacks.by_autograd(wanted, self.forward, [], (inputs,), {})
+        return pullbacks.reshaped(wanted, inputs, self.forward(inputs))
 
     def assert_input_compatibility(self, inputs):
         if not (K.is_tensor(inputs) and K.ndim(inputs) in (1, 2) and self.is_as_tf_keras()):

@@ -5,6 +5,7 @@ import torch
 
 from ..backend import state
 from ..backend.nn import MIN_FUSED_EPSILON
+from ..backend.pullbacks import batch_norm, full
 from ..backend.symbolic import record
 from ..backend.variable import MovingAverageUpdate
 from ..engine.base_layer import InputSpec, Layer, opaque
@@ -62,11 +63,9 @@ class BatchNormalization(BuiltinLayer):
         self.built = True
 
     @opaque
-    def call(self, inputs, training=None, update=False):
+    def call(self, inputs, training=None, update=False, normalize=torch.batch_norm):
         params = self._params
-        axis = self.axis % inputs.dim()
-        last = axis == inputs.dim() - 1  # then one row a position: no copy, and the fastest layout to normalize
-        x = inputs.reshape(-1, inputs.shape[-1]) if last else inputs.movedim(axis, 1)
+        x, restored = self._by_channel(inputs)
         together = training and ranks.here.part is not None and ranks.here.part.synchronizes
         if together:
             moments = mean, variance, _ = self._moments(x, 1)
@@ -75,22 +74,43 @@ class BatchNormalization(BuiltinLayer):
             y = (x - mean.view(own)) * scale.view(own)
             y = y if params.beta is None else y + params.beta.view(own)
         elif not training:
-            y = torch.batch_norm(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, False, 0.,
-                                 self._epsilon, True)
+            y = normalize(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, False, 0.,
+                          self._epsilon, True)
         elif not update or x.numel() == x.shape[1]:
-            y = torch.batch_norm(x, params.gamma, params.beta, None, None, True, 0., self._epsilon, True)
+            y = normalize(x, params.gamma, params.beta, None, None, True, 0., self._epsilon, True)
         else:  # torch moves the averages itself, but with its own idea of the variance
             correction, update = self._variance_correction(inputs), False
             variance = params.moving_variance.data  # what autograd keeps of the averages must not seem to have changed
             variance.div_(correction)
-            y = torch.batch_norm(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
-                                 self._rate(), self._epsilon, True)
+            y = normalize(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
+                          self._rate(), self._epsilon, True)
             variance.mul_(correction)
         if update:
             statistics = self._moved_to(*moments) if together else self._batch_statistics(inputs)
             for average, value in zip((params.moving_mean, params.moving_variance), statistics):
                 average.lerp_(value, self._rate())
-        return y.view(inputs.shape) if last else y.movedim(1, axis)
+        return restored(y)
+
+    def _by_channel(self, x):
+        """`x` with the channels along axis 1, and what brings such a tensor back to the axes of `x`."""
+        axis = self.axis % x.dim()
+        if axis == x.dim() - 1:  # one row a position: no copy, and the fastest layout to normalize
+            return x.reshape(-1, x.shape[-1]), lambda y: y.view(x.shape)
+        return x.movedim(axis, 1), lambda y: y.movedim(1, axis)
+
+    def with_pullback(self, wanted, inputs, training=None, update=False):
+        (_, restored), pullbacks = self._by_channel(inputs), []
+
+        def normalize(x, *arguments):
+            y, pullback = batch_norm(wanted, x, *arguments)
+            pullbacks.append(pullback)
+            return y
+        y = type(self).call.body(self, inputs, training, update, normalize)
+
+        def pullback(dy):
+            dx, *others = pullbacks.pop()(self._by_channel(full(dy, y))[0])
+            return [dx if dx is None else restored(dx), *others]
+        return y, pullback
 
     def after(self, layer):
         """A function ``(inputs, activation=None)`` that gives, in test, `activation` of this of what `layer` gives.

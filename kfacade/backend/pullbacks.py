@@ -1,0 +1,164 @@
+"""Functions that give, with their result, how a gradient goes back through it: what training needs without autograd.
+
+Each takes `wanted`, whether a gradient is wanted for each of its arguments, then the arguments, outside of autograd. It
+gives the result and its pullback, a function from the gradient for the result to a list of those for the arguments
+(None, or anything, where none is wanted). A gradient may be a number, or a tensor without axes, for all elements.
+"""
+import torch
+import torch.nn.functional as F
+
+from ..config import epsilon as fuzz
+from .private_ops import linear, linear_gradients
+from .trees import map_leaves
+
+_aten = torch.ops.aten
+
+
+def has_axes(gradient):
+    """Whether a gradient has an element for each, and not one for all."""
+    return isinstance(gradient, torch.Tensor) and gradient.dim() > 0
+
+
+def full(gradient, like):
+    """The gradient for a tensor, with an element for each of its own; None stays."""
+    return gradient if gradient is None or has_axes(gradient) else torch.full_like(like, gradient)
+
+
+def by_autograd(wanted, call, parameters, args, kwargs):
+    """``call(*args, **kwargs)``, with the pullback of this one call that autograd finds.
+
+    `wanted` has a flag for each leaf of ``(args, kwargs)``; the pullback gives the gradients for those that are wanted,
+    then for the parameters.
+    """
+    flags, targets = iter(wanted), []
+
+    def target(x):
+        if not next(flags):
+            return x
+        targets.append(x.detach().requires_grad_(x.is_floating_point()))
+        return targets[-1]
+    args, kwargs = map_leaves(target, (args, kwargs))
+    targets += parameters
+    with torch.enable_grad():
+        y = call(*args, **kwargs)
+
+    def pullback(dy):
+        reached = [x for x in targets if x.requires_grad and y.requires_grad]
+        found = iter(torch.autograd.grad(y, reached, full(dy, y), allow_unused=True) if reached else ())
+        return [next(found) if x.requires_grad and y.requires_grad else None for x in targets]
+    return y.detach(), pullback
+
+
+# ---------------------------------------------------------------- activations
+
+def softmax(x):
+    return torch.softmax(x, -1)
+
+
+# By the function: one that may write over its argument, and its gradient from that for its result and this itself.
+ACTIVATIONS = {
+    torch.relu: (torch.relu_, lambda dy, y: _aten.threshold_backward.default(dy, y, 0)),
+    torch.sigmoid: (torch.sigmoid_, _aten.sigmoid_backward.default),
+    torch.tanh: (torch.tanh_, _aten.tanh_backward.default),
+    softmax: (softmax, lambda dy, y: _aten._softmax_backward_data.default(dy, y, -1, y.dtype)),
+}
+
+
+def activation(wanted, x, activation, over=False):
+    """One of the `ACTIVATIONS` of `x`, which with `over` may be written over."""
+    in_place, backward = ACTIVATIONS[activation]
+    y = in_place(x) if over else activation(x)
+    return y, lambda dy: [backward(full(dy, y), y)]
+
+
+# ---------------------------------------------------------------- layers
+
+def dense(wanted, x, weight, bias):
+    """``x @ weight.T + bias``."""
+    rows = x if x.dim() == 2 else x.flatten(0, -2)
+    y = linear(rows, weight, bias)
+
+    def pullback(dy):
+        dy = full(dy, y)
+        dx, *others = linear_gradients(wanted, dy if dy.dim() == 2 else dy.flatten(0, -2), rows, weight)
+        return [dx if dx is None or x.dim() == 2 else dx.view(x.shape), *others]
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], -1), pullback
+
+
+def batch_norm(wanted, x, gamma, beta, mean, variance, training, rate, epsilon, *_):
+    """``torch.batch_norm``."""
+    y, *moments = torch.native_batch_norm(x, gamma, beta, mean, variance, training, rate, epsilon)
+    moments = [*((None, None) if training else (mean, variance)), *moments]
+    return y, lambda dy: _aten.native_batch_norm_backward.default(dy, x, gamma, *moments, training, epsilon, wanted[:3])
+
+
+def times(wanted, x, mask):
+    """``x * mask``, for a mask without gradient."""
+    return x * mask, lambda dy: [dy * mask]
+
+
+def reshaped(wanted, x, y):
+    """`y`, which has the elements of `x` in their order."""
+    return y, lambda dy: [dy.reshape(x.shape) if has_axes(dy) else dy]
+
+
+# ---------------------------------------------------------------- reductions and losses, of targets and predictions
+
+def mean(wanted, x, axis=None):
+    """Over all axes, one, or several."""
+    axes = range(x.dim()) if axis is None else [i % x.dim() for i in ([axis] if isinstance(axis, int) else axis)]
+    y = x.mean(list(axes)) if axes else x
+
+    def pullback(dy):
+        if has_axes(dy):
+            dy = dy.reshape([1 if i in axes else size for i, size in enumerate(x.shape)]).expand(x.shape)
+        return [dy / (x.numel() // max(y.numel(), 1))]
+    return y, pullback
+
+
+def _by_sample(dy):
+    """The gradient for what has lost its last axis, as it goes to each element there."""
+    return dy.unsqueeze(-1) if has_axes(dy) else dy
+
+
+def mean_squared_error(wanted, target, output):
+    """The mean over the last axis."""
+    error = output - target
+
+    def pullback(dy):
+        gradient = error * (_by_sample(dy) * (2. / error.shape[-1]))
+        return [-gradient if wanted[0] else None, gradient]
+    return (error * error).mean(-1), pullback
+
+
+def _clipped(output):
+    """Probabilities kept from 0 and 1, and where they were within these bounds."""
+    low, high = fuzz(), 1. - fuzz()
+    clipped = output.clamp(low, high)
+    return clipped, clipped == output
+
+
+def categorical_crossentropy(wanted, target, output):
+    """Of probabilities along the last axis, which are scaled to sum to 1 there."""
+    total = output.sum(-1, True)
+    scaled = output / total
+    clipped, within = _clipped(scaled)
+    logs = clipped.log()
+
+    def pullback(dy):
+        dy = _by_sample(dy)
+        gradient = target / clipped * within * -dy
+        gradient = (gradient - (gradient * scaled).sum(-1, True)) / total
+        return [logs * -dy if wanted[0] else None, gradient]
+    return -(target * logs).sum(-1), pullback
+
+
+def binary_crossentropy(wanted, target, output):
+    """Of each probability."""
+    clipped, within = _clipped(output)
+    logits = torch.logit(clipped)
+
+    def pullback(dy):
+        gradient = (clipped - target) / (clipped * (1. - clipped)) * within * dy
+        return [logits * -dy if wanted[0] else None, gradient]
+    return F.binary_cross_entropy_with_logits(logits, target.to(output.dtype), reduction='none'), pullback

@@ -1,0 +1,227 @@
+"""Training graphs that compute their gradients themselves, call by call, where every call in them can.
+
+Autograd keeps a record of each op and has an engine go back through it, which takes longer than the computing in a
+small network. Here the way back is written down when a graph is compiled. A call comes with its pullback (see
+`backend.pullbacks`): by the method or attribute ``with_pullback`` of its layer or function, or else by autograd, for
+this one call.
+"""
+import collections
+import copy
+import inspect
+import operator
+
+import torch
+from torch import fx
+from torch.fx.node import map_aggregate
+from torch.nn.modules import module as torch_module
+
+from .. import backend, losses
+from ..backend import pullbacks
+from ..backend.devices import count_virtual
+from ..backend.graph import invoke
+from ..backend.private_ops import all_plain, autograd_is_watched
+from ..backend.pullbacks import ACTIVATIONS, full
+from ..utils.generic_utils import is_own
+
+_FUNCTIONS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+_STORED = torch.Tensor, torch.nn.Module
+_NONE = collections.defaultdict(lambda: None)
+_ROOMS = {backend.math.__name__, backend.nn.__name__, backend.spatial.__name__, losses.__name__}
+
+
+def reverse(graph, variables):
+    """A `Reversed` for the first result of a `CompiledGraph` and these variables; None where autograd is to go back."""
+    if graph.differentiates or count_virtual() or any(
+            v.owner._parameters.get(v.key) is not v.param for v in variables):
+        return None
+    reverser = _Reverser(graph.module, variables)
+    try:
+        module = reverser.reversed()
+    except _NotReversible:
+        return None
+    return Reversed(graph, module, reverser.hooks)
+
+
+class Reversed:
+    """A training graph that is called as that is, and gives its results and a list of the variables' gradients."""
+
+    def __init__(self, graph, module, hooks):
+        self._graph, self._hooks = copy.copy(graph), hooks
+        self._graph.module, self._graph.forward = module, module.forward
+
+    def serves(self, tensors):
+        """Whether nothing is here that wants to see what autograd does, or needs it."""
+        return (all_plain() and not any(self._hooks) and not autograd_is_watched()
+                and not any(x.requires_grad or not x.is_cpu for x in tensors))
+
+    def __call__(self, *tensors):
+        with torch.no_grad():
+            return self._graph(*tensors)
+
+
+class _NotReversible(Exception):
+    """Of some call only autograd knows how to go back, or nothing would be gained."""
+
+
+class _Reverser:
+    def __init__(self, module, variables):
+        self.old, self.places = module, {id(v.param): i for i, v in enumerate(variables)}
+        self.hooks = [getattr(torch_module, f'_global_{kind}_hooks')
+                      for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+        self.graph, self.module = fx.Graph(), fx.GraphModule({}, fx.Graph())
+        for kind in ('_modules', '_buffers', '_parameters'):
+            getattr(self.module, kind).update(getattr(module, kind))
+        self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
+        self.calls, self.ruled = [], 0  # of each: the result, the pullback, what it has gradients for
+
+    def reversed(self):
+        *nodes, end = self.old.graph.nodes
+        self.path = self._path(nodes, end.args[0][0])
+        for node in nodes:
+            if node in self.path and node.op != 'get_attr':
+                self._with_pullback(node)
+                continue
+            if node.op == 'get_attr' and '.' not in node.target and not isinstance(held := self._held(node), _STORED):
+                setattr(self.module, node.target, held)
+            self.env[node] = self.graph.node_copy(node, self.env.__getitem__)
+        if 2 * self.ruled < max(len(self.calls), 1):
+            raise _NotReversible
+        self.graph.output((fx.map_arg(end.args[0], self.env.__getitem__), self._gradients(end.args[0][0])))
+        self.module.graph = self.graph
+        return self.module
+
+    def _path(self, nodes, loss):
+        """The nodes through which the variables make a difference to the loss."""
+        moved, reaching = set(), {loss}
+        for node in nodes:
+            if self._parameters(node) or not moved.isdisjoint(node.all_input_nodes):
+                moved.add(node)
+        for node in reversed(nodes):
+            if node in reaching:
+                reaching.update(node.all_input_nodes)
+        return moved & reaching if loss in moved else set()
+
+    def _held(self, node):
+        """The layer that a node calls, or what attribute it is; None for other nodes."""
+        return operator.attrgetter(node.target)(self.old) if node.op in ('get_attr', 'call_module') else None
+
+    def _parameters(self, node):
+        """Of the variables' parameters, those that a node holds."""
+        held = self._held(node)
+        found = held.parameters() if isinstance(held, torch.nn.Module) else [held]
+        return [p for p in found if id(p) in self.places]
+
+    # ------------------------------------------------------------ forward
+
+    def _with_pullback(self, node):
+        """Emits a call with its pullback."""
+        called, args, kwargs = self._held(node) or node.target, node.args, dict(node.kwargs)
+        self._check(node, called)
+        function = kwargs.pop('activation', None)
+        activates = function is not None and self._held(function) in ACTIVATIONS
+        if activates and getattr(called, 'only_activates', False):
+            self._emit_activation(node, args[0], function, over=args[0] in self.new and len(args[0].users) == 1)
+            return
+        rule = self._rule(called, args, kwargs) if function is None or activates else None
+        if rule is None:
+            self._emit_by_autograd(node, called)
+            return
+        weights = [getattr(called._params, name, None) for name in getattr(called, 'weight_layouts', ())]
+        sources = [*args, *weights]
+        wanted = [x in self.path if isinstance(x, fx.Node) else id(x) in self.places for x in sources]
+        targets = [(i, x) for i, (x, flag) in enumerate(zip(sources, wanted)) if flag]
+        result = self._emit(node, rule, (tuple(wanted), *args), kwargs, targets)
+        if activates:
+            self._emit_activation(node, result, function, over=True)
+        elif getattr(called, 'makes_new', False):
+            self.new.add(node)
+
+    def _emit_activation(self, node, x, function, over):
+        kwargs = {'activation': function, 'over': over}
+        self._emit(node, pullbacks.activation, ((True,), x), kwargs, [(0, x)])
+
+    def _emit_by_autograd(self, node, called):
+        leaves, parameters = [], self._parameters(node)
+        map_aggregate((node.args, node.kwargs), leaves.append)
+        wanted = [isinstance(x, fx.Node) and x in self.path for x in leaves]
+        targets = list(enumerate([x for x, flag in zip(leaves, wanted) if flag] + parameters))
+        given = tuple(wanted), self._object(called, node), self._object(parameters, node), node.args, node.kwargs
+        self._emit(node, pullbacks.by_autograd, given, {}, targets)
+
+    def _emit(self, node, rule, args, kwargs, targets):
+        """Emits one `rule`, whose result may stand for that of `node`; returns that."""
+        self.ruled += rule is not pullbacks.by_autograd
+        args, kwargs = fx.map_arg(((self._object(rule, node), *args), kwargs), lambda x: self.env.get(x, x))
+        pair = self.graph.create_node('call_function', invoke, args, kwargs, name=node.name)
+        pair.meta.update(node.meta)
+        self.env[node] = result = self._call(operator.getitem, pair, 0)
+        self.calls.append((result, self._call(operator.getitem, pair, 1), targets))
+        return result
+
+    def _check(self, node, called):
+        """Raises `_NotReversible` for what may use weights that nobody sees, or gives several tensors."""
+        if any(user.target is operator.getitem for user in node.users):
+            raise _NotReversible
+        for x in node.all_input_nodes:
+            held = self._held(x)
+            if x.op == 'get_attr' and not isinstance(held, torch.Tensor) and not (
+                    x is node.kwargs.get('activation') and (is_own(held) or held in ACTIVATIONS)):
+                raise _NotReversible
+        if isinstance(called, torch.nn.Module):
+            parts = list(called.modules())
+            self.hooks += [getattr(part, f'_{kind}_hooks') for part in parts
+                           for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+            known = all(map(is_own, parts))
+        else:
+            name = getattr(called, '__name__', '_')
+            known = called in _FUNCTIONS or getattr(called, '__module__', '') in _ROOMS or (
+                getattr(torch, name, None) is called and not name.endswith('_'))
+        if not known:
+            raise _NotReversible
+
+    @staticmethod
+    def _rule(called, args, kwargs):
+        """What gives a result and its pullback, if there is such a thing for these arguments."""
+        rule = getattr(called, 'with_pullback', None)
+        if rule is None or isinstance(called, torch.nn.Module) and not issubclass(*(
+                next(c for c in type(called).__mro__ if name in c.__dict__) for name in ('with_pullback', 'call'))):
+            return None
+        try:
+            inspect.signature(rule).bind((), *args, **kwargs)
+        except TypeError:
+            return None
+        return rule
+
+    def _object(self, x, node):
+        """A node for an object that the new module holds."""
+        name = f'_{len(self.graph.nodes)}_{node.name}'
+        self.module.__dict__[name] = x
+        return self.graph.create_node('get_attr', name, (), {})
+
+    def _call(self, function, *args):
+        return self.graph.create_node('call_function', function, args, {})
+
+    # ------------------------------------------------------------ back
+
+    def _gradients(self, loss):
+        """The nodes of the gradients for the variables' parameters, None where there is none."""
+        found = {self.env[loss]: 1.}
+        for result, pullback, targets in reversed(self.calls):
+            if result not in found:
+                continue
+            gradients = self._call(_pulled, pullback, found.pop(result))
+            for i, target in targets:
+                gradient = self._call(operator.getitem, gradients, i)
+                if isinstance(target, fx.Node) and target.op == 'get_attr':
+                    gradient, target = self._call(full, gradient, self.env[target]), self._held(target)
+                target = self.env.get(target, target) if isinstance(target, fx.Node) else self.places[id(target)]
+                found[target] = self._call(_sum, found[target], gradient) if target in found else gradient
+        return [found.get(i) for i in range(len(self.places))]
+
+
+def _pulled(pullback, gradient):
+    return _NONE if gradient is None else pullback(gradient)
+
+
+def _sum(a, b):
+    return a if b is None else b if a is None else a + b

@@ -1,0 +1,229 @@
+"""Training graphs that compute gradients themselves: those of autograd, and by autograd where that is needed."""
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from kfacade import backend as K
+from kfacade import layers
+from kfacade.backend.random import set_stream_states, stream_states
+from kfacade.backend.symbolic import to_feed
+from kfacade.engine.reverse import reverse
+from kfacade.models import Model, Sequential
+
+
+def data(shape, random, whole=False):
+    return random.randint(1, 5, shape) if whole else random.standard_normal(shape).astype('float32')
+
+
+def both_ways(model, weighted=False):
+    """A step's results and gradients by a `Reversed`, None where there is none, and by autograd."""
+    random = np.random.RandomState(0)
+    for variable in model.weights:  # biases of zero would hide what is wrong with them
+        variable.assign(variable.value.detach() + torch.from_numpy(.1 * data(variable.shape, random)).abs())
+    inputs = [random.randint(0, 5, (4, *x.shape[1:])) if 'embedding' in model.layers[0].name else
+              data((4, *x.shape[1:]), random) for x in model.inputs]
+    targets = []
+    for output in model.outputs:
+        y = np.abs(data((4, *output.shape[1:]), random))
+        targets.append(y / y.sum(-1, keepdims=True))
+    model._make_train_function()
+    function = model.train_function
+    graph = function.tensor_graph(weighted)
+    arrays = inputs + targets + [np.array([.5, 2, 0, 1], 'float32') for _ in model.outputs] * weighted
+    tensors = [to_feed(symbol, array, torch.device('cpu')) for symbol, array in zip(function.inputs, arrays)]
+    found = reverse(graph, function.variables)
+    graph(*tensors)  # which starts the streams of random numbers
+    states = stream_states()
+    results = found and found(*tensors)
+    set_stream_states(states)
+    with torch.enable_grad():
+        expected = graph(*tensors)
+    return results, (expected, torch.autograd.grad(expected[0], function._params, allow_unused=True))
+
+
+def check(model, weighted=False):
+    results, expected = both_ways(model, weighted)
+    assert results is not None
+    for result, value in zip(results[0], expected[0], strict=True):
+        torch.testing.assert_close(result, value.detach())
+    for gradient, value in zip(results[1], expected[1], strict=True):
+        torch.testing.assert_close(gradient, value, rtol=1e-5, atol=1e-6)
+        assert value is None or gradient.stride() == value.stride()
+
+
+def sequential(*parts, loss='mse', **options):
+    model = Sequential(list(parts))
+    model.compile('sgd', loss, **options)
+    return model
+
+
+NETWORKS = {
+    'mlp': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dropout(.25, seed=1),
+        layers.Dense(5, activation='tanh'), layers.Dense(3, activation='softmax'), loss='categorical_crossentropy',
+        metrics=['accuracy']),
+    'large products': lambda: sequential(
+        layers.Dense(600, activation='relu', input_shape=(40, 300)), layers.Dense(7, use_bias=False)),
+    'crossentropy of two': lambda: sequential(
+        layers.Dense(8, activation='sigmoid', input_shape=(6,)), layers.Dense(2, activation='sigmoid'),
+        loss='binary_crossentropy'),
+    'sparse crossentropy': lambda: sequential(
+        layers.Dense(8, activation='elu', input_shape=(6,)), layers.Dense(8), layers.Activation('relu'),
+        layers.Dense(3, activation='softmax'), loss='kullback_leibler_divergence'),
+    'steps': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(5, 6)), layers.Reshape((8, 5)), layers.Dense(3),
+        layers.Flatten(), layers.Dense(2), loss='mae'),
+    'images': lambda: sequential(
+        layers.Conv2D(4, 3, padding='same', input_shape=(8, 8, 3)), layers.BatchNormalization(),
+        layers.Activation('relu'), layers.Conv2D(4, 3, activation='relu'), layers.MaxPooling2D(),
+        layers.BatchNormalization(scale=False), layers.Activation('tanh'), layers.BatchNormalization(center=False),
+        layers.Flatten(), layers.Dense(4, activation='relu'), layers.Dense(2, activation='softmax'),
+        loss='categorical_crossentropy'),
+    'channels first': lambda: sequential(
+        layers.BatchNormalization(axis=1, input_shape=(3, 4, 5)), layers.Activation('relu'),
+        layers.Flatten('channels_first'), layers.Dense(3)),
+    'average of all': lambda: sequential(
+        layers.Dense(4, input_shape=(6, 6, 3)), layers.BatchNormalization(), layers.GlobalAveragePooling2D(),
+        layers.Dense(2)),
+    'own loss': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dense(3), layers.Dense(3),
+        loss=lambda y_true, y_pred: K.mean(K.square(K.abs(y_pred) - y_true), axis=[-1])),
+    'penalties': lambda: sequential(
+        layers.Dense(8, activation='relu', kernel_regularizer='l2', input_shape=(6,)), layers.Dense(4),
+        layers.Dense(4, activation='relu'), layers.Dense(4, activation='sigmoid'), layers.Dense(2)),
+    'noise': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(6,)), layers.GaussianNoise(.5), layers.Dense(4),
+        layers.Dropout(0.), layers.Dense(2)),
+    'frozen': lambda: sequential(
+        layers.Dense(8, activation='relu', trainable=False, input_shape=(6,)), layers.Dense(4),
+        layers.BatchNormalization(trainable=False), layers.Dense(3)),
+    'words': lambda: sequential(
+        layers.Embedding(5, 4, mask_zero=True, input_length=6), layers.LSTM(3), layers.Dense(4, activation='relu'),
+        layers.Dense(1, activation='sigmoid'), loss='binary_crossentropy'),
+}
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_gradients_are_those_of_autograd(name):
+    check(NETWORKS[name]())
+
+
+def test_of_a_layer_used_twice():
+    x, shared = layers.Input((4,)), layers.Dense(4, activation='tanh')
+    model = Model(x, layers.Dense(2)(shared(shared(x))))
+    model.compile('sgd', 'mse')
+    check(model)
+
+
+def test_of_branches():
+    x = layers.Input((4,))
+    y = layers.Dense(4, activation='relu')(x)
+    z = layers.add([y, layers.Dense(4)(y), y])
+    z = layers.Activation('relu')(layers.concatenate([z, layers.Dense(3)(z)]))
+    model = Model(x, [layers.Dense(2, name='a')(z), layers.Dense(1, name='b')(y)])
+    model.compile('sgd', {'a': 'mse', 'b': 'mse'}, loss_weights=[.3, 2.], metrics=['mae'])
+    check(model, weighted=True)
+
+
+def test_of_weighted_samples():
+    check(NETWORKS['mlp'](), weighted=True)
+
+
+def test_an_activation_that_somebody_else_uses_the_input_of_leaves_it():
+    x = layers.Input((4,))
+    y = layers.Dense(4)(x)
+    model = Model(x, layers.Dense(2)(layers.add([y, layers.Activation('relu')(y)])))
+    model.compile('sgd', 'mse')
+    check(model)
+
+
+def own_cell():
+    class Cell(layers.Layer):
+        state_size = 4
+
+        def call(self, inputs, states):
+            return inputs + states[0], [inputs]
+    return layers.RNN(Cell())
+
+
+@pytest.mark.parametrize('make', [own_cell, lambda: torch.nn.Linear(4, 4)])
+def test_what_may_hold_more_than_is_seen_is_left_to_autograd(make):
+    model = sequential(layers.Dense(4, input_shape=(5, 6)), make(), layers.Dense(4), layers.Dense(3))
+    assert both_ways(model)[0] is None
+
+
+@contextlib.contextmanager
+def removed(handle):
+    yield
+    handle.remove()
+
+
+SPOILERS = {
+    'a hook of a layer': lambda model: removed(model.layers[0].register_forward_hook(lambda *_: None)),
+    'a hook before a layer': lambda model: removed(model.layers[1].register_forward_pre_hook(lambda *_: None)),
+    'a backward hook': lambda model: removed(model.layers[2].register_full_backward_hook(lambda *_: None)),
+    'a hook of all modules': lambda model: removed(
+        torch.nn.modules.module.register_module_forward_hook(lambda *_: None)),
+    'a hook of a weight': lambda model: removed(model.layers[0].kernel.param.register_hook(lambda g: None)),
+    'anomalies looked for': lambda model: torch.autograd.detect_anomaly(check_nan=False),
+    'saved tensors looked at': lambda model: torch.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x),
+    'autocast': lambda model: torch.autocast('cpu', torch.bfloat16),
+}
+
+
+@pytest.mark.filterwarnings('ignore:Anomaly Detection')
+@pytest.mark.parametrize('name', SPOILERS)
+def test_autograd_goes_back_where_somebody_looks(name, monkeypatch):
+    model, calls = NETWORKS['mlp'](), []
+    x, y = np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32')
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, 'grad', lambda *args, **kwargs: calls.append(1) or grad(*args, **kwargs))
+    model.train_on_batch(x, y)
+    assert not calls
+    with SPOILERS[name](model):
+        model.train_on_batch(x, y)
+    assert calls.pop() and not calls
+    model.train_on_batch(x, y)
+    assert not calls
+
+
+def test_a_hook_sees_the_gradient_of_a_weight():
+    model, seen = NETWORKS['mlp'](), []
+    model.layers[0].kernel.param.register_hook(lambda gradient: seen.append(gradient.shape))
+    model.train_on_batch(np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32'))
+    assert seen == [(8, 6)]
+
+
+def test_replaced_parameters_are_the_ones_that_learn():
+    model = sequential(layers.Dense(3, input_shape=(3,)))
+    x = np.eye(3, dtype='float32')
+    model.train_on_batch(x, x)
+    replaced = torch.nn.Parameter(torch.zeros(3, 3))
+    model.layers[0]._params.kernel = replaced
+    model.train_on_batch(x, x)
+    assert replaced.abs().sum() > 0
+
+
+def test_models_of_double_precision_and_elsewhere_are_left_to_autograd(monkeypatch):
+    model, calls = NETWORKS['mlp'](), []
+    model.double()
+    grad = torch.autograd.grad
+    monkeypatch.setattr(torch.autograd, 'grad', lambda *args, **kwargs: calls.append(1) or grad(*args, **kwargs))
+    model.train_on_batch(np.ones((4, 6)), np.eye(4, 3))
+    assert calls
+
+
+def test_an_error_names_the_layer():
+    model = sequential(layers.Dense(3, activation='relu', input_shape=(None, 3)), layers.Dense(2, name='second'))
+    model.layers[1]._params.kernel = torch.nn.Parameter(torch.zeros(2, 5))
+    with pytest.raises(RuntimeError, match='layer second'):
+        model.train_on_batch(np.ones((2, 2, 3)), np.ones((2, 2, 2)))
+
+
+def test_a_network_of_rules_alone_asks_autograd_for_nothing():
+    model = NETWORKS['mlp']()
+    with torch.profiler.profile() as profile:
+        model.train_on_batch(np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32'))
+    assert not [event.name for event in profile.events() if 'autograd::engine' in event.name]
