@@ -415,7 +415,7 @@ def fused(kind, x, states, weights, act, rec):
 def beats_torch(kind, x, states, weights):
     """Whether 'sequence' is faster than 'fused': on a CPU, torch has a kernel of a whole sequence for LSTM alone."""
     return kind is not LSTM and all_plain(x, *states, *weights) and (
-        states[0].numel() >= 2 ** 13 or kind is GRUResetAfter and torch.is_grad_enabled())
+        states[0].numel() >= 2 ** 13 or torch.is_grad_enabled() and (kind is GRUResetAfter or len(x) >= 20))
 
 
 def choose_path(kind, act, rec, masks=None, projected=False, masked=False, last_states=False, ours=False):

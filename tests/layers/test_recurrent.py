@@ -164,27 +164,28 @@ def test_path_taken(cls, options, mask, wanted, monkeypatch):
     assert taken == [wanted]
 
 
-@pytest.mark.parametrize('cls, options, units, wanted', [
-    (GRU, {'recurrent_activation': 'sigmoid', 'reset_after': True}, 2, {'fit': 'sequence', 'predict': 'fused'}),
-    (GRU, {'recurrent_activation': 'sigmoid', 'reset_after': True}, 256, {'fit': 'sequence', 'predict': 'sequence'}),
-    (SimpleRNN, {}, 2, {'fit': 'fused', 'predict': 'fused'}),
-    (SimpleRNN, {}, 256, {'fit': 'sequence', 'predict': 'sequence'}),
-    (LSTM, {'recurrent_activation': 'sigmoid'}, 256, {'fit': 'fused', 'predict': 'fused'})])
-def test_torchs_loops_give_way_where_ours_is_faster(cls, options, units, wanted, monkeypatch):
+@pytest.mark.parametrize('cls, options, units, steps, wanted', [
+    (GRU, {'recurrent_activation': 'sigmoid', 'reset_after': True}, 2, 3, {'fit': 'sequence', 'predict': 'fused'}),
+    (GRU, {'recurrent_activation': 'sigmoid', 'reset_after': True}, 256, 3, {'fit': 'sequence', 'predict': 'sequence'}),
+    (SimpleRNN, {}, 2, 3, {'fit': 'fused', 'predict': 'fused'}),
+    (SimpleRNN, {}, 2, 20, {'fit': 'sequence', 'predict': 'fused'}),
+    (SimpleRNN, {}, 256, 3, {'fit': 'sequence', 'predict': 'sequence'}),
+    (LSTM, {'recurrent_activation': 'sigmoid'}, 256, 20, {'fit': 'fused', 'predict': 'fused'})])
+def test_torchs_loops_give_way_where_ours_is_faster(cls, options, units, steps, wanted, monkeypatch):
     """And never where somebody wants to see torch's own op, or in other precisions."""
     taken, run = [], kernels.run
     monkeypatch.setattr(kernels, 'run', lambda path, *args: (taken.append(path), run(path, *args))[1])
-    model = models.Sequential([cls(units, input_shape=(3, 2), **options)])
+    model = models.Sequential([cls(units, input_shape=(steps, 2), **options)])
     model.compile('sgd', 'mse')
-    x, y = np.ones((32, 3, 2)), np.ones((32, units))
+    x, y = np.ones((32, steps, 2)), np.ones((32, units))
     for name, args in (('fit', (x, y)), ('predict', (x,))):
         taken.clear()
         getattr(model, name)(*args, **({'verbose': 0} if name == 'fit' else {}))
         assert taken == [wanted[name]], name
     taken.clear()
-    model.double()(torch.ones(32, 3, 2, dtype=torch.float64))
+    model.double()(torch.ones(32, steps, 2, dtype=torch.float64))
     model.float()
-    torch.func.grad(lambda x: model(x).sum())(torch.ones(32, 3, 2))
+    torch.func.grad(lambda x: model(x).sum())(torch.ones(32, steps, 2))
     assert taken == ['fused', 'fused']
 
 
