@@ -9,6 +9,7 @@ from collections import namedtuple
 from itertools import repeat
 
 import torch
+import torch.nn.functional as F
 
 from .. import activations
 from ..backend.private_ops import all_plain, linear, multiplier
@@ -24,14 +25,20 @@ Nonlinearity.__doc__ = """An activation as the kernels want it: ``compute(x, y)`
 ``back(factor, y, out)`` writes ``factor * dy/dx``, both return it; `bounded`: y cannot grow without limit.
 """
 # Tensors: with a number in their place, a multiplication takes twice the time.
-_ONE, _MINUS_TWO, _HALF = (torch.tensor(value, device='cpu', dtype=torch.float32) for value in (1., -2., .5))
+_ONE, _MINUS_TWO, _STRETCH = (torch.tensor(value, device='cpu', dtype=torch.float32) for value in (1., -2., 1.2))
 
 
 def _tanh(x, y):
     """`torch.tanh`, or where that takes twice the time of ``1 - 2 sigmoid(-2 x)``, this, which is right to 2e-7."""
-    if x.dtype != torch.float32 or x.device.type != 'cpu':
+    if x.dtype != torch.float32 or not x.is_cpu:
         return torch.tanh(x, out=y)
     return torch.sub(_ONE, torch.mul(x, _MINUS_TWO, out=y).sigmoid_(), alpha=2, out=y)
+
+
+def _hard_sigmoid(x, y):
+    """0.2 x + 0.5 is torch's x / 6 + 0.5 of a 1.2 times larger x."""
+    scale = _STRETCH if x.dtype == torch.float32 and x.is_cpu else 1.2
+    return F.hardsigmoid(torch.mul(x, scale, out=y), inplace=True)
 
 
 def _by_op(op, *settings):
@@ -43,8 +50,8 @@ _back_in_bounds = _by_op(_aten.hardtanh_backward, 0, 1)
 NONLINEARITIES = {
     activations.tanh: Nonlinearity(_tanh, _by_op(_aten.tanh_backward), True),
     activations.sigmoid: Nonlinearity(lambda x, y: torch.sigmoid(x, out=y), _by_op(_aten.sigmoid_backward), True),
-    activations.hard_sigmoid: Nonlinearity(lambda x, y: torch.add(_HALF, x, alpha=.2, out=y).clamp_(0, 1),
-                                           lambda factor, y, out: _back_in_bounds(factor, y, out).mul_(.2), True),
+    activations.hard_sigmoid: Nonlinearity(
+        _hard_sigmoid, lambda factor, y, out: _back_in_bounds(factor, y, out).mul_(.2), True),
     activations.softsign: Nonlinearity(
         lambda x, y: torch.div(x, x.abs() + 1, out=y),
         lambda factor, y, out: torch.mul(factor, (1 - y.abs()).square_(), out=out), True),

@@ -151,6 +151,23 @@ def test_tanh_of_the_kernels():
     assert torch.equal(tanh(x.double()), x.double().tanh())
 
 
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64, torch.bfloat16])
+def test_activations_of_the_kernels_in_all_precisions_and_places(device, dtype):
+    """Between steps of others, in place or not, and the gradients that autograd finds."""
+    for activation, (compute, back, _) in kernels.NONLINEARITIES.items():
+        x = torch.linspace(-3.1, 3, 24, dtype=dtype, device=device).view(4, 6)[:, ::2].requires_grad_()
+        y, same = torch.empty(4, 2, 3, dtype=dtype, device=device)[:, 0], x.detach().clone()
+        assert compute(x.detach(), y) is y and compute(same, same) is same
+        wanted = activation(x)
+        gradient, = torch.autograd.grad(wanted.sum(), x)
+        found = torch.empty_like(y)
+        assert back(torch.full_like(y, 2.), y, found) is found
+        tolerance = {'rtol': .02, 'atol': .02} if dtype == torch.bfloat16 else {}
+        for a, b in ((y, wanted), (same, wanted), (found, 2 * gradient)):
+            torch.testing.assert_close(a, b.detach(), **tolerance)
+
+
 @pytest.mark.parametrize('kind, act, rec', SEQUENCES[::4] + SEQUENCES[1::4], ids=lambda x: x.__name__)
 def test_float32_over_fast_products_equals_scan_in_float64(kind, act, rec, monkeypatch):
     """With products as large as those that oneDNN computes, where this processor has them so."""
