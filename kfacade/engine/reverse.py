@@ -72,6 +72,7 @@ class _Reverser:
         for kind in ('_modules', '_buffers', '_parameters'):
             getattr(self.module, kind).update(getattr(module, kind))
         self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
+        self.put_off = {}  # functions that come after old nodes and not before them
         self.calls, self.ruled = [], 0  # of each: the result, the pullback, what it has gradients for
 
     def reversed(self):
@@ -119,12 +120,19 @@ class _Reverser:
         self._check(node, called)
         function = kwargs.pop('activation', None)
         activates = function is not None and self._held(function) in ACTIVATIONS
+        if activates and self._is_put_off(node, function):
+            if getattr(called, 'only_activates', False):
+                self.env[node] = self.env[args[0]]
+                return
+            function, activates = self._object(pullbacks.unchanged, node), False
         if activates and getattr(called, 'only_activates', False):
             self._emit_activation(node, args[0], function, over=args[0] in self.new and len(args[0].users) == 1)
             return
         rule = self._rule(called, args, kwargs) if function is None or activates else None
         if rule is None:
-            self._emit_by_autograd(node, called)
+            self._emit_by_autograd(node, called, kwargs if function is None else {**kwargs, 'activation': function})
+            if node in self.put_off:
+                self._emit_activation(node, self.env[node], self.put_off[node], over=False)
             return
         weights = [getattr(called._params, name, None) for name in getattr(called, 'weight_layouts', ())]
         sources = [*args, *weights]
@@ -140,12 +148,24 @@ class _Reverser:
         kwargs = {'activation': function, 'over': over}
         self._emit(node, pullbacks.activation, ((True,), x), kwargs, [(0, x)])
 
-    def _emit_by_autograd(self, node, called):
+    def _is_put_off(self, node, function):
+        """Whether this ReLU comes after the pooling that alone uses it: of the maxima, which are fewer, it is the same.
+
+        So is the gradient: the maximum of a window of which something is positive is the same element before and after.
+        """
+        following = next(iter(node.users)) if len(node.users) == 1 else None
+        layer = following is not None and following in self.path and self._held(following)
+        if self._held(function) is not torch.relu or not getattr(layer, 'takes_maxima', False) or not is_own(layer):
+            return False
+        self.put_off[following] = function
+        return True
+
+    def _emit_by_autograd(self, node, called, kwargs):
         leaves, parameters = [], self._parameters(node)
-        map_aggregate((node.args, node.kwargs), leaves.append)
+        map_aggregate((node.args, kwargs), leaves.append)
         wanted = [isinstance(x, fx.Node) and x in self.path for x in leaves]
         targets = list(enumerate([x for x, flag in zip(leaves, wanted) if flag] + parameters))
-        given = tuple(wanted), self._object(called, node), self._object(parameters, node), node.args, node.kwargs
+        given = tuple(wanted), self._object(called, node), self._object(parameters, node), node.args, kwargs
         self._emit(node, pullbacks.by_autograd, given, {}, targets)
 
     def _emit(self, node, rule, args, kwargs, targets):

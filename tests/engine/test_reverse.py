@@ -81,6 +81,11 @@ NETWORKS = {
         layers.BatchNormalization(scale=False), layers.Activation('tanh'), layers.BatchNormalization(center=False),
         layers.Flatten(), layers.Dense(4, activation='relu'), layers.Dense(2, activation='softmax'),
         loss='categorical_crossentropy'),
+    'maxima': lambda: sequential(
+        layers.Dense(4, activation='relu', input_shape=(7, 6, 3)), layers.MaxPooling2D((2, 3), padding='same'),
+        layers.BatchNormalization(), layers.Activation('relu'), layers.MaxPooling2D(2, strides=1, padding='same'),
+        layers.Conv2D(3, 2, activation='tanh'), layers.MaxPooling2D((1, 1)), layers.Dense(3, activation='relu'),
+        layers.AveragePooling2D((2, 1)), layers.Flatten(), layers.Dense(2)),
     'channels first': lambda: sequential(
         layers.BatchNormalization(axis=1, input_shape=(3, 4, 5)), layers.Activation('relu'),
         layers.Flatten('channels_first'), layers.Dense(3)),
@@ -108,6 +113,16 @@ NETWORKS = {
 @pytest.mark.parametrize('name', NETWORKS)
 def test_gradients_are_those_of_autograd(name):
     check(NETWORKS[name]())
+
+
+def test_a_relu_before_maxima_is_of_the_maxima():
+    model = NETWORKS['maxima']()
+    model._make_train_function()
+    graph = reverse(model.train_function.tensor_graph(False), model.train_function.variables)._graph
+    with torch.profiler.profile(record_shapes=True) as profile:
+        graph(*(torch.ones(2, *shape) for shape in ((7, 6, 3), (2,))))
+    shapes = [event.input_shapes[1] for event in profile.events() if event.name == 'aten::threshold_backward']
+    assert sorted(shapes) == [[2, 3, 1, 3], [2, 4, 2, 4], [2, 4, 2, 4]]
 
 
 def test_of_a_layer_used_twice():
