@@ -161,7 +161,7 @@ class _Linear(torch.autograd.Function):
 
 def linear_gradients(wanted, dy, x, weight):
     """The gradients of `linear` for rows `x`, `weight` and a bias, where they are wanted, from that for its result."""
-    small = x.numel() * len(weight) <= _MIN_WORK
+    small = x.numel() * weight.shape[0] <= _MIN_WORK
     product = torch.mm if small else lambda a, b: linear(a, b.t())
     dweight = None
     if wanted[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
