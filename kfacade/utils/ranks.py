@@ -51,7 +51,8 @@ def stop():
     """Leaves the others, when the script is done on all: they may have to look up what rank 0 has told."""
     global rank, count
     if count > 1:
-        dist.all_reduce(torch.zeros(1))  # all wait for all
+        last = torch.zeros(1)  # until the group is gone, whose thread may wait for Python to let go of it (torch 2.6)
+        dist.all_reduce(last)  # all wait for all
         rank, count = 0, 1
         dist.destroy_process_group()
 
