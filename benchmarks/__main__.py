@@ -21,7 +21,7 @@ _IMPORT = ('import time; start = time.process_time(); import torch; middle = tim
 
 
 # What kfacade sets for its process (`engine/memory.py`), as one sets it for any.
-KEPT_MEMORY = {'MALLOC_TRIM_THRESHOLD_': str(1 << 30), 'MALLOC_MMAP_THRESHOLD_': str(32 << 20)}
+KEPT_MEMORY = {'MALLOC_TRIM_THRESHOLD_': str(1 << 30), 'MALLOC_MMAP_THRESHOLD_': str(64 << 20)}
 _VERSION = """
 try:
     import tf_keras as keras

@@ -137,7 +137,10 @@ def all_plain(*tensors):
 
 
 def autograd_is_watched():
-    """Whether somebody wants to see what autograd does: by hooks on what it saves, or for anomalies."""
+    """Whether somebody wants to see what autograd does, by hooks on what it saves, or for anomalies.
+
+    Where torch does not tell (2.6), somebody may.
+    """
     return torch.is_anomaly_enabled() or _saved_tensors_hooks is None or _saved_tensors_hooks(True) is not None
 
 

@@ -67,6 +67,7 @@ def fuse(graph):
         node.replace_all_uses_with(joined)
         nodes.erase_node(node)
         nodes.erase_node(source)
+    methods = {}  # of layers that are called more than once: the fx of torch 2.6 asks for the same object
     for node in list(nodes.nodes):
         layer = _layer(module, node)
         if type(layer).__call__ is not Layer.__call__ or _is_patched(vars(layer)) or are_seen(layer):
@@ -74,7 +75,8 @@ def fuse(graph):
         graph.direct.append(vars(layer))
         phase = {'training': False} if layer._takes_training else {}
         with nodes.inserting_before(node):
-            direct = nodes.create_node('call_function', layer.forward, node.args, {**phase, **node.kwargs}, node.name)
+            method = methods.setdefault(layer, layer.forward)
+            direct = nodes.create_node('call_function', method, node.args, {**phase, **node.kwargs}, node.name)
         direct.meta.update(node.meta)
         node.replace_all_uses_with(direct)
         nodes.erase_node(node)

@@ -6,7 +6,7 @@ import platform
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's <malloc.h>
 _KEPT = 1 << 30  # bytes of free memory at the end of the heap that are not given back
-_IN_HEAP = 32 << 20  # bytes up to which a block comes from the heap: the most that glibc takes
+_IN_HEAP = 64 << 20, 32 << 20  # bytes up to which a block comes from the heap; the second is the most of older glibcs
 
 
 @functools.cache
@@ -22,4 +22,4 @@ def keep_freed_memory():
     if platform.libc_ver()[0] != 'glibc':
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_TRIM_THRESHOLD, _KEPT) and mallopt(_MMAP_THRESHOLD, _IN_HEAP))
+    return bool(mallopt(_TRIM_THRESHOLD, _KEPT) and any(mallopt(_MMAP_THRESHOLD, size) for size in _IN_HEAP))
