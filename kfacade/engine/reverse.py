@@ -69,8 +69,7 @@ class _Reverser:
         self.hooks = [getattr(torch_module, f'_global_{kind}_hooks')
                       for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
         self.graph, self.module = fx.Graph(), fx.GraphModule({}, fx.Graph())
-        for kind in ('_modules', '_buffers', '_parameters'):
-            getattr(self.module, kind).update(getattr(module, kind))
+        self.module.__dict__.update({kind: vars(module)[kind] for kind in ('_modules', '_buffers', '_parameters')})
         self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
         self.put_off = {}  # functions that come after old nodes and not before them
         self.calls, self.ruled = [], 0  # of each: the result, the pullback, what it has gradients for
