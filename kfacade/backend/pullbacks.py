@@ -59,20 +59,22 @@ def unchanged(x):
     return x
 
 
-# By the function: one that may write over its argument, and its gradient from that for its result and this itself.
+# By the function: one that may write over its argument, and its gradient from that for its result, this itself, and
+# whether it may write over the former.
 ACTIVATIONS = {
-    torch.relu: (torch.relu_, lambda dy, y: _aten.threshold_backward.default(dy, y, 0)),
-    torch.sigmoid: (torch.sigmoid_, _aten.sigmoid_backward.default),
-    torch.tanh: (torch.tanh_, _aten.tanh_backward.default),
-    softmax: (softmax, lambda dy, y: _aten._softmax_backward_data.default(dy, y, -1, y.dtype)),
+    torch.relu: (torch.relu_, lambda dy, y, over: _aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
+                 if over and dy.stride() == y.stride() else _aten.threshold_backward.default(dy, y, 0)),
+    torch.sigmoid: (torch.sigmoid_, lambda dy, y, over: _aten.sigmoid_backward.default(dy, y)),
+    torch.tanh: (torch.tanh_, lambda dy, y, over: _aten.tanh_backward.default(dy, y)),
+    softmax: (softmax, lambda dy, y, over: _aten._softmax_backward_data.default(dy, y, -1, y.dtype)),
 }
 
 
 def activation(wanted, x, activation, over=False):
-    """One of the `ACTIVATIONS` of `x`, which with `over` may be written over."""
+    """One of the `ACTIVATIONS` of `x`, which with `over` may be written over, as may a gradient with that."""
     in_place, backward = ACTIVATIONS[activation]
     y = in_place(x) if over else activation(x)
-    return y, lambda dy: [backward(full(dy, y), y)]
+    return y, lambda dy, over=False: [backward(full(dy, y), y, over)]
 
 
 # ---------------------------------------------------------------- layers

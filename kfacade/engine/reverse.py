@@ -3,7 +3,8 @@
 Autograd keeps a record of each op and has an engine go back through it, which takes longer than the computing in a
 small network. Here the way back is written down when a graph is compiled. A call comes with its pullback (see
 `backend.pullbacks`): by the method or attribute ``with_pullback`` of its layer or function, or else by autograd, for
-this one call.
+this one call. Gradients for inputs that a rule gives lie in memory that nobody else holds, those of autograd may not;
+where it is the other way, `gradients_are_new` of a layer says so.
 """
 import collections
 import copy
@@ -72,7 +73,9 @@ class _Reverser:
         self.module.__dict__.update({kind: vars(module)[kind] for kind in ('_modules', '_buffers', '_parameters')})
         self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
         self.put_off = {}  # functions that come after old nodes and not before them
-        self.calls, self.ruled = [], 0  # of each: the result, the pullback, what it has gradients for
+        self.calls, self.ruled = [], 0
+        # of each: the result, the pullback, what it has gradients for, whether these are memory that nobody else holds,
+        # whether it may write over the one that it gets
 
     def reversed(self):
         *nodes, end = self.old.graph.nodes
@@ -174,7 +177,8 @@ class _Reverser:
         pair = self.graph.create_node('call_function', invoke, args, kwargs, name=node.name)
         pair.meta.update(node.meta)
         self.env[node] = result = self._call(operator.getitem, pair, 0)
-        self.calls.append((result, self._call(operator.getitem, pair, 1), targets))
+        new = getattr(self._held(node), 'gradients_are_new', rule is not pullbacks.by_autograd)
+        self.calls.append((result, self._call(operator.getitem, pair, 1), targets, new, rule is pullbacks.activation))
         return result
 
     def _check(self, node, called):
@@ -224,22 +228,29 @@ class _Reverser:
 
     def _gradients(self, loss):
         """The nodes of the gradients for the variables' parameters, None where there is none."""
-        found = {self.env[loss]: 1.}
-        for result, pullback, targets in reversed(self.calls):
+        found, own = {self.env[loss]: 1.}, set()  # of `found`, those whose memory nobody else holds
+        for result, pullback, targets, are_new, writes in reversed(self.calls):
             if result not in found:
                 continue
-            gradients = self._call(_pulled, pullback, found.pop(result))
+            over = (True,) if writes and result in own else ()
+            gradients = self._call(_pulled, pullback, found.pop(result), *over)
             for i, target in targets:
                 gradient = self._call(operator.getitem, gradients, i)
                 if isinstance(target, fx.Node) and target.op == 'get_attr':
                     gradient, target = self._call(full, gradient, self.env[target]), self._held(target)
                 target = self.env.get(target, target) if isinstance(target, fx.Node) else self.places[id(target)]
-                found[target] = self._call(_sum, found[target], gradient) if target in found else gradient
+                if target in found:
+                    gradient = self._call(_sum, found[target], gradient)
+                elif are_new:
+                    own.add(target)
+                if not are_new:
+                    own.discard(target)
+                found[target] = gradient
         return [found.get(i) for i in range(len(self.places))]
 
 
-def _pulled(pullback, gradient):
-    return _NONE if gradient is None else pullback(gradient)
+def _pulled(pullback, gradient, *over):
+    return _NONE if gradient is None else pullback(gradient, *over)
 
 
 def _sum(a, b):

@@ -84,6 +84,7 @@ class _Conv(SpatialLayer):
     settings = _COMMON + ('kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
                           'activity_regularizer', 'kernel_constraint', 'bias_constraint')
     scaled_weight, weight_layouts = 'kernel', {'kernel': KERNEL_LAYOUT, 'bias': None}
+    gradients_are_new = True
 
     def __init__(self, rank, filters, kernel_size, strides=1, padding='valid', data_format=None, dilation_rate=1,
                  activation=None, use_bias=True, **kwargs):

@@ -202,6 +202,8 @@ class Reshape(BuiltinLayer):
     def call(self, inputs):
         return inputs.reshape(inputs.shape[0], *self.target_shape)
 
+    gradients_are_new = False
+
     def with_pullback(self, wanted, inputs):
         return pullbacks.reshaped(wanted, inputs, self.forward(inputs))
 
@@ -252,6 +254,8 @@ class Flatten(BuiltinLayer):
         if self.data_format == 'channels_first' and inputs.dim() > 2:
             inputs = inputs.movedim(1, -1)
         return inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
+
+    gradients_are_new = False
 
     def with_pullback(self, wanted, inputs):
         if self.data_format == 'channels_first':

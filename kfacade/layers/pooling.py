@@ -21,6 +21,7 @@ class _Pooling(SpatialLayer):
 
     settings = ('pool_size', 'padding', 'strides', 'data_format')
     rank, mode, window = 2, 'max', 'pool_size'
+    gradients_are_new = True
     takes_maxima = property(lambda self: self.mode == 'max')
 
     def __init__(self, pool_size, strides, padding, data_format, **kwargs):

@@ -119,11 +119,30 @@ def test_gradients_are_those_of_autograd(name):
 def test_a_relu_before_maxima_is_of_the_maxima():
     model = NETWORKS['maxima']()
     model._make_train_function()
-    graph = reverse(model.train_function.tensor_graph(False), model.train_function.variables)._graph
+    found = reverse(model.train_function.tensor_graph(False), model.train_function.variables)
     with torch.profiler.profile(record_shapes=True) as profile:
-        graph(*(torch.ones(2, *shape) for shape in ((7, 6, 3), (2,))))
+        found(*(torch.ones(2, *shape) for shape in ((7, 6, 3), (2,))))
     shapes = [event.input_shapes[1] for event in profile.events() if event.name == 'aten::threshold_backward']
     assert sorted(shapes) == [[2, 3, 1, 3], [2, 4, 2, 4], [2, 4, 2, 4]]
+
+
+def test_the_gradient_of_a_relu_takes_the_place_of_one_that_nobody_else_holds():
+    x = layers.Input((6, 6, 2))
+    y = layers.Activation('relu')(layers.BatchNormalization()(x))
+    z = layers.Activation('relu')(layers.BatchNormalization()(layers.Conv2D(4, 3, padding='same')(y)))
+    y = layers.Activation('relu')(layers.BatchNormalization()(layers.Conv2D(4, 3, padding='same')(y)))
+    y = layers.Flatten()(layers.AveragePooling2D()(layers.add([y, z])))
+    model = Model(x, layers.Dense(2, activation='relu')(y))
+    model.compile('sgd', 'mse')
+    check(model)
+    found, written = reverse(model.train_function.tensor_graph(False), model.train_function.variables), []
+    with torch.profiler.profile(profile_memory=True) as profile:
+        found(torch.randn(2, 6, 6, 2), torch.randn(2, 2))
+    for event in profile.events():
+        if event.name == 'aten::threshold_backward':
+            written.append(event.cpu_memory_usage == 0)
+    # y and z share what `add` sends back. What comes back to both convolutions is a sum, and the last is of the loss.
+    assert sorted(written) == [False, False, True, True]
 
 
 def test_of_a_layer_used_twice():
