@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from ..config import epsilon as fuzz
-from .private_ops import linear, linear_gradients
+from .private_ops import gradients, linear, linear_gradients
 from .trees import map_leaves
 
 _aten = torch.ops.aten
+_MIN_OVER = 2 ** 12  # numbers from which memory that need not be new saves more than the longer call costs
 
 
 def has_axes(gradient):
@@ -44,7 +45,7 @@ def by_autograd(wanted, call, parameters, args, kwargs):
 
     def pullback(dy):
         reached = [x for x in targets if x.requires_grad and y.requires_grad]
-        found = iter(torch.autograd.grad(y, reached, full(dy, y), allow_unused=True) if reached else ())
+        found = iter(gradients(y, reached, full(dy, y)) if reached else ())
         return [next(found) if x.requires_grad and y.requires_grad else None for x in targets]
     return y.detach(), pullback
 
@@ -59,11 +60,16 @@ def unchanged(x):
     return x
 
 
+def _relu_back(dy, y, over):
+    if over and y.numel() > _MIN_OVER and dy.stride() == y.stride():
+        return _aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
+    return _aten.threshold_backward.default(dy, y, 0)
+
+
 # By the function: one that may write over its argument, and its gradient from that for its result, this itself, and
 # whether it may write over the former.
 ACTIVATIONS = {
-    torch.relu: (torch.relu_, lambda dy, y, over: _aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
-                 if over and dy.stride() == y.stride() else _aten.threshold_backward.default(dy, y, 0)),
+    torch.relu: (torch.relu_, _relu_back),
     torch.sigmoid: (torch.sigmoid_, lambda dy, y, over: _aten.sigmoid_backward.default(dy, y)),
     torch.tanh: (torch.tanh_, lambda dy, y, over: _aten.tanh_backward.default(dy, y)),
     softmax: (softmax, lambda dy, y, over: _aten._softmax_backward_data.default(dy, y, -1, y.dtype)),

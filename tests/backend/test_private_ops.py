@@ -444,3 +444,17 @@ def test_exported_convolution_is_torchs_own(convolutions):
         assert 'aten.conv2d' in str(exported.graph) and not convolutions
         torch.testing.assert_close(exported.module()(x), model(x), rtol=1e-5, atol=1e-6)
         assert convolutions
+
+
+@pytest.mark.parametrize('private', [False, True])
+def test_gradients_are_those_of_autograd_grad(private, monkeypatch):
+    if not private:
+        monkeypatch.setattr(private_ops, '_run_backward', None)
+    assert private is (private_ops._run_backward is not None)
+    x, weight, unused = (torch.randn(3, 3, requires_grad=True) for _ in range(3))
+    dy, y = torch.randn(3, 3), torch.tanh(x @ weight)
+    dx, dweight, none = private_ops.gradients(y, [x, weight, unused], dy)
+    slope = dy * (1 - y.detach() ** 2)
+    torch.testing.assert_close(dx, slope @ weight.detach().t())
+    torch.testing.assert_close(dweight, x.detach().t() @ slope)
+    assert none is None and x.grad is None
