@@ -1,5 +1,6 @@
 """What a compiled graph of the test phase does in fewer passes over memory than its layers one after the other."""
 import math
+import operator
 
 import torch
 from torch import fx
@@ -13,6 +14,8 @@ from .base_layer import Layer
 # How many samples, and numbers in what one layer gives for them, are computed together: then the work outweighs the
 # calls, and a cache still holds the numbers.
 _SAMPLES, _NUMBERS = 256, 3 * 2 ** 19
+
+_is_unpatched = operator.methodcaller('isdisjoint', {'forward', '_compiled_call_impl'})
 
 
 def fuse(graph):
@@ -70,9 +73,9 @@ def fuse(graph):
     methods = {}  # of layers that are called more than once: the fx of torch 2.6 asks for the same object
     for node in list(nodes.nodes):
         layer = _layer(module, node)
-        if type(layer).__call__ is not Layer.__call__ or _is_patched(vars(layer)) or are_seen(layer):
+        if type(layer).__call__ is not Layer.__call__ or are_patched([vars(layer).keys()]) or are_seen(layer):
             continue
-        graph.direct.append(vars(layer))
+        graph.direct.append(vars(layer).keys())
         phase = {'training': False} if layer._takes_training else {}
         with nodes.inserting_before(node):
             method = methods.setdefault(layer, layer.forward)
@@ -92,12 +95,15 @@ def scaled(graph):
 
 def is_outdated(graph):
     """Whether hooks have come to layers that `fuse` joined, or gone from others; or `forward` has been replaced."""
-    return graph.watched != [*map(bool, graph.hooks)] or any(map(_is_patched, graph.direct))
+    return graph.watched != [*map(bool, graph.hooks)] or are_patched(graph.direct)
 
 
-def _is_patched(attributes):
-    """Whether a layer has a `forward` of its own, from somebody or from torch's ``compile()`` of a module."""
-    return 'forward' in attributes or '_compiled_call_impl' in attributes
+def are_patched(attributes):
+    """Whether a layer has a `forward` of its own, from somebody or from torch's ``compile()`` of a module.
+
+    `attributes`: for each layer, the names of what it has itself.
+    """
+    return not all(map(_is_unpatched, attributes))
 
 
 def most_at_once(model):

@@ -23,6 +23,7 @@ from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
 from ..backend.pullbacks import ACTIVATIONS, full
 from ..utils.generic_utils import is_own
+from .inference import are_patched
 
 _FUNCTIONS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
 _STORED = torch.Tensor, torch.nn.Module
@@ -40,19 +41,19 @@ def reverse(graph, variables):
         module = reverser.reversed()
     except _NotReversible:
         return None
-    return Reversed(graph, module, reverser.hooks)
+    return Reversed(graph, module, reverser.hooks, reverser.attributes)
 
 
 class Reversed:
     """A training graph that is called as that is, and gives its results and a list of the variables' gradients."""
 
-    def __init__(self, graph, module, hooks):
-        self._graph, self._hooks = copy.copy(graph), hooks
+    def __init__(self, graph, module, hooks, attributes):
+        self._graph, self._hooks, self._attributes = copy.copy(graph), hooks, attributes
         self._graph.module, self._graph.forward = module, module.forward
 
     def serves(self, tensors):
         """Whether nothing is here that wants to see what autograd does, or needs it."""
-        return (all_plain() and not any(self._hooks) and not autograd_is_watched()
+        return (all_plain() and not any(self._hooks) and not are_patched(self._attributes) and not autograd_is_watched()
                 and not any(x.requires_grad or not x.is_cpu for x in tensors))
 
     def __call__(self, *tensors):
@@ -69,6 +70,7 @@ class _Reverser:
         self.old, self.places = module, {id(v.param): i for i, v in enumerate(variables)}
         self.hooks = [getattr(torch_module, f'_global_{kind}_hooks')
                       for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+        self.attributes = []  # the names of those that each layer has
         self.graph, self.module = fx.Graph(), fx.GraphModule({}, fx.Graph())
         self.module.__dict__.update({kind: vars(module)[kind] for kind in ('_modules', '_buffers', '_parameters')})
         self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
@@ -194,6 +196,7 @@ class _Reverser:
             parts = list(called.modules())
             self.hooks += [getattr(part, f'_{kind}_hooks') for part in parts
                            for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+            self.attributes.append(vars(called).keys())
             known = all(map(is_own, parts))
         else:
             name = getattr(called, '__name__', '_')

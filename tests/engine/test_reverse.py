@@ -235,6 +235,19 @@ def test_a_hook_sees_the_gradient_of_a_weight():
     assert seen == [(8, 6)]
 
 
+def test_a_replaced_forward_is_what_runs():
+    model, calls = NETWORKS['mlp'](), []
+    x, y = np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32')
+    model.train_on_batch(x, y)
+    forward = model.layers[0].forward
+    model.layers[0].forward = lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs)
+    model.train_on_batch(x, y)
+    assert calls == [1]
+    del model.layers[0].forward
+    model.train_on_batch(x, y)
+    assert calls == [1]
+
+
 def test_replaced_parameters_are_the_ones_that_learn():
     model = sequential(layers.Dense(3, input_shape=(3,)))
     x = np.eye(3, dtype='float32')
