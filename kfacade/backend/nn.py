@@ -118,8 +118,6 @@ def _of_class(output, classes):
 categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: (
     output if from_logits else (target, output))
 sparse_categorical_crossentropy.body.gradients_reach = lambda target, output, from_logits=False, axis=-1: output
-
-
 categorical_crossentropy.body.with_pullback = pullbacks.categorical_crossentropy
 
 

@@ -10,6 +10,7 @@ import collections
 import copy
 import inspect
 import operator
+from typing import NamedTuple
 
 import torch
 from torch import fx
@@ -65,6 +66,20 @@ class _NotReversible(Exception):
     """Of some call only autograd knows how to go back, or nothing would be gained."""
 
 
+class _Call(NamedTuple):
+    """A call of the new graph, by the nodes of its result and pullback.
+
+    `targets`: (index of a gradient, what it is for). `makes_new`: whether these are memory that nobody else holds.
+    `writes_over`: whether it may write over the gradient that it gets.
+    """
+
+    result: fx.Node
+    pullback: fx.Node
+    targets: list
+    makes_new: bool
+    writes_over: bool
+
+
 class _Reverser:
     def __init__(self, module, variables):
         self.old, self.places = module, {id(v.param): i for i, v in enumerate(variables)}
@@ -76,8 +91,6 @@ class _Reverser:
         self.env, self.new = {}, set()  # new nodes by old ones; old ones whose results nobody else holds or needs
         self.put_off = {}  # functions that come after old nodes and not before them
         self.calls, self.ruled = [], 0
-        # of each: the result, the pullback, what it has gradients for, whether these are memory that nobody else holds,
-        # whether it may write over the one that it gets
 
     def reversed(self):
         *nodes, end = self.old.graph.nodes
@@ -179,8 +192,9 @@ class _Reverser:
         pair = self.graph.create_node('call_function', invoke, args, kwargs, name=node.name)
         pair.meta.update(node.meta)
         self.env[node] = result = self._call(operator.getitem, pair, 0)
-        new = getattr(self._held(node), 'gradients_are_new', rule is not pullbacks.by_autograd)
-        self.calls.append((result, self._call(operator.getitem, pair, 1), targets, new, rule is pullbacks.activation))
+        makes_new = getattr(self._held(node), 'gradients_are_new', rule is not pullbacks.by_autograd)
+        self.calls.append(_Call(result, self._call(operator.getitem, pair, 1), targets, makes_new,
+                                rule is pullbacks.activation))
         return result
 
     def _check(self, node, called):
@@ -232,21 +246,21 @@ class _Reverser:
     def _gradients(self, loss):
         """The nodes of the gradients for the variables' parameters, None where there is none."""
         found, own = {self.env[loss]: 1.}, set()  # of `found`, those whose memory nobody else holds
-        for result, pullback, targets, are_new, writes in reversed(self.calls):
-            if result not in found:
+        for call in reversed(self.calls):
+            if call.result not in found:
                 continue
-            over = (True,) if writes and result in own else ()
-            gradients = self._call(_pulled, pullback, found.pop(result), *over)
-            for i, target in targets:
+            over = (True,) if call.writes_over and call.result in own else ()
+            gradients = self._call(_pulled, call.pullback, found.pop(call.result), *over)
+            for i, target in call.targets:
                 gradient = self._call(operator.getitem, gradients, i)
                 if isinstance(target, fx.Node) and target.op == 'get_attr':
                     gradient, target = self._call(full, gradient, self.env[target]), self._held(target)
                 target = self.env.get(target, target) if isinstance(target, fx.Node) else self.places[id(target)]
                 if target in found:
                     gradient = self._call(_sum, found[target], gradient)
-                elif are_new:
+                elif call.makes_new:
                     own.add(target)
-                if not are_new:
+                if not call.makes_new:
                     own.discard(target)
                 found[target] = gradient
         return [found.get(i) for i in range(len(self.places))]

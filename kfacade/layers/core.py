@@ -191,6 +191,8 @@ class SpatialDropout3D(SpatialDropout1D):
 class Reshape(BuiltinLayer):
     """Reshapes each sample to `target_shape`, in which one dimension may be -1: whatever is left."""
 
+    gradients_are_new = False
+
     def __init__(self, target_shape, **kwargs):
         super().__init__(**kwargs)
         self.configure(locals(), target_shape=tuple(target_shape) if np.iterable(target_shape) else (target_shape,))
@@ -201,8 +203,6 @@ class Reshape(BuiltinLayer):
     @opaque
     def call(self, inputs):
         return inputs.reshape(inputs.shape[0], *self.target_shape)
-
-    gradients_are_new = False
 
     def with_pullback(self, wanted, inputs):
         return pullbacks.reshaped(wanted, inputs, self.forward(inputs))
@@ -244,6 +244,8 @@ class Flatten(BuiltinLayer):
     be, and samples may be vectors or single numbers.
     """
 
+    gradients_are_new = False
+
     def __init__(self, data_format=None, **kwargs):
         super().__init__(**kwargs)
         self.configure(locals(), data_format=K.normalize_data_format(data_format))
@@ -254,8 +256,6 @@ class Flatten(BuiltinLayer):
         if self.data_format == 'channels_first' and inputs.dim() > 2:
             inputs = inputs.movedim(1, -1)
         return inputs.flatten(1) if inputs.dim() > 1 else inputs.unsqueeze(1)
-
-    gradients_are_new = False
 
     def with_pullback(self, wanted, inputs):
         if self.data_format == 'channels_first':
