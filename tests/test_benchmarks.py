@@ -30,7 +30,7 @@ def test_both_sides_have_the_same_weights_and_learn(name):
     assert 0 <= accuracy <= 1
 
 
-@pytest.mark.parametrize('name', ['mlp_512', 'bn_convnet', 'mnist_cnn', 'lstm', 'lstm_default', 'own_cell'])
+@pytest.mark.parametrize('name', ['mlp_512', 'bn_convnet', 'mnist_cnn', 'lstm', 'lstm_default', 'gru', 'own_cell'])
 def test_fit_takes_no_more_memory_than_the_plain_loop(name):
     """The same tensors are alive at the peak of the first two steps, with 5 % for small ones."""
     of_plain, ours = counts.peaks(name)

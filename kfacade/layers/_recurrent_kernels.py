@@ -109,7 +109,8 @@ class _Product:
 # Each kind of cell is a class: `step` gives the new states from `a`, the input projections. For 'sequence', `forward`
 # turns z, those of all steps (time, batch, gates, units), into gates, and gives the histories of the states, which are
 # (time + 1, batch, units) and start with the first one, and what else `backward` wants. That takes the gradients of the
-# states after each step, None for that of no state but the first, and gives those of z, weight, bias and first states.
+# histories, to be written over (LSTM: of h's, then of c after each step, or None, and of the last c), and gives those of
+# z, weight, bias and first states.
 
 class Simple:
     """h = act(a + U h)."""
@@ -129,7 +130,7 @@ class Simple:
 
     @staticmethod
     def backward(grads, z, histories, extra, product, act, rec):
-        (hs,), dhs, dz = histories, _history_gradient(*grads), torch.empty_like(z)
+        (hs,), (dhs,), dz = histories, grads, torch.empty_like(z)
         act.back(z.new_ones(()).expand_as(z), hs[1:].unsqueeze(2), dz)
         add_back = product.back_adder(dz[0, :, 0])
         for dz_t, (dh, dh_t) in zip(*_reversed(dz.flatten(2)), _pairs(dhs, -1)):
@@ -162,15 +163,14 @@ class LSTM:
 
     @staticmethod
     def backward(grads, z, histories, extra, product, act, rec):
-        (dout, dcs), (hs, cs), (act_cs,), (i, f, g, o) = grads, histories, extra, z.unbind(2)
-        dhs, dz, through_c = _history_gradient(dout), torch.empty_like(z), torch.empty_like(act_cs)
+        (dhs, dcs, dc), (hs, cs), (act_cs,), (i, f, g, o) = grads, histories, extra, z.unbind(2)
+        dz, through_c = torch.empty_like(z), torch.empty_like(act_cs)
         # What a gradient of c (i, f, g) or of h (o) is multiplied by on its way to a gate: the loop turns it into dz.
         for back, factor, y, dgate in zip([rec.back, rec.back, act.back, rec.back], [g, cs[:-1], i, act_cs],
                                           [i, f, g, o], dz.unbind(2)):
             back(factor, y, dgate)
         act.back(o, act_cs, through_c)
-        dc, add_back = torch.zeros_like(dhs[0]), product.back_adder(dz[0].flatten(1))
-        for_all = dc.unsqueeze(1)
+        for_all, add_back = dc.unsqueeze(1), product.back_adder(dz[0].flatten(1))
         for dz_t, to_c, to_o, f_t, c_t, dc_t, (dh, dh_t) in zip(
                 *_reversed(dz.flatten(2), dz[:, :, :3], dz[:, :, 3], f, through_c),
                 repeat(None) if dcs is None else reversed(dcs.unbind()), _pairs(dhs, -1)):
@@ -217,7 +217,7 @@ class GRU:
     @staticmethod
     def backward(grads, z, histories, extra, product, act, rec):
         product, candidate = product[:2], product[2:]
-        (hs,), (rhs,), (r, u, n), dhs = histories, extra, z.unbind(2), _history_gradient(*grads)
+        (hs,), (rhs,), (r, u, n), (dhs,) = histories, extra, z.unbind(2), grads
         before, dz = hs[:-1], torch.empty_like(z)
         rec.back(before, r, dz[:, :, 0])
         rec.back(before - n, u, dz[:, :, 1])
@@ -268,7 +268,7 @@ class GRUResetAfter:
 
     @staticmethod
     def backward(grads, z, histories, extra, product, act, rec):
-        (hs,), (m_n,), (r, u, n), dhs = histories, extra, z.unbind(2), _history_gradient(*grads)
+        (hs,), (m_n,), (r, u, n), (dhs,) = histories, extra, z.unbind(2), grads
         dm, before = torch.empty_like(z), hs[:-1]
         to_n = act.back(1 - u, n, torch.empty_like(m_n))
         rec.back(to_n * m_n, r, dm[:, :, 0])
@@ -291,9 +291,12 @@ def _history(z, state):
     return history
 
 
-def _history_gradient(dout):
-    """A sum to be made of the gradient of a history, from that of the states after each step."""
-    return torch.cat([torch.zeros_like(dout[:1]), dout])
+def _history_gradient(history, douts, dlast):
+    """The gradient of a history, to be written over, from those of the states after each step and of the last one."""
+    dhistory = torch.zeros_like(history) if douts is None else torch.cat([torch.zeros_like(douts[:1]), douts])
+    if dlast is not None:
+        dhistory[-1] += dlast
+    return dhistory
 
 
 def _pairs(history, order=1):
@@ -358,15 +361,16 @@ class _Sequence(torch.autograd.Function):
         z = x.flatten(0, 1).clone() if w_ih is None else linear(x.flatten(0, 1), w_ih, b_ih)
         z = z.view(*x.shape[:2], kind.gates, z.shape[-1] // kind.gates)  # no -1: a part of a batch may be empty
         histories, extra = kind.forward(z, states, _Product(w_hh, masks, b_hh), *nonlinearities)
-        return (*(history[1:] for history in histories), *histories, z, *extra)
+        return (*(h[1:] for h in histories), *(h[-1] for h in histories), *histories, z, *extra)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
         kind, ctx.act, ctx.rec = inputs[:3]
         ctx.kind = kind
-        ctx.mark_non_differentiable(*output[kind.states:])
+        kept = output[2 * kind.states:]
+        ctx.mark_non_differentiable(*kept)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[3:], *output[kind.states:])
+        ctx.save_for_backward(*inputs[3:], *kept)
 
     @staticmethod
     def backward(ctx, *grads):
@@ -375,7 +379,10 @@ class _Sequence(torch.autograd.Function):
         histories, z, *extra = saved[6 + kind.states:6 + 2 * kind.states], *saved[6 + 2 * kind.states:]
         if torch.is_grad_enabled():
             return None, None, None, None, *_differentiable(ctx, masks, saved[1:6 + kind.states], grads)
-        grads = [torch.zeros_like(histories[0][1:]) if grads[0] is None else grads[0], *grads[1:kind.states]]
+        douts, dlast = grads[:kind.states], grads[kind.states:]
+        grads = [_history_gradient(histories[0], douts[0], dlast[0])]
+        if kind is LSTM:
+            grads += [douts[1], torch.zeros_like(histories[1][0]) if dlast[1] is None else dlast[1].clone()]
         dz, dw_hh, db_hh, dstates = kind.backward(
             grads, z, histories, extra, _Product(w_hh, masks), NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
         dz, need = dz.flatten(2), ctx.needs_input_grad[4:]
@@ -393,6 +400,7 @@ def _differentiable(ctx, masks, inputs, grads):
     """The gradients of `inputs` as expressions of them. Works on aliases, since one input may depend on another."""
     x, w_ih, b_ih, w_hh, b_hh, *states = aliases = [None if t is None else t.view_as(t) for t in inputs]
     outputs = scan(ctx.kind, x, states, (w_ih, b_ih, w_hh, b_hh), masks, ctx.act, ctx.rec)
+    outputs += tuple(s[-1] for s in outputs)
     wanted = [t for t, need in zip(aliases, ctx.needs_input_grad[4:]) if need]
     grads = [torch.zeros_like(s) if g is None else g for g, s in zip(grads, outputs)]
     found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
@@ -473,11 +481,11 @@ def run(path, kind, x, states, weights, masks, act, rec, keep=None):
         x = _steps(x, torch.where(keep, steps, steps + keep.shape[0]).argsort(0))
     if path == 'fused':
         outputs, last = fused(kind, x, states, weights, act, rec)
-        if keep is None:
-            return outputs, last
         sequences = [outputs]
     else:
-        sequences = _Sequence.apply(kind, act, rec, masks, x, *weights, *states)[:kind.states]
-    if keep is not None:
-        sequences = [_steps(torch.cat([first[None], s]), keep.cumsum(0)) for first, s in zip(states, sequences)]
+        found = _Sequence.apply(kind, act, rec, masks, x, *weights, *states)
+        sequences, last = found[:kind.states], list(found[kind.states:2 * kind.states])
+    if keep is None:
+        return sequences[0], last
+    sequences = [_steps(torch.cat([first[None], s]), keep.cumsum(0)) for first, s in zip(states, sequences)]
     return sequences[0], [s[-1] for s in sequences]

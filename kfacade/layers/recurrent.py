@@ -250,9 +250,9 @@ class RNN(LayerGroup, BuiltinLayer):
         if self.stateful and not is_symbolic(inputs) and len(states[0]) != len(inputs):
             raise ValueError(f'Layer {self.name} is stateful and keeps states for batches of {len(states[0])} samples. '
                              f'Received a batch of {len(inputs)}.')
-        last = None
         if self._is_plain(constants, mask):
-            outputs, states = self._run_plain(inputs, states, mask, training, functions or [None] * len(self._cells))
+            last, outputs, states = self._run_plain(
+                inputs, states, mask, training, functions or [None] * len(self._cells))
         else:
             last, outputs, states = self._run_steps(inputs, states, constants, mask, training)
         if self.zero_output_for_mask and mask is not None:
@@ -270,7 +270,9 @@ class RNN(LayerGroup, BuiltinLayer):
             x, nested[i] = cell.over_sequence(x, nested[i], training, keep, self._gives_states(), functions[i])
         if self._repeats_output and keep is not None:
             x = torch.where(keep.cumsum(0)[:, :, None] > 0, x, 0.)
-        return x.transpose(0, 1), self.cell.join_states(nested) if len(nested) > 1 else nested[0]
+        # No tensor is to be an output and a state at once. Its gradient is that of one step, not zeros for all others.
+        last = None if self._gives_states() or keep is not None else nested[-1][0]
+        return last, x.transpose(0, 1), self.cell.join_states(nested) if len(nested) > 1 else nested[0]
 
     def _run_steps(self, inputs, states, constants, mask, training):
         kwargs = {'training': training} if has_arg(self.cell.call, 'training') else {}

@@ -100,14 +100,16 @@ def test_second_derivatives_of_the_fused_path(kind, act, rec):
         torch.testing.assert_close(a, b)
 
 
-def test_gradient_of_only_some_outputs_and_inputs():
+@pytest.mark.parametrize('chosen', [0, 1, 2])
+def test_gradient_of_only_some_outputs_and_inputs(chosen):
+    """Of the outputs, of the last h, or of the last c."""
     kind, tanh, sigmoid = kernels.LSTM, kernels.activations.tanh, kernels.activations.sigmoid
     found = []
     for path in ('scan', 'sequence', 'fused'):
         x, states, weights, _ = _problem(kind)
         frozen = (weights[0].detach(), weights[1].detach(), weights[2], None)
-        _, (h, c) = kernels.run(path, kind, x.detach(), states, frozen, None, tanh, sigmoid)
-        found.append(torch.autograd.grad(c.sum(), [weights[2], states[0]]))
+        outputs, last = kernels.run(path, kind, x.detach(), states, frozen, None, tanh, sigmoid)
+        found.append(torch.autograd.grad([outputs, *last][chosen].sin().sum(), [weights[2], *states]))
     for other in found[1:]:
         for a, b in zip(found[0], other):
             torch.testing.assert_close(a, b)
