@@ -14,7 +14,7 @@ from ..backend import state
 from ..backend.devices import default_device, device_of, put, unplaced
 from ..backend.dtypes import dtype_name, torch_dtype
 from ..backend.graph import PHASE, Ways, walk
-from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in, to_feed
+from ..backend.symbolic import SymbolicTensor, TensorFace, leaves, symbols_in
 from ..backend.variable import OwnHolder, Variable
 from ..callbacks.run import configure
 from ..utils import ranks
@@ -24,9 +24,9 @@ from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
 from .inference import is_watched, most_at_once
 from .input_layer import Input
-from .memory import keep_freed_memory
 from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
+from .training_batch import BatchMethods, new_arrays
 from .training_generator import GeneratorMethods
 from .training_loop import Feed, fit_loop, predict_loop, test_loop
 from .training_utils import count
@@ -42,7 +42,7 @@ def _one_thread_at_a_time(method):
     return wrapper
 
 
-class Model(GeneratorMethods, Network):
+class Model(BatchMethods, GeneratorMethods, Network):
     """A network that can be trained.
 
     ``Model(inputs, outputs)`` is the graph between two (lists of) symbols. A subclass makes its layers in `__init__`
@@ -516,7 +516,7 @@ class Model(GeneratorMethods, Network):
     def predict(self, x, batch_size=None, verbose=0, steps=None):
         """The outputs for arrays, or a data set or loader of torch: an array, or a list with one for each output."""
         if type(x) is np.ndarray and x.ndim > 1 and 0 < len(x) <= 32 and batch_size is steps is None and not verbose:
-            return _arrays(self._on_batch('predict', x))
+            return new_arrays(self._on_batch('predict', x))
         if is_torch_data(x):
             check_alone(x, batch_size=batch_size)
             return self.predict_generator(as_batches(x, batch_size, n_inputs=len(self.inputs or ())), steps,
@@ -530,73 +530,13 @@ class Model(GeneratorMethods, Network):
         if n == 0:
             return unpack_singleton(self.predict_on_batch(x))
         if batch_size and not verbose and n is not None and n <= batch_size:
-            return _arrays(self._on_arrays('predict', x))
+            return new_arrays(self._on_arrays('predict', x))
         self._make_predict_function()
         most = getattr(self.predict_function, 'most_at_once', 0)
         if not verbose and batch_size and 2 * batch_size <= most and not is_watched(self.layers):
             batch_size *= most // batch_size
         batches = self._feed(self.predict_function, x, samples=n, batch_size=batch_size, steps=steps)
         return unpack_singleton(predict_loop(batches, verbose))
-
-    # ------------------------------------------------------------ single batches
-
-    @names_unknown_arguments
-    def train_on_batch(self, x, y, sample_weight=None, class_weight=None):
-        """Trains on one batch; gives its loss, or a list of loss and metrics."""
-        return _numbers(self._on_batch('train', x, y, sample_weight, class_weight))
-
-    @names_unknown_arguments
-    def test_on_batch(self, x, y, sample_weight=None):
-        """Evaluates one batch; gives its loss, or a list of loss and metrics."""
-        return _numbers(self._on_batch('test', x, y, sample_weight))
-
-    def predict_on_batch(self, x):
-        """The outputs for one batch."""
-        return _numbers(self._on_batch('predict', x))
-
-    def _batch_function(self, kind, kept):
-        """A subclass' or an instance's own ``{kind}_on_batch``, else what need not wait for results from the device.
-
-        `kept`: a list for what need not be made anew for each batch, empty before the first one.
-        """
-        own = getattr(self, f'{kind}_on_batch')
-        ours = getattr(own, '__func__', None) is getattr(Model, f'{kind}_on_batch')
-        return functools.partial(self._on_batch, kind, kept=kept) if ours else own
-
-    def _on_batch(self, kind, x, y=None, sample_weight=None, class_weight=None, kept=None):
-        """What ``train_``, ``test_`` or ``predict_on_batch`` gives, as tensors that may still be on their way."""
-        function, arrays = getattr(self, f'{kind}_function'), [x] if y is None else [x, y]
-        passed = getattr(function, 'passed', None)
-        if passed and sample_weight is class_weight is None and passed == _shapes(arrays):
-            if kind == 'train' and not kept:
-                self._check_trainable_weights_consistency()
-            return self._step(function, arrays, function.plain is None, kept)
-        if kind != 'predict':
-            self._require_compiled()
-        return self._on_arrays(kind, *self._standardize_user_data(x, y, sample_weight, class_weight))
-
-    def _on_arrays(self, kind, x, y=(), weights=()):
-        """The same for arrays that have been standardized."""
-        getattr(self, f'_make_{kind}_function')()
-        function, arrays = getattr(self, f'{kind}_function'), [*x, *y, *weights]
-        symbols = self._feed_inputs if kind == 'predict' else self._fed_symbols()
-        if not isinstance(function, StepFunction) or len(arrays) != len(symbols) or any(
-                isinstance(array, TensorFace) for array in arrays):
-            feed = self._feed(function, x, y, weights)
-            return feed.run(feed.take()[1])
-        weighted = not (function.plain and all(map(training_utils.are_unit_weights, weights)))
-        arrays = arrays if weighted else [*x, *y]
-        function.passed = None if weighted and weights else _shapes(arrays)
-        return self._step(function, arrays, weighted)
-
-    def _step(self, function, arrays, weighted, kept=None):
-        """What a function gives for arrays that were checked: what a `Feed` does for many batches, at once."""
-        prepared = kept.pop() if kept else function.prepare(weighted)
-        if kept is not None:
-            kept.append(prepared)
-        place = self._place(function.tensor_graph(weighted).anchor)
-        tensors = [to_feed(symbol, array, *place) for symbol, array in zip(function.inputs, arrays)]
-        return function.step(function.part(tensors), weighted, None, prepared)
 
 
 def _batch_size(doing, data, batch_size, steps, argument='steps'):
@@ -606,23 +546,6 @@ def _batch_size(doing, data, batch_size, steps, argument='steps'):
     if batch_size is not None and (batch_size < 1 or batch_size % 1):
         raise ValueError(f'`batch_size` must be a positive integer. Got: {batch_size}')
     return 32 if batch_size is None and steps is None else count(batch_size, 'batch_size')
-
-
-def _shapes(arrays):
-    """The shapes of the samples in arrays of as many samples; None where that is not what they are."""
-    for array in arrays:
-        if type(array) is not np.ndarray or array.ndim < 2 or len(array) != len(arrays[0]):
-            return None
-    return [array.shape[1:] for array in arrays]
-
-
-def _arrays(values):
-    keep_freed_memory()
-    return unpack_singleton([np.array(K.to_numpy(value)) for value in values])  # copies: one may be the input
-
-
-def _numbers(values):
-    return unpack_singleton([K.to_numpy(value) for value in values])
 
 
 def _with_rank(x):

@@ -109,8 +109,8 @@ class _Product:
 # Each kind of cell is a class: `step` gives the new states from `a`, the input projections. For 'sequence', `forward`
 # turns z, those of all steps (time, batch, gates, units), into gates, and gives the histories of the states, which are
 # (time + 1, batch, units) and start with the first one, and what else `backward` wants. That takes the gradients of the
-# histories, to be written over (LSTM: of h's, then of c after each step, or None, and of the last c), and gives those of
-# z, weight, bias and first states.
+# histories, to be written over (LSTM: of that of h, of c after each step, or None, and of the last c), and gives those
+# of z, weight, bias and first states.
 
 class Simple:
     """h = act(a + U h)."""
