@@ -15,6 +15,7 @@ from .base_layer import Layer
 # calls, and a cache still holds the numbers.
 _SAMPLES, _NUMBERS = 256, 3 * 2 ** 19
 
+FORWARD = 'forward', 'forward_pre'  # kinds of hooks
 _is_unpatched = operator.methodcaller('isdisjoint', {'forward', '_compiled_call_impl'})
 
 
@@ -27,11 +28,11 @@ def fuse(graph):
     ones `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
     """
     module, nodes = graph.module, graph.module.graph
-    graph.hooks = [torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks]
+    graph.hooks = global_hooks()
     inputs, behind = [node for node in nodes.nodes if node.op == 'placeholder'], {}
 
     def are_seen(*layers):
-        hooks = [hooks for layer in layers for hooks in (layer._forward_hooks, layer._forward_pre_hooks)]
+        hooks = hooks_of(layers)
         graph.hooks += hooks
         return any(hooks) or any(graph.hooks[:2])
 
@@ -126,8 +127,17 @@ def most_at_once(model):
 
 def is_watched(layers):
     """Whether a hook sees what goes through one of these layers."""
-    return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks) or any(
-        layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+    return any(global_hooks() + hooks_of(layers))
+
+
+def global_hooks(kinds=FORWARD):
+    """The dicts of hooks that all modules have."""
+    return [getattr(torch_module, f'_global_{kind}_hooks') for kind in kinds]
+
+
+def hooks_of(modules, kinds=FORWARD):
+    """The dicts of hooks that these modules have."""
+    return [getattr(module, f'_{kind}_hooks') for module in modules for kind in kinds]
 
 
 def _layer(module, node):

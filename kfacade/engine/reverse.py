@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import fx
 from torch.fx.node import map_aggregate
-from torch.nn.modules import module as torch_module
 
 from .. import backend, losses
 from ..backend import pullbacks
@@ -24,9 +23,10 @@ from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
 from ..backend.pullbacks import ACTIVATIONS, full
 from ..utils.generic_utils import is_own
-from .inference import are_patched
+from .inference import FORWARD, are_patched, global_hooks, hooks_of
 
 _FUNCTIONS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
+_HOOKS = *FORWARD, 'backward', 'backward_pre'
 _STORED = torch.Tensor, torch.nn.Module
 _NONE = collections.defaultdict(lambda: None)
 _ROOMS = {backend.math.__name__, backend.nn.__name__, backend.spatial.__name__, losses.__name__}
@@ -83,8 +83,7 @@ class _Call(NamedTuple):
 class _Reverser:
     def __init__(self, module, variables):
         self.old, self.places = module, {id(v.param): i for i, v in enumerate(variables)}
-        self.hooks = [getattr(torch_module, f'_global_{kind}_hooks')
-                      for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+        self.hooks = global_hooks(_HOOKS)
         self.attributes = []  # the names of those that each layer has
         self.graph, self.module = fx.Graph(), fx.GraphModule({}, fx.Graph())
         self.module.__dict__.update({kind: vars(module)[kind] for kind in ('_modules', '_buffers', '_parameters')})
@@ -208,8 +207,7 @@ class _Reverser:
                 raise _NotReversible
         if isinstance(called, torch.nn.Module):
             parts = list(called.modules())
-            self.hooks += [getattr(part, f'_{kind}_hooks') for part in parts
-                           for kind in ('forward', 'forward_pre', 'backward', 'backward_pre')]
+            self.hooks += hooks_of(parts, _HOOKS)
             self.attributes.append(vars(called).keys())
             known = all(map(is_own, parts))
         else:
