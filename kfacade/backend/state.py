@@ -41,19 +41,6 @@ class _Session:
 _session = _Session()
 
 
-@contextmanager
-def running(phase=None):
-    """Inside, every op computes, Variables give their values, and the learning phase is ``phase`` (None: as it was)."""
-    outer = mode.phase
-    mode.depth += 1
-    if phase is not None:
-        mode.phase = phase
-    try:
-        yield
-    finally:
-        mode.depth -= 1
-        mode.phase = outer
-
 
 @contextmanager
 def _with_mode(**values):
@@ -63,6 +50,11 @@ def _with_mode(**values):
         yield
     finally:
         vars(mode).update(outer)
+
+
+def running(phase=None):
+    """Inside, every op computes, Variables give their values, and the learning phase is ``phase`` (None: as it was)."""
+    return _with_mode(depth=mode.depth + 1, phase=mode.phase if phase is None else phase)
 
 
 def finding_shapes(run):

@@ -64,16 +64,27 @@ class Variable(_AbstractVariable):
     The face holds no tensor: it is (owner module, key, layout), looked up at each access.
     """
 
+    constraint, debias_steps = None, 0  # the latter: how many updates a moving average has had
+
     def __init__(self, value, dtype=None, name=None, constraint=None, trainable=True, owner=None, key='value',
                  layout=None):
         tensor = as_tensor(value, dtype).detach().clone()
-        self.owner, self.key, self.layout = owner or OwnHolder(), key, layout
-        self.name = f'{state.unique_scope(name or "Variable")}:0'
+        self._show(owner or OwnHolder(), key, layout, name)
         self.constraint = constraint
-        self.debias_steps = 0
         on = scoped_device(self)
         stored = layout.from_keras(tensor) if layout else tensor
         self.owner.store(key, put(stored, on or default_device()), trainable, on)
+
+    @classmethod
+    def of(cls, owner, key, layout, name=None):
+        """The face of what a module stores already."""
+        face = cls.__new__(cls)
+        face._show(owner, key, layout, name)
+        return face
+
+    def _show(self, owner, key, layout, name):
+        self.owner, self.key, self.layout = owner, key, layout
+        self.name = f'{state.unique_scope(name or "Variable")}:0'
 
     @property
     def param(self):
@@ -108,18 +119,12 @@ class Variable(_AbstractVariable):
         with torch.no_grad():
             self.param.copy_(self.layout.from_keras(value) if self.layout else value)
 
-    def slot(self, name=None, value=None):
-        """A new Variable with this one's layout, dtype and device, not trainable, filled with zeros or `value`."""
-        slot = Variable.__new__(Variable)
-        slot.owner, slot.key, slot.layout = OwnHolder(), 'value', self.layout
-        param = self.param.detach()
+    def slot(self):
+        """A new Variable of zeros with this one's layout, dtype and device, not trainable."""
+        owner, param = OwnHolder(), self.param.detach()
         zeros = put(torch.zeros_like(param, memory_format=torch.preserve_format), device_of(param))
-        slot.owner.store('value', zeros, False, self.on)
-        slot.name = f'{state.unique_scope(name or "Variable")}:0'
-        slot.constraint, slot.debias_steps = None, 0
-        if value is not None:
-            slot.assign(value)
-        return slot
+        owner.store('value', zeros, False, self.on)
+        return Variable.of(owner, 'value', self.layout)
 
     def move(self, owner, key, trainable):
         """Makes another module the one that stores this variable, as a parameter where it can be trained."""
@@ -190,7 +195,7 @@ class MovingAverageUpdate(Update):
 
     def __init__(self, variable, value, momentum, zero_debias=True, output=None):
         self.momentum, self.zero_debias, self.output = momentum, zero_debias, output
-        super().__init__(variable, record(_move_average, (variable, value, _Rate(self)), {}, metas=variable.metas))
+        super().__init__(variable, record(_move_average, (variable, value, self), {}, metas=variable.metas))
 
     held = None  # the rate of the next update, where it has to be a tensor
 
@@ -198,22 +203,16 @@ class MovingAverageUpdate(Update):
         self.held = torch.full((), self.rate(), dtype=self.variable.dtype, device=self.variable.param.device)
 
     def rate(self):
-        """a_t of the next update."""
-        if not self.zero_debias:
-            return 1. - self.momentum
-        return (1. - self.momentum) / (1. - self.momentum ** (self.variable.debias_steps + 1))
+        return averaging_rate(self.variable, self.momentum, self.zero_debias)
 
     def applied(self):
         self.variable.debias_steps += 1
 
 
-class _Rate:
-    """Hands the rate of an update to its recorded expression anew at each run."""
-
-    def __init__(self, update):
-        self.update = update
+def averaging_rate(average, momentum, zero_debias):
+    """a_t of the next update of a moving average; see `MovingAverageUpdate`."""
+    return (1. - momentum) / (1. - momentum ** (average.debias_steps + 1) if zero_debias else 1.)
 
 
-def _move_average(average, value, rate):
-    update = rate.update
+def _move_average(average, value, update):
     return torch.lerp(average, value.to(average.dtype), update.rate() if update.held is None else update.held)

@@ -7,7 +7,7 @@ from ..backend import state
 from ..backend.nn import MIN_FUSED_EPSILON
 from ..backend.pullbacks import batch_norm, full
 from ..backend.symbolic import record
-from ..backend.variable import MovingAverageUpdate
+from ..backend.variable import MovingAverageUpdate, averaging_rate
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import ranks
@@ -79,7 +79,7 @@ class BatchNormalization(BuiltinLayer):
         elif not update or x.numel() == x.shape[1]:
             y = normalize(x, params.gamma, params.beta, None, None, True, 0., self._epsilon, True)
         else:  # torch moves the averages itself, but with its own idea of the variance
-            correction, update = self._variance_correction(inputs), False
+            correction, update = self._correction(x.numel() // x.shape[1]), False
             variance = params.moving_variance.data  # what autograd keeps of the averages must not seem to have changed
             variance.div_(correction)
             y = normalize(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
@@ -140,15 +140,10 @@ class BatchNormalization(BuiltinLayer):
 
     def _rate(self):
         """How far the next update moves the averages."""
-        if not self.zero_debias:
-            return 1. - self.momentum
-        return (1. - self.momentum) / (1. - self.momentum ** (self.moving_mean.debias_steps + 1))
-
-    def _variance_correction(self, inputs):
-        """Keras' variance over the unbiased one that torch averages; see the class."""
-        return self._correction(inputs.numel() // inputs.shape[self.axis])
+        return averaging_rate(self.moving_mean, self.momentum, self.zero_debias)
 
     def _correction(self, n):
+        """Keras' variance of `n` numbers over the unbiased one that torch averages; see the class."""
         return (n if self._fused else n - 1) / (n - (1. + self.epsilon))
 
     @staticmethod

@@ -31,20 +31,16 @@ class TorchModule(Layer):
         self.module._apply(lambda tensor: put(tensor, on or default_device()))
         for tensor in (*self.module.parameters(), *self.module.buffers()) if on is not None else ():
             tensor.on = on
-        for path, param in self.module.named_parameters():
-            self._trainable_weights.append(self._face(path, param))
-        for path, buffer in self.module.named_buffers():
-            self._non_trainable_weights.append(self._face(path, buffer))
+        for path, _ in self.module.named_parameters():
+            self._trainable_weights.append(self._face(path))
+        for path, _ in self.module.named_buffers():
+            self._non_trainable_weights.append(self._face(path))
         self.built = True
 
-    def _face(self, path, tensor):
+    def _face(self, path):
         """The Variable over a tensor that the module stores."""
         owner, _, key = path.rpartition('.')
-        face = Variable.__new__(Variable)
-        face.owner, face.key, face.layout = self.module.get_submodule(owner), key, None
-        face.name = f'{state.unique_scope(path.replace(".", "/"))}:0'
-        face.constraint, face.debias_steps = None, 0
-        return face
+        return Variable.of(self.module.get_submodule(owner), key, None, path.replace('.', '/'))
 
     @opaque
     def call(self, inputs, training=None):
