@@ -63,9 +63,6 @@ def _check_axis(axis, dims):
                          f'has {dims} dimensions.')
 
 
-def _clip_probability(output):
-    return torch.clamp(output, fuzz(), 1. - fuzz())
-
 
 def _without_axis(target, output, from_logits=False, axis=-1):
     _check_axis(axis, output.dim())
@@ -84,8 +81,7 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     _check_axis(axis, output.dim())
     if from_logits:
         return -torch.sum(target.detach() * torch.log_softmax(output, -1), -1)
-    output = output / torch.sum(output, axis, True)
-    return -torch.sum(target * torch.log(_clip_probability(output)), axis)
+    return pullbacks.categorical_crossentropy((), target, output, axis=axis)[0]
 
 
 @op(shape=_without_axis, dtype=lambda target, output, *rest, **options: output.dtype)
@@ -102,7 +98,7 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     classes = as_tensor(target).long().reshape(*output.shape[:-1], 1)
     if from_logits:
         return torch.logsumexp(output, -1) - _of_class(output, classes)
-    output = _clip_probability(output)  # what Keras writes as a softmax of the logarithms, without them
+    output = pullbacks.clipped(output)  # what Keras writes as a softmax of the logarithms, without them
     return torch.log(torch.sum(output, -1) / _of_class(output, classes))
 
 

@@ -128,9 +128,9 @@ def mean(wanted, x, axis=None):
     return y, pullback
 
 
-def _by_sample(dy):
-    """The gradient for what has lost its last axis, as it goes to each element there."""
-    return dy.unsqueeze(-1) if has_axes(dy) else dy
+def _by_sample(dy, axis=-1):
+    """The gradient for what has lost an axis, as it goes to each element there."""
+    return dy.unsqueeze(axis) if has_axes(dy) else dy
 
 
 def mean_squared_error(wanted, target, output):
@@ -143,34 +143,32 @@ def mean_squared_error(wanted, target, output):
     return (error * error).mean(-1), pullback
 
 
-def _clipped(output):
-    """Probabilities kept from 0 and 1, and where they were within these bounds."""
-    low, high = fuzz(), 1. - fuzz()
-    clipped = output.clamp(low, high)
-    return clipped, clipped == output
+def clipped(output):
+    """Probabilities kept from 0 and 1."""
+    return output.clamp(fuzz(), 1. - fuzz())
 
 
-def categorical_crossentropy(wanted, target, output):
-    """Of probabilities along the last axis, which are scaled to sum to 1 there."""
-    total = output.sum(-1, True)
+def categorical_crossentropy(wanted, target, output, *, axis=-1):
+    """Of probabilities along an axis, which are scaled to sum to 1 there."""
+    total = output.sum(axis, True)
     scaled = output / total
-    clipped, within = _clipped(scaled)
-    logs = clipped.log()
+    inner = clipped(scaled)
+    logs = inner.log()
 
     def pullback(dy):
-        dy = _by_sample(dy)
-        gradient = target / clipped * within * -dy
-        gradient = (gradient - (gradient * scaled).sum(-1, True)) / total
+        dy = _by_sample(dy, axis)
+        gradient = target / inner * (inner == scaled) * -dy
+        gradient = (gradient - (gradient * scaled).sum(axis, True)) / total
         return [logs * -dy if wanted[0] else None, gradient]
-    return -(target * logs).sum(-1), pullback
+    return -(target * logs).sum(axis), pullback
 
 
 def binary_crossentropy(wanted, target, output):
     """Of each probability."""
-    clipped, within = _clipped(output)
-    logits = torch.logit(clipped)
+    inner = clipped(output)
+    logits = torch.logit(inner)
 
     def pullback(dy):
-        gradient = (clipped - target) / (clipped * (1. - clipped)) * within * dy
+        gradient = (inner - target) / (inner * (1. - inner)) * (inner == output) * dy
         return [logits * -dy if wanted[0] else None, gradient]
     return F.binary_cross_entropy_with_logits(logits, target.to(output.dtype), reduction='none'), pullback

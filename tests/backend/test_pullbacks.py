@@ -33,6 +33,11 @@ def test_losses(name):
     assert rule((False, True), TARGETS, PROBABILITIES)[1](1.)[0] is None
 
 
+def test_crossentropy_along_another_axis():
+    rule, function = K.categorical_crossentropy.body.with_pullback, K.categorical_crossentropy.body
+    compare(rule((True, True), TARGETS, PROBABILITIES, axis=0), lambda *x: function(*x, axis=0), TARGETS, PROBABILITIES)
+
+
 @pytest.mark.parametrize('axis', [None, -1, 0, [0, 2], []])
 def test_mean(axis):
     x = torch.randn(2, 3, 4)
