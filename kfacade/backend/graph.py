@@ -397,8 +397,7 @@ class _Compiler:
         if getattr(fn, 'is_constant', False) and not symbols_in(given):
             self._set(symbol, self._leaf(fn(*args, **kwargs)))
             return
-        args = tuple(self._argument(a) for a in args)
-        kwargs = {k: self._argument(v) for k, v in kwargs.items()}
+        args, kwargs = self._argument((args, kwargs))
         modules = [x for x in (fn, *given) if isinstance(x, torch.nn.Module)]
         if any(self.device is not None or getattr(x, 'on', None) is not None for x in held(*modules)):
             node = self._call(apply_on, (self._here(), self._object(fn), *args), kwargs, name)

@@ -45,11 +45,7 @@ def placeholder(shape=None, ndim=None, dtype=None, sparse=False, name=None):
 def variable(value, dtype=None, name=None, constraint=None):
     """A Variable with the given initial value (a number, array, tensor or symbol) and dtype (default ``floatx()``)."""
     initial = evaluate(value) if is_symbolic(value) else value
-    return Variable(initial, dtype or _value_dtype(value), name, constraint)
-
-
-def _value_dtype(value):
-    return torch_dtype() if not isinstance(value, (Face, SymbolicTensor, torch.Tensor)) else None
+    return Variable(initial, dtype or (None if is_tensor(value) else torch_dtype()), name, constraint)
 
 
 @named
@@ -76,8 +72,9 @@ constant.body.is_constant = True  # it is made when a graph is compiled
 def _filled(make, shape, dtype, name):
     if is_symbolic(shape):
         return record(make, (shape,), {'dtype': torch_dtype(dtype)})
-    state.claim(shape if isinstance(shape, (list, tuple)) else [shape], torch_dtype(dtype), 'A tensor')
-    value = make(tuple(shape) if isinstance(shape, (list, tuple)) else shape, dtype=torch_dtype(dtype))
+    sizes = tuple(shape) if isinstance(shape, (list, tuple)) else (shape,)
+    state.claim(sizes, torch_dtype(dtype), 'A tensor')
+    value = make(sizes, dtype=torch_dtype(dtype))
     return value if state.is_running() else Variable(value, name=name)
 
 

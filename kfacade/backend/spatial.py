@@ -254,15 +254,12 @@ def upsample_nd(x, factors, data_format='channels_last', interpolation='nearest'
     'bilinear' is TensorFlow 1's: output i lies at i / factor between the inputs, and past the last one it stays level.
     With `half_pixel` it is TensorFlow 2's: output i lies at (i + 1/2) / factor - 1/2, level past both ends.
     """
-    if interpolation == 'nearest':
+    if interpolation not in ('nearest', 'bilinear'):
+        raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Got: {interpolation!r}')
+    if half_pixel or interpolation == 'nearest':
         x = to_channels_first(x, data_format)
         size = [n * factor for n, factor in zip(x.shape[2:], factors)]
-        return from_channels_first(F.interpolate(x, size=size, mode='nearest'), data_format)
-    if half_pixel and interpolation == 'bilinear':
-        x = to_channels_first(x, data_format)
-        return from_channels_first(F.interpolate(x, scale_factor=factors, mode='bilinear'), data_format)
-    if interpolation != 'bilinear':
-        raise ValueError(f'interpolation should be one of "nearest" or "bilinear". Got: {interpolation!r}')
+        return from_channels_first(F.interpolate(x, size=size, mode=interpolation), data_format)
     for axis, factor in enumerate(factors, start=2 if data_format == 'channels_first' else 1):
         after = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
         weight = torch.arange(factor, dtype=x.dtype, device=x.device) / factor
@@ -284,7 +281,7 @@ def _torch_kernel(kernel):
     return kernel.permute(-1, -2, *range(kernel.dim() - 2))
 
 
-def _torch_depthwise(kernel):
+def torch_depthwise(kernel):
     """(spatial..., channels, multiplier) as torch has it, (channels * multiplier, 1, spatial...)."""
     kernel = as_tensor(kernel)
     return kernel.permute(-2, -1, *range(kernel.dim() - 2)).flatten(0, 1).unsqueeze(1)
@@ -338,13 +335,13 @@ def conv3d_transpose(x, kernel, output_shape, strides=(1, 1, 1), padding='valid'
 @_formatted
 def depthwise_conv2d(x, depthwise_kernel, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1)):
     """Convolution of each channel by itself, with a kernel (rows, columns, channels, multiplier)."""
-    return conv_nd(as_tensor(x), _torch_depthwise(depthwise_kernel), None, strides, padding, dilation_rate, data_format,
+    return conv_nd(as_tensor(x), torch_depthwise(depthwise_kernel), None, strides, padding, dilation_rate, data_format,
                    groups=depthwise_kernel.shape[-2])
 
 
 def _separable_conv(x, depthwise, pointwise, strides, padding, dilation_rate, data_format):
     refuse_dilated_strides('Separable convolution', strides, dilation_rate)
-    return separable_conv_nd(as_tensor(x), _torch_depthwise(depthwise), _torch_kernel(pointwise), None, strides,
+    return separable_conv_nd(as_tensor(x), torch_depthwise(depthwise), _torch_kernel(pointwise), None, strides,
                              padding, dilation_rate, data_format)
 
 

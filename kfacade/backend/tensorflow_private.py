@@ -6,25 +6,15 @@ __all__ = ['_preprocess_conv1d_input', '_preprocess_conv2d_input', '_preprocess_
            '_to_tensor']
 
 
-def _preprocess_conv1d_input(x, data_format):
-    """`x` with its channels last, and TensorFlow's name of that format."""
-    return _channels_last(x, data_format, 'NWC')
+def _channels_last(name):
+    def preprocess(x, data_format, force_transpose=False):  # it transposes anyhow
+        """`x` with its channels last, and TensorFlow's name of that format."""
+        return (permute_dimensions(x, [0, *range(2, len(name)), 1]) if data_format == 'channels_first' else x), name
+    return preprocess
 
 
-def _preprocess_conv2d_input(x, data_format, force_transpose=False):  # it transposes anyhow
-    """`x` with its channels last, and TensorFlow's name of that format."""
-    return _channels_last(x, data_format, 'NHWC')
-
-
-def _preprocess_conv3d_input(x, data_format):
-    """`x` with its channels last, and TensorFlow's name of that format."""
-    return _channels_last(x, data_format, 'NDHWC')
-
-
-def _channels_last(x, data_format, name):
-    if data_format == 'channels_first':
-        x = permute_dimensions(x, [0, *range(2, len(name)), 1])
-    return x, name
+_preprocess_conv1d_input, _preprocess_conv2d_input, _preprocess_conv3d_input = map(
+    _channels_last, ('NWC', 'NHWC', 'NDHWC'))
 
 
 def _preprocess_padding(padding):

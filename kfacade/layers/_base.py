@@ -141,14 +141,15 @@ class BuiltinLayer(Layer):
         kwargs.setdefault('layout', self.weight_layouts.get(name))
         return super().add_weight(*args, **kwargs)
 
-    def add_setting_weight(self, name, shape):
-        """A trainable weight made as the settings ``<name>_initializer``, ``_regularizer`` and ``_constraint`` say.
+    def add_setting_weight(self, name, shape, **more):
+        """A weight made as the settings ``<name>_initializer``, ``_regularizer`` and ``_constraint`` say.
 
-        The settings of a ``depthwise_kernel`` are called ``depthwise_initializer`` and so on.
+        The settings of a ``depthwise_kernel`` are called ``depthwise_initializer`` and so on. `more` are arguments of
+        `add_weight`, and go before.
         """
         stem = name.removesuffix('_kernel')
-        return self.add_weight(name=name, shape=shape, **{
-            part: getattr(self, f'{stem}_{part}', None) for part in ('initializer', 'regularizer', 'constraint')})
+        told = {part: getattr(self, f'{stem}_{part}', None) for part in ('initializer', 'regularizer', 'constraint')}
+        return self.add_weight(name=name, shape=shape, **{**told, **more})
 
     def add_bias(self, shape):
         """Makes ``self.bias``, or None for both it and the stored parameter where ``use_bias`` is False."""

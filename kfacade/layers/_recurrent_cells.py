@@ -253,11 +253,10 @@ class LSTMCell(Cell):
 
     settings = argument_names(__init__)
 
-    def add_setting_weight(self, name, shape):
-        if name != 'bias' or not self.unit_forget_bias:
-            return super().add_setting_weight(name, shape)
-        return self.add_weight(name=name, shape=shape, initializer=self._forget_gate_open,
-                               regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+    def add_setting_weight(self, name, shape, **more):
+        if name == 'bias' and self.unit_forget_bias:
+            more['initializer'] = self._forget_gate_open
+        return super().add_setting_weight(name, shape, **more)
 
     def _forget_gate_open(self, shape, dtype=None):
         parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)

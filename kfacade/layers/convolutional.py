@@ -8,7 +8,7 @@ import warnings
 
 import torch
 
-from ..backend.spatial import conv_nd, conv_transpose_nd, pad_nd, refuse_dilated_strides, separable_conv_nd, upsample_nd
+from ..backend import spatial
 from ..backend.variable import Layout
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
@@ -48,8 +48,7 @@ def _depthwise_to_keras(depth_multiplier, weight):
 
 def _depthwise_from_keras(kernel):
     """(spatial..., channels, multiplier) as (channels * multiplier, 1, spatial...)."""
-    rank = kernel.dim() - 2
-    return kernel.permute(rank, rank + 1, *range(rank)).reshape(-1, 1, *kernel.shape[:rank]).contiguous()
+    return spatial.torch_depthwise(kernel).contiguous()
 
 
 KERNEL_LAYOUT = Layout(_kernel_to_keras, _kernel_from_keras)
@@ -109,7 +108,7 @@ class _Conv(SpatialLayer):
         return input_shape[axis]
 
     def build(self, input_shape):
-        refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
+        spatial.refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         self._add_weights(self._input_channels(input_shape))
         self.built = True
 
@@ -120,8 +119,8 @@ class _Conv(SpatialLayer):
     @opaque
     def call(self, inputs, activation=None):
         params = self._params
-        return conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding, self.dilation_rate,
-                       self.data_format, activate=activation or self._activate)
+        return spatial.conv_nd(inputs, params.kernel, params.bias, self.strides, self.padding, self.dilation_rate,
+                               self.data_format, activate=activation or self._activate)
 
     def _output_channels(self, channels):
         return self.filters
@@ -189,8 +188,9 @@ class _Transposed(_Conv):
     def call(self, inputs, activation=None):
         params = self._params
         sizes = self._output_sizes(self._spatial(inputs.shape))
-        return self.activated(conv_transpose_nd(inputs, params.kernel, sizes, params.bias, self.strides, self.padding,
-                                                self.dilation_rate, self.data_format), activation)
+        y = spatial.conv_transpose_nd(inputs, params.kernel, sizes, params.bias, self.strides, self.padding,
+                                      self.dilation_rate, self.data_format)
+        return self.activated(y, activation)
 
     def _output_sizes(self, sizes):
         paddings = self.output_padding or (None,) * self.rank
@@ -262,7 +262,7 @@ class _SeparableConv(_Depthwise, _Conv):
     @opaque
     def call(self, inputs, activation=None):
         params = self._params
-        return separable_conv_nd(
+        return spatial.separable_conv_nd(
             inputs, params.depthwise_kernel, params.pointwise_kernel, params.bias, self.strides, self.padding,
             self.dilation_rate, self.data_format, activation or self._activate)
 
@@ -313,8 +313,8 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
     @opaque
     def call(self, inputs, training=None, activation=None):
         kernel, bias = self._params.depthwise_kernel, self._params.bias
-        return conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate, self.data_format,
-                       kernel.shape[0] // self.depth_multiplier, activation or self._activate)
+        return spatial.conv_nd(inputs, kernel, bias, self.strides, self.padding, self.dilation_rate, self.data_format,
+                               kernel.shape[0] // self.depth_multiplier, activation or self._activate)
 
     _uses_phase = False
 
@@ -369,7 +369,7 @@ class _ZeroPadding(_Resizing):
 
     @opaque
     def call(self, inputs):
-        return pad_nd(inputs, self.padding, self.data_format)
+        return spatial.pad_nd(inputs, self.padding, self.data_format)
 
     def _resized(self, size, entry):
         return size + sum(entry)
@@ -444,7 +444,7 @@ class _UpSampling(_Resizing):
 
     @opaque
     def call(self, inputs):
-        return upsample_nd(inputs, self.size, self.data_format, self.interpolation, self.as_tf_keras)
+        return spatial.upsample_nd(inputs, self.size, self.data_format, self.interpolation, self.as_tf_keras)
 
     def _resized(self, size, entry):
         return size * entry

@@ -169,21 +169,19 @@ class SpatialDropout1D(Dropout):
 class SpatialDropout2D(SpatialDropout1D):
     """Dropout of whole channels of images: (batch, rows, columns, channels), or channels first."""
 
+    _rank = 4
+
     @interfaces.legacy_spatialdropoutNd_support
     def __init__(self, rate, data_format=None, **kwargs):
         super().__init__(rate, **kwargs)
         self.data_format = K.normalize_data_format(data_format)
-        self.input_spec = InputSpec(ndim=4)
+        self.input_spec = InputSpec(ndim=self._rank)
 
 
-class SpatialDropout3D(SpatialDropout1D):
+class SpatialDropout3D(SpatialDropout2D):
     """Dropout of whole channels of volumes: (batch, depth, rows, columns, channels), or channels first."""
 
-    @interfaces.legacy_spatialdropoutNd_support
-    def __init__(self, rate, data_format=None, **kwargs):
-        super().__init__(rate, **kwargs)
-        self.data_format = K.normalize_data_format(data_format)
-        self.input_spec = InputSpec(ndim=5)
+    _rank = 5
 
 
 # ---------------------------------------------------------------- shapes

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from .. import backend as K
 from ..backend.dtypes import torch_dtype
+from ..backend.face import Shape
 from ..engine.base_layer import Layer, opaque
 from ..legacy import interfaces
 from ..utils.generic_utils import to_list
@@ -36,10 +37,8 @@ class Embedding(BuiltinLayer):
         return dtype if dtype.is_floating_point else torch_dtype()  # tf.keras writes that of the inputs
 
     def build(self, input_shape):
-        self.embeddings = self.add_weight(name='embeddings', shape=(self.input_dim, self.output_dim),
-                                          dtype=self._weight_dtype(), initializer=self.embeddings_initializer,
-                                          regularizer=self.embeddings_regularizer,
-                                          constraint=self.embeddings_constraint)
+        shape = self.input_dim, self.output_dim
+        self.embeddings = self.add_setting_weight('embeddings', shape, dtype=self._weight_dtype())
         self.built = True
 
     @opaque
@@ -61,8 +60,7 @@ class Embedding(BuiltinLayer):
     def assert_input_compatibility(self, inputs):
         super().assert_input_compatibility(inputs)
         lengths, shape = self._lengths(), K.int_shape(inputs)
-        if lengths and (len(lengths) != len(shape) - 1 or any(
-                None not in pair and pair[0] != pair[1] for pair in zip(lengths, shape[1:]))):
+        if lengths and not Shape(lengths).is_compatible_with(shape[1:]):
             raise ValueError(f'"input_length" is {self.input_length}, but received input has shape {shape} '
                              f'(layer {self.name})')
 

@@ -5,6 +5,7 @@ from ..backend.spatial import local_conv_nd
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ._base import SpatialLayer, spatial_settings
+from .convolutional import Conv2D
 
 __all__ = ['InputSpec', 'Layer', 'LocallyConnected1D', 'LocallyConnected2D']
 
@@ -16,9 +17,7 @@ class _LocallyConnected(SpatialLayer):
     known. The kernel has the shape (output positions, inputs of a position, filters), the bias (spatial..., filters).
     """
 
-    settings = ('filters', 'kernel_size', 'strides', 'padding', 'data_format', 'activation', 'use_bias',
-                'kernel_initializer', 'bias_initializer', 'kernel_regularizer', 'bias_regularizer',
-                'activity_regularizer', 'kernel_constraint', 'bias_constraint')
+    settings = tuple(name for name in Conv2D.settings if name != 'dilation_rate')
     weight_layouts = {'kernel': None, 'bias': None}
 
     def __init__(self, rank, arguments, kwargs):

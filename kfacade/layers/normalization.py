@@ -11,7 +11,7 @@ from ..backend.variable import MovingAverageUpdate, averaging_rate
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils import ranks
-from ._base import BuiltinLayer, size_along, with_params
+from ._base import BuiltinLayer, argument_names, size_along, with_params
 
 __all__ = ['BatchNormalization', 'InputSpec', 'Layer']
 
@@ -32,9 +32,6 @@ class BatchNormalization(BuiltinLayer):
     """
 
     passes_masks = makes_new = True
-    settings = ('axis', 'momentum', 'epsilon', 'center', 'scale', 'beta_initializer', 'gamma_initializer',
-                'moving_mean_initializer', 'moving_variance_initializer', 'beta_regularizer', 'gamma_regularizer',
-                'beta_constraint', 'gamma_constraint')
     weight_layouts = dict.fromkeys(('gamma', 'beta', 'moving_mean', 'moving_variance'))
 
     @interfaces.legacy_batchnorm_support
@@ -44,6 +41,8 @@ class BatchNormalization(BuiltinLayer):
                  zero_debias=True, **kwargs):
         super().__init__(locals(), **kwargs)
         self.zero_debias = zero_debias
+
+    settings = argument_names(__init__)[:-1]  # Keras does not know the last, so its default is not written
 
     def build(self, input_shape):
         dim = size_along(self, self.axis, input_shape)
@@ -58,8 +57,7 @@ class BatchNormalization(BuiltinLayer):
             if not wanted:
                 self._params.register_parameter(name, None)
         for name in ('moving_mean', 'moving_variance'):
-            setattr(self, name, self.add_weight(name=name, shape=(dim,), trainable=False,
-                                                initializer=getattr(self, f'{name}_initializer')))
+            setattr(self, name, self.add_setting_weight(name, (dim,), trainable=False))
         self.built = True
 
     @opaque
@@ -181,7 +179,7 @@ class BatchNormalization(BuiltinLayer):
 
     def get_config(self):
         config = super().get_config()
-        if not self.zero_debias:  # Keras does not know the argument, so the default is not written
+        if not self.zero_debias:
             config['zero_debias'] = False
         return config
 

@@ -7,6 +7,7 @@ import torch
 from .. import backend as K
 from ..backend import state
 from ..backend.dtypes import torch_dtype
+from ..backend.face import Shape
 from ..backend.symbolic import SymbolicTensor, computes, is_symbolic, live, op, record
 from ..backend.variable import Variable
 from ..engine.base_layer import InputSpec, Layer
@@ -201,11 +202,9 @@ class RNN(LayerGroup, BuiltinLayer):
                              'initial states.')
         if given and self._is_plain():
             for i, (x, wanted) in enumerate(zip(initial_state, self._all_shapes(K.int_shape(inputs))[1:])):
-                shape = K.int_shape(x)
-                if len(shape) != len(wanted) or any(None not in pair and pair[0] != pair[1]
-                                                    for pair in zip(shape[1:], wanted[1:])):
+                if not Shape(K.int_shape(x)[1:]).is_compatible_with(wanted[1:]):
                     raise ValueError(f'Initial state {i} of layer {self.name} must have the shape {wanted}. Received '
-                                     f'one of the shape {shape}.')
+                                     f'one of the shape {K.int_shape(x)}.')
         return initial_state
 
     def get_initial_state(self, inputs):
