@@ -10,6 +10,9 @@ import warnings
 
 import numpy as np
 
+__all__ = ['backend', 'cast_to_floatx', 'epsilon', 'floatx', 'image_data_format', 'image_dim_ordering',
+           'normalize_data_format', 'set_epsilon', 'set_floatx', 'set_image_data_format', 'set_image_dim_ordering']
+
 _FLOAT_TYPES = {'float16', 'float32', 'float64'}
 _DATA_FORMATS = {'channels_last', 'channels_first'}
 

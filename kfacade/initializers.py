@@ -9,14 +9,7 @@ from .backend import state
 from .backend.dtypes import dtype_name
 from .backend.session import evaluate
 from .backend.symbolic import TensorFace
-from .utils.generic_utils import (
-    check_number_fields,
-    deserialize_keras_object,
-    interpret,
-    is_own,
-    public_objects,
-    serialize_keras_object,
-)
+from .utils import generic_utils
 
 # Standard deviation of a standard normal that is cut at -2 and 2.
 _TRUNCATED_STD = .87962566103423978
@@ -27,7 +20,7 @@ class Initializer:
     """Base of initializers. `seed`, where there is one, makes every call give the same values."""
 
     def __post_init__(self):
-        check_number_fields(self)
+        generic_utils.check_number_fields(self)
 
     def __call__(self, shape, dtype=None):
         raise NotImplementedError(f'{type(self).__name__} has to define `__call__(self, shape, dtype=None)`.')
@@ -222,21 +215,22 @@ def _compute_fans(shape, data_format='channels_last'):
 
 def first_value(initializer, shape):
     """The tensor or array that `initializer` gives. Those that are not this package's run on symbols, as in Keras."""
-    with state.running() if is_own(initializer) else state.recording():
+    with state.running() if generic_utils.is_own(initializer) else state.recording():
         value = initializer(shape)
     return evaluate(value) if isinstance(value, TensorFace) else value
 
 
 def serialize(initializer):
     """The config of an initializer."""
-    return serialize_keras_object(initializer)
+    return generic_utils.serialize_keras_object(initializer)
 
 
 def deserialize(config, custom_objects=None):
     """The initializer of a config. Raises ValueError if it is unknown."""
-    return deserialize_keras_object(config, public_objects(globals()), custom_objects, 'initializer')
+    known = generic_utils.public_objects(globals())
+    return generic_utils.deserialize_keras_object(config, known, custom_objects, 'initializer')
 
 
 def get(identifier):
     """The initializer meant by a name, a config or a callable. Raises ValueError for anything else."""
-    return interpret(identifier, deserialize, 'initializer', instantiate=True)
+    return generic_utils.interpret(identifier, deserialize, 'initializer', instantiate=True)

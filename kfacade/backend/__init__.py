@@ -1,18 +1,7 @@
 """The Keras backend ``K`` on torch."""
 import importlib
 
-from ..config import (
-    cast_to_floatx,
-    epsilon,
-    floatx,
-    image_data_format,
-    image_dim_ordering,
-    normalize_data_format,
-    set_epsilon,
-    set_floatx,
-    set_image_data_format,
-    set_image_dim_ordering,
-)
+from ..config import *  # noqa: F403
 from ..utils.generic_utils import has_arg, transpose_shape
 from .control import *  # noqa: F403
 from .ctc import *  # noqa: F403

@@ -17,15 +17,12 @@ from .symbolic import placeholder as _placeholder
 from .trees import leaves, map_leaves
 from .variable import MovingAverageUpdate, Update, Variable
 
-__all__ = ['Function', 'backend', 'batch_get_value', 'batch_set_value', 'clear_session', 'constant', 'count_params',
-           'dtype', 'eval', 'eye', 'function', 'get_session', 'get_value', 'get_variable_shape', 'gradients',
-           'in_test_phase', 'in_train_phase', 'int_shape', 'is_keras_tensor', 'is_placeholder', 'is_sparse',
-           'is_tensor', 'learning_phase', 'manual_variable_initialization', 'moving_average_update', 'ndim', 'ones',
-           'placeholder', 'set_learning_phase', 'set_session', 'set_value', 'shape', 'to_dense', 'update',
-           'update_add', 'update_sub', 'variable', 'zeros']
-
-
-backend = config.backend
+__all__ = ['Function', 'batch_get_value', 'batch_set_value', 'clear_session', 'constant', 'count_params', 'dtype',
+           'eval', 'eye', 'function', 'get_session', 'get_value', 'get_variable_shape', 'gradients', 'in_test_phase',
+           'in_train_phase', 'int_shape', 'is_keras_tensor', 'is_placeholder', 'is_sparse', 'is_tensor',
+           'learning_phase', 'manual_variable_initialization', 'moving_average_update', 'ndim', 'ones', 'placeholder',
+           'set_learning_phase', 'set_session', 'set_value', 'shape', 'to_dense', 'update', 'update_add', 'update_sub',
+           'variable', 'zeros']
 
 
 # ---------------------------------------------------------------- making tensors

@@ -55,19 +55,16 @@ def _operand(x, beside):
 
 def _index(x, index):
     """``x[index]``; slices may have negative steps, as numpy's may and torch's may not."""
-    index, axis, place, turned = index if isinstance(index, tuple) else (index,), 0, 0, []
+    index, axis, parts = index if isinstance(index, tuple) else (index,), 0, []
     implied = x.dim() - sum(i is not None and i is not Ellipsis for i in index)
-    parts = []
     for i in index:
         if isinstance(i, slice) and i.step is not None and i.step < 0:
             chosen = range(x.shape[axis])[i]
-            i = slice(chosen[-1], chosen[0] + 1, -chosen.step) if chosen else slice(0, 0)
-            turned.append(place)
+            x = x[(*[slice(None)] * axis, slice(chosen[-1], chosen[0] + 1, -i.step) if chosen else slice(0, 0))]
+            x, i = x if x.is_meta else x.flip(axis), slice(None)  # on meta, `flip` imports for a third of a second
         parts.append(i)
         axis += implied if i is Ellipsis else i is not None
-        place += implied if i is Ellipsis else i is None or isinstance(i, slice)
-    found = x[tuple(parts)]
-    return found if x.is_meta else found.flip(turned)  # on the meta device `flip` imports for a third of a second
+    return x[tuple(parts)]
 
 
 def _method(name):
@@ -116,9 +113,7 @@ class TensorFace:
     graph = Graph()
     op = property(Operation)
 
-    @property
-    def ndim(self):
-        return len(self.shape)
+    ndim = property(lambda self: len(self.shape))
 
     def dim(self):
         return len(self.shape)
