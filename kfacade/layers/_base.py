@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .. import activations, constraints, initializers, registry, regularizers
-from ..backend import is_tensor, normalize_data_format
+from ..backend import is_tensor, learning_phase, normalize_data_format
 from ..backend.pullbacks import softmax
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, closure
@@ -108,6 +108,12 @@ class BuiltinLayer(Layer):
         """The live tensor `x` under the `activation` that was recorded, or else this layer's."""
         activate = activation or self._activate
         return x if activate is None else activate(x)
+
+    def _phase(self, training):
+        """Whether to train: as a call says, or else the learning phase where that makes a difference."""
+        if training is None:
+            return learning_phase() if self._uses_phase else False
+        return training
 
     def _record_activation(self, kwargs, metas):
         """Adds the activation to the arguments of a recorded call: a user's own is recorded on what has the `metas`."""

@@ -117,9 +117,7 @@ class Cell(BuiltinLayer):
 
     def call(self, inputs, states, training=None):
         """One step: the output and the list of new states, from `inputs` (batch, features) and the list of states."""
-        if training is None:
-            training = K.learning_phase() if self._uses_phase else False
-        states = list(states)
+        training, states = self._phase(training), list(states)
         dropped = self._drop(inputs, 'dropout', training), self._drop(states[0], 'recurrent_dropout', training)
         functions = self._functions(None if computes((inputs, states)) else K.int_shape(states[0]))
         states = _step(self, inputs, states, dropped, functions)

@@ -182,10 +182,6 @@ class RNN(LayerGroup, BuiltinLayer):
         """Whether a masked step gives the last output, and zeros before the first, rather than the first state."""
         return self.unroll or self.as_tf_keras or self.zero_output_for_mask
 
-    def _phase(self, training):
-        if training is None:
-            return K.learning_phase() if self._uses_phase else False
-        return training
 
     def forward(self, inputs, *args, recorded=False, **kwargs):
         return self._run(inputs, **kwargs) if recorded else self.call(inputs, *args, **kwargs)
