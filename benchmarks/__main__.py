@@ -31,6 +31,7 @@ print(keras.__name__, keras.__version__)
 """
 # Means leave out the plain loops that compute something else, and are also given without what is far from the others.
 OTHER_ARITHMETIC, APART = {'lstm_default'}, 'mlp_32'
+COMPILED = {'tiny'}  # on a GPU, with CUDA graphs, too
 
 
 class Side:
@@ -96,8 +97,9 @@ def training(names, peers, runs, device='cpu'):
     from benchmarks import counts, plain
     torch.set_num_threads(1)
     on_cpu = device == 'cpu' and Side.threads == 1
+    more = {} if device == 'cpu' else {'kfacade=arrays': names, 'kfacade=compiled': COMPILED}
     heads = ['workload', 'batch', 'plain', *(['plain, `MALLOC_*`'] if on_cpu else []), 'kfacade', *versions(peers),
-             *(['products alone'] if on_cpu else [])]
+             *(['products alone'] if on_cpu else []), *(['kfacade, arrays', 'kfacade, `jit_compile`'] if more else [])]
     what = _clock('a step') if device == 'cpu' else f'Wall ms a step on {torch.cuda.get_device_name()}'
     lines = [f'{what} (medians of {runs} alternating runs), and the ratio to the plain PyTorch loop:', '',
              f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
@@ -107,24 +109,29 @@ def training(names, peers, runs, device='cpu'):
         workload = WORKLOADS[name]
         sides = [Side(sys.executable, 'plain', name, device),
                  *([Side(sys.executable, 'plain', name, device, KEPT_MEMORY)] if on_cpu else []),
-                 Side(sys.executable, 'kfacade', name, device), *(Side(peer, 'peer', name, device) for peer in peers)]
+                 Side(sys.executable, 'kfacade', name, device), *(Side(peer, 'peer', name, device) for peer in peers),
+                 *(Side(sys.executable, way, name, device) for way in more if name in more[way])]
         steps = -(-workload.samples // workload.batch_size)
         times = [seconds / steps for seconds in alternate(sides, runs)]
-        memory.append(f'{name} {sides[0].memory:.0f} and {sides[-1 - len(peers)].memory:.0f}')
+        memory.append(f'{name} {sides[0].memory:.0f} and {sides[1 + on_cpu].memory:.0f}')
         if on_cpu:
             of_plain, ours = counts.peaks(name)
             tensors.append(f'{name} {of_plain / 2 ** 20:.2f} and {ours / 2 ** 20:.2f} ({ours / of_plain:.2f})')
             times.append(plain.products(name, workload, *workload.data(np.random.RandomState(0), 512)) / speed)
         ratios[name] = [t / times[0] for t in times]
         cells = [f'{1000 * t:.3f} ({ratio:.2f})' for t, ratio in zip(times[1:], ratios[name][1:])]
+        cells += [''] * (len(heads) - 3 - len(cells))
         lines.append(f'| {name} | {workload.batch_size} | {1000 * times[0]:.3f} | {" | ".join(cells)} |')
         print(lines[-1], flush=True)
     same = [name for name in names if name not in OTHER_ARITHMETIC]
     for title, chosen in (('geometric mean', same),
                           (f'without {APART}', [name for name in same if name != APART] if APART in same else [])):
         if len(chosen) > 1:
-            means = [f'{statistics.geometric_mean(column):.2f}' for column in zip(*(ratios[name] for name in chosen))]
-            means[-1] = '' if on_cpu else means[-1]  # there is next to nothing to multiply in the smallest
+            columns = zip(*(ratios[name] for name in chosen))
+            means = [f'{statistics.geometric_mean(column):.2f}' for column in columns]
+            if on_cpu:
+                means[-1] = ''  # there is next to nothing to multiply in the smallest
+            means += [''] * (len(heads) - 2 - len(means))
             lines.append(f'| {title} | | {" | ".join(means)} |')
             print(lines[-1], flush=True)
     if on_cpu:
@@ -248,7 +255,8 @@ def main():
     parser.add_argument('--only', action='append', choices=names, metavar='NAME', help=(
         f'one of {", ".join(names)}; repeatable'))
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'], help=(
-        'where to train; on cuda, wall time, and nothing but training'))
+        'where to train; on cuda, wall time, nothing but training, and more columns: with arrays on the CPU, and with '
+        'jit_compile'))
     parser.add_argument('--markdown', default='build/benchmarks.md', metavar='FILE', help=(
         'where the table of the workloads goes, with date, versions and processor (default: build/benchmarks.md)'))
     parser.add_argument('--runs', type=int, default=7, help='counted runs of each side (default: 7)')

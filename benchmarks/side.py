@@ -1,12 +1,14 @@
 """One side of a comparison, in a process of its own: `python -m benchmarks.side SIDE WORKLOAD [DEVICE]`.
 
-SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). Each line on stdin asks for one run (one
-pass of training); the answer is its CPU time in seconds (with more threads than one, the wall time; on another device
-than the CPU, that until it has finished), and by how many MB the process has grown, at most, since before the first
-run. `build` in WORKLOAD's place builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH,
-where kfacade first writes them, or, if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and
-transforms the photographs there, a peer with keras_preprocessing. `predict=WORKLOAD` predicts, and
-`single=METHOD=WORKLOAD` calls a method on single samples (see `prediction.py`).
+SIDE is plain, kfacade, or peer (tf_keras or keras, as the interpreter has it). On another device than the CPU, the
+plain loop and kfacade are given data that lies there; kfacade=arrays is given arrays, whose batches go there one by
+one, and kfacade=compiled trains with `jit_compile`. Each line on stdin asks for one run (one pass of training); the
+answer is its CPU time in seconds (with more threads than one, the wall time; on another device than the CPU, that until
+it has finished), and by how many MB the process has grown, at most, since before the first run. `build` in WORKLOAD's
+place builds a ResNet50-sized graph; `load=PATH` loads weights of VGG16's size from PATH, where kfacade first writes
+them, or, if SIDE is plain, reads the arrays with h5py alone. `images=FOLDER` decodes and transforms the photographs
+there, a peer with keras_preprocessing. `predict=WORKLOAD` predicts, and `single=METHOD=WORKLOAD` calls a method on
+single samples (see `prediction.py`).
 """
 import importlib
 import os
@@ -54,6 +56,7 @@ def _loader(side, path):
 
 def runner(side, name, device='cpu'):
     """A function that does one run."""
+    side, _, way = side.partition('=')
     if name.startswith('load='):
         return _loader(side, name.removeprefix('load='))
     if name.startswith('images='):
@@ -77,6 +80,13 @@ def runner(side, name, device='cpu'):
         from benchmarks import plain
         return plain.trainer(name, workload, x, y, device)
     model = workload.build(_keras(side))
+    if way == 'compiled':
+        model.compile(model.optimizer, model.loss, model.metrics, jit_compile=True)
+    if device != 'cpu' and side == 'kfacade' and way != 'arrays':
+        import torch
+
+        from kfacade.backend import devices
+        x, y = (devices.put(torch.from_numpy(array), devices.default_device()) for array in (x, y))
     return lambda: model.fit(x, y, batch_size=workload.batch_size, epochs=1, shuffle=True, verbose=0)
 
 

@@ -3,15 +3,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import torch
 
 import kfacade as keras
-from benchmarks import counts, plain, prediction, side
+from benchmarks import __main__, counts, plain, prediction, side
 from benchmarks.workloads import WORKLOADS, resnet50
-from kfacade.backend import private_ops, pullbacks
+from kfacade.backend import devices, private_ops, pullbacks
+from kfacade.engine import training_loop
 from kfacade.layers import core
 
 
@@ -75,6 +77,52 @@ def test_command_prints_ratios(pytestconfig, tmp_path):
         for row in rows:
             assert re.search(f'^{row}$', text, re.MULTILINE), (row, text)
     assert re.search(r'^kfacade: [0-9.]+$', output, re.MULTILINE)
+
+
+class _SideHere:
+    """Stands for a side's process: runs once, here, on a virtual device."""
+
+    threads, memory, made = 1, 0, []
+
+    def __init__(self, python, name, workload, device):
+        assert python == sys.executable and device == 'cuda'
+        self.made.append((name, workload))
+        self.run = side.runner(name, workload, 'cpu' if name == 'plain' else device)
+
+    def __call__(self):
+        start = time.perf_counter()
+        self.run()
+        return time.perf_counter() - start
+
+    def close(self):
+        pass
+
+
+def test_table_of_a_gpu(monkeypatch):
+    """What is its own: data on the device or not, and one more column for the smallest workload."""
+    monkeypatch.setenv('KERAS_VIRTUAL_DEVICES', '1')
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'a GPU')
+    monkeypatch.setattr(torch, 'compile', lambda module, mode: module)
+    monkeypatch.setattr(__main__, 'Side', _SideHere)
+    for name in ('tiny', 'mlp_32'):
+        monkeypatch.setitem(WORKLOADS, name, WORKLOADS[name]._replace(samples=WORKLOADS[name].batch_size * 2))
+    fed, take = set(), training_loop.Feed.take
+
+    def taken(self, i=0):
+        x = self.sources[0]
+        fed.add((x.shape[1], devices.device_of(x).index, self.function._ways.jit_compile))
+        return take(self, i)
+    monkeypatch.setattr(training_loop.Feed, 'take', taken)
+    lines = __main__.training(['tiny', 'mlp_32'], [], 1, 'cuda')
+    assert lines[0].startswith('Wall ms a step on a GPU')
+    assert lines[2] == '| workload | batch | plain | kfacade | kfacade, arrays | kfacade, `jit_compile` |'
+    number = r'[0-9.]+'
+    ratio = rf'{number} \({number}\)'
+    for row, line in zip([rf'tiny \| 8 \| {number} \| {ratio} \| {ratio} \| {ratio}',
+                          rf'mlp_32 \| 32 \| {number} \| {ratio} \| {ratio} \| ',
+                          rf'geometric mean \| \| {number} \| {number} \| {number} \| '], lines[4:7]):
+        assert re.fullmatch(rf'\| {row} \|', line), (row, line)
+    assert fed == {(16, 0, False), (16, None, False), (16, 0, True), (784, 0, False), (784, None, False)}
 
 
 def test_unknown_name_lists_the_workloads(pytestconfig):

@@ -11,6 +11,7 @@ given both raises. To torch, '/gpu:1' is then ``torch.device('cpu', 1)``; the st
 there. With ``KERAS_SOFT_PLACEMENT=1``, or TensorFlow's ``allow_soft_placement``, what is asked of an absent device goes
 to the one that is there by itself, with one warning.
 """
+import functools
 import itertools
 import operator
 import os
@@ -213,6 +214,32 @@ def put(tensor, device, dtype=None):
     virtual = tensor.device.type == device.type == 'cpu'
     # what comes back to the CPU has to be waited for
     return _mark(tensor.to(device, dtype, non_blocking=device.type != 'cpu', copy=virtual), device)
+
+
+_OVERLAPPED = 2 ** 18  # bytes from which a copy takes longer than it takes to have another stream make it
+
+
+def fetched(tensor, device, dtype=None):
+    """A dense tensor of the CPU on a CUDA device. Nobody waits: it is copied from pinned memory.
+
+    A large one is copied by a stream of its own, beside what the device still computes; what the calling stream is told
+    next comes after it. The copy's memory is that other stream's, which `record_stream` has wait for the calling one.
+    """
+    if not tensor.is_pinned():
+        tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
+    if tensor.nbytes < _OVERLAPPED:
+        return tensor.to(device, dtype, non_blocking=True)
+    stream, calling = _copying(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(stream):
+        copy = tensor.to(device, dtype, non_blocking=True)
+    calling.wait_stream(stream)
+    copy.record_stream(calling)
+    return copy
+
+
+@functools.cache
+def _copying(device):
+    return torch.cuda.Stream(device)
 
 
 def mover(place):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from . import shapes, state
-from .devices import put, scoped_device
+from .devices import fetched, put, scoped_device
 from .dtypes import dtype_name, torch_dtype
 from .face import DTYPES, Dimension, DType, Shape
 from .shapes import common_shape, stand_in
@@ -398,7 +398,7 @@ def to_feed(symbol, value, device=None, float_dtype=None):
     if float_dtype is not None and dtype.is_floating_point:
         dtype = float_dtype
     if device is not None and device.type == 'cuda' and value.device.type == 'cpu' and not value.is_sparse:
-        value = value.to(dtype).pin_memory()  # only so is nobody waited for
+        return fetched(value, device, dtype)
     return put(value, device or value.device, dtype)
 
 

@@ -1,4 +1,5 @@
 """The train, test and predict functions of a model: `K.function`s with a fast way for the training loop."""
+import functools
 import operator
 import warnings
 from contextlib import nullcontext
@@ -203,16 +204,25 @@ class TrainFunction(StepFunction):
 
 
 def _compile(graph):
-    """Has torch compile what a graph runs, when it first does; where that fails, the graph stays, with a warning."""
+    """Has torch compile what a graph runs, when it first does; where that fails, the graph stays, with a warning.
+
+    On a CUDA device it is recorded as CUDA graphs, too, one of each pass. They write each step's results to the same
+    memory, so that those which are read later are copied.
+    """
     plain = graph.forward
     ranks.run_apart = torch.compiler.disable(lambda fn, *args, **kwargs: fn(*args, **kwargs))
-    compiled = torch.compile(graph.module)
+    compiled = functools.cache(lambda mode: torch.compile(graph.module, mode=mode))
 
     def forward(*inputs):
         for update in graph.updates:
             update.prepare()
         try:
-            return compiled(*inputs)
+            if graph.home.type != 'cuda':
+                return compiled(None)(*inputs)
+            torch.compiler.cudagraph_mark_step_begin()
+            results = compiled('reduce-overhead')(*inputs)
+            return [r.clone() if isinstance(r, torch.Tensor) and i < graph.n_outputs else r
+                    for i, r in enumerate(results)]
         except Exception as error:
             graph.forward = plain
             results = plain(*inputs)  # or this raises what is wrong with the inputs

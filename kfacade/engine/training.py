@@ -99,7 +99,8 @@ class Model(BatchMethods, GeneratorMethods, Network):
             mixed_precision: 'bfloat16' or 'float16': convolutions and products of matrices are computed in that type
                 (torch's autocast); weights, their gradients, outputs, losses and metrics stay as they are. For float16
                 the loss is scaled, as much as gradients allow; a step whose gradients overflow changes no weights.
-            jit_compile: train with what torch.compile makes of the step; where it fails, a warning says why.
+            jit_compile: train with what torch.compile makes of forward and backward pass, on a CUDA device as CUDA
+                graphs; where it fails, a warning says why.
         The weights that are trainable now are those that will be trained, whatever `trainable` is set to later.
         Raises ValueError, TypeError for what does not fit the outputs.
         """

@@ -16,7 +16,7 @@ import mmap
 import numpy as np
 import torch
 
-from ..backend.devices import device_of
+from ..backend.devices import device_of, fetched
 from ..backend.graph import compile_graph
 from ..backend.session import to_numpy
 from ..backend.symbolic import TensorFace, as_tensor, fed_tensor, to_feed
@@ -76,7 +76,7 @@ class Feed:
     def _is_ready(self, symbol, source):
         """Whether what is cut from a source can be fed as it is."""
         return isinstance(source, torch.Tensor) and not source.is_sparse and (
-            source.dtype == (self.float_dtype or symbol.dtype) and device_of(source) == self.device)
+            source.dtype == (self.float_dtype or symbol.dtype) and device_of(source) == self.device == source.device)
 
     def _cut(self, rows):
         if self._ready:
@@ -109,6 +109,7 @@ class Feed:
             np.random.shuffle(self.index)  # Keras' way: one seed, one order
         if i == 0 and self.shuffle:
             self.index = ranks.of_first(self.index)
+            self._order_on = functools.cache(lambda device: fetched(torch.from_numpy(self.index), device))
         start = i * self.batch_size
         stop = min(self.samples, start + self.batch_size)
         rows = self.function.share(stop - start) if self.fast else None
@@ -126,8 +127,17 @@ class Feed:
         if index is None:
             return lambda source: source[start:stop]
         rows = torch.from_numpy(index)
-        return lambda source: source.index_select(0, rows.to(source.device)) if isinstance(source, torch.Tensor) else (
-            _picked(source, index))
+
+        def gathered(source):
+            if not isinstance(source, torch.Tensor):
+                return _picked(source, index)
+            if self.device.type != 'cuda' or source.is_sparse or self.shuffle == 'batch':
+                return source.index_select(0, rows.to(source.device))
+            if source.is_cuda:
+                return source.index_select(0, self._order_on(source.device)[start:stop])
+            pinned = torch.empty((len(rows), *source.shape[1:]), dtype=source.dtype, pin_memory=True)
+            return torch.index_select(source, 0, rows, out=pinned)  # which need not be copied to such memory again
+        return gathered
 
     def run(self, batch):
         if self.fast:

@@ -324,3 +324,86 @@ def test_a_constant_that_is_asked_for_is_a_copy():
     f = K.function([], [K.constant([1., 2.])])
     f([])[0][:] = 0
     np.testing.assert_array_equal(f([])[0], [1, 2])
+
+
+# ---------------------------------------------------------------- copies to CUDA devices, on what stands for streams
+
+@pytest.fixture
+def streams(monkeypatch):
+    """A list of what is done, on which stream; copies stay on the CPU, and no memory is pinned."""
+    done, current = [], ['calling']
+
+    class Stream:
+        def __init__(self, name='copying'):
+            self.name = name
+
+        def __enter__(self):
+            current.append(self.name)
+
+        def __exit__(self, *_):
+            current.pop()
+
+        def wait_stream(self, other):
+            done.append(f'{self.name} waits for {other.name}')
+    empty, to = torch.empty, torch.Tensor.to
+
+    def pinned(*args, pin_memory=False, **kwargs):
+        tensor = empty(*args, **kwargs)
+        if pin_memory:
+            done.append('pinned')
+            tensor.pinned = True
+        return tensor
+
+    def copied(tensor, *args, non_blocking=False, **kwargs):
+        if not (args and isinstance(args[0], torch.device) and args[0].type == 'cuda'):
+            return to(tensor, *args, non_blocking=non_blocking, **kwargs)
+        done.append(f'{current[-1]} copies')
+        assert non_blocking and tensor.is_pinned() and tensor.is_contiguous()  # or it would wait
+        return to(tensor, args[1] or tensor.dtype)
+    monkeypatch.setattr(torch, 'empty', pinned)
+    monkeypatch.setattr(torch.Tensor, 'to', copied)
+    monkeypatch.setattr(torch.Tensor, 'is_pinned', lambda self: hasattr(self, 'pinned'))
+    monkeypatch.setattr(torch.Tensor, 'record_stream', lambda self, stream: done.append(f'kept for {stream.name}'))
+    monkeypatch.setattr(torch.cuda, 'current_stream', lambda device: Stream('calling'))
+    monkeypatch.setattr(torch.cuda, 'stream', lambda stream: stream)
+    monkeypatch.setattr(devices, '_copying', lambda device: Stream())
+    return done
+
+
+OVERLAPPED = ['copying copies', 'calling waits for copying', 'kept for calling']
+
+
+def test_large_tensors_are_copied_beside_the_computation(streams):
+    tensor = torch.arange(2 ** 16).reshape(2, -1)[:, ::2]
+    found = devices.fetched(tensor, torch.device('cuda', 0), torch.float32)
+    assert streams == ['pinned', *OVERLAPPED]
+    assert found.dtype == torch.float32 and torch.equal(found, tensor.float())
+
+
+def test_small_ones_are_copied_in_turn(streams):
+    tensor = torch.ones(3)
+    assert torch.equal(devices.fetched(tensor, torch.device('cuda', 0)), tensor)
+    assert streams == ['pinned', 'calling copies']
+
+
+def test_what_is_pinned_is_not_pinned_again(streams):
+    devices.fetched(torch.empty(2 ** 16, pin_memory=True), torch.device('cuda', 0))
+    assert streams == ['pinned', *OVERLAPPED]
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'uint8'])
+def test_batches_for_a_gpu_are_pinned_once_and_copied_without_waiting(dtype, shuffle, streams, monkeypatch):
+    x, y = (np.random.RandomState(0).rand(12, 5) * 9).astype(dtype), np.ones((12, 1), 'float32')
+
+    def history():
+        np.random.seed(0)
+        model = models.Sequential([Dense(1, input_shape=(5,), kernel_initializer='ones')])
+        model.compile('sgd', 'mse')
+        return model.fit(x, y, 4, 2, 0, shuffle=shuffle).history['loss']
+    expected = history()
+    assert 'pinned' not in streams
+    del streams[:]
+    monkeypatch.setattr(models.Model, '_place', lambda self, anchor=None: (torch.device('cuda', 0), None))
+    assert history() == expected
+    assert streams == ['pinned', 'calling copies'] * 2 * 6

@@ -9,6 +9,7 @@ import torch
 
 import kfacade as keras
 from kfacade import backend as K
+from kfacade.backend.graph import CompiledGraph
 from kfacade.layers import LSTM, Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Lambda
 from kfacade.models import Model, Sequential, load_model
 
@@ -211,3 +212,54 @@ def test_where_torch_cannot_compile_the_step_runs_as_it_is(monkeypatch):
     assert [first, models[1].train_on_batch(x[:5], y[:5])] == expected
     with pytest.raises(RuntimeError, match='shapes'):
         models[1].train_function([x[:5, :4], y[:5], np.ones(5)])
+
+
+# What CUDA graphs do, on the CPU: at each step they write over what the step before gave.
+
+@pytest.fixture
+def cuda_graphs(monkeypatch):
+    """A list of the modes in which torch was asked to compile."""
+    modes, given = [], []
+
+    def compiled(module, mode=None):
+        modes.append(mode)
+
+        def run(*inputs):
+            results = module(*inputs)
+            given.extend(r.detach() for r in results if isinstance(r, torch.Tensor))
+            return results
+        return run
+
+    def begin():
+        for tensor in given:
+            tensor.fill_(float('nan'))
+        given.clear()
+    monkeypatch.setattr(torch, 'compile', compiled)
+    monkeypatch.setattr(torch.compiler, 'cudagraph_mark_step_begin', begin)
+    return modes
+
+
+@pytest.mark.parametrize('metrics', [[], ['mae'], [lambda t, p: 3.]], ids=['none', 'mae', 'number'])
+def test_what_outlives_a_step_of_cuda_graphs_is_copied(metrics, cuda_graphs, monkeypatch):
+    """Numbers that are read when all steps are done, and the averages of BatchNormalization."""
+    found = []
+    for device in ('cpu', 'cuda'):
+        model = small()
+        model.compile('adam', 'mse', metrics=metrics, jit_compile=True)
+        model._make_train_function()
+        monkeypatch.setattr(CompiledGraph, 'home', torch.device(device))
+        batches = [[torch.from_numpy(a[i:i + 8]) for a in (x, y)] for i in (0, 8, 16)]
+        results = [model.train_function.step(batch, weighted=False) for batch in batches]
+        found.append([*map(float, sum(results, [])), *model.get_weights()])
+    assert cuda_graphs == [None, 'reduce-overhead']
+    for a, b in zip(*found):
+        np.testing.assert_equal(a, b)
+
+
+def test_a_model_that_leaves_the_gpu_is_compiled_without_cuda_graphs(cuda_graphs, monkeypatch):
+    model = small()
+    model.compile('adam', 'mse', jit_compile=True)
+    for device in ('cuda', 'cpu', 'cuda', 'cpu'):
+        monkeypatch.setattr(CompiledGraph, 'home', torch.device(device))
+        model.train_on_batch(x, y)
+    assert cuda_graphs == ['reduce-overhead', None]

@@ -7,9 +7,11 @@ import contextlib
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import kfacade
 from kfacade.backend import devices
+from kfacade.callbacks.logs import Logs
 
 CUDA = pytest.param('cuda', marks=pytest.mark.gpu)
 
@@ -29,16 +31,35 @@ def device(request, monkeypatch):
         backend.allow_tf32 = allowed
 
 
+class NothingRead(TorchDispatchMode):
+    """Raises where a number of a tensor is read, or a shape depends on numbers: a GPU would be waited for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.name().partition('::')[2].partition('.')[0]
+        by_mask = name == 'index' and any(x is not None and x.dtype in (torch.bool, torch.uint8) for x in args[1])
+        if by_mask or name in ('_local_scalar_dense', 'equal', 'masked_select', 'nonzero') or name.startswith('unique'):
+            raise RuntimeError(f'{name} waits')
+        return func(*args, **kwargs or {})
+
+
 @pytest.fixture
-def without_waiting(device):
-    """A function that gives contexts in which it is an error to wait for the GPU (on the CPU, there is no waiting)."""
+def without_waiting(device, monkeypatch):
+    """A function that gives contexts in which it is an error to wait for the GPU.
+
+    What shows that on the CPU is `NothingRead`; logs, which read what is there already, leave it as they do a GPU's.
+    """
+    if device.type != 'cuda':
+        monkeypatch.setattr(Logs, 'raw', lambda self, key: dict.__getitem__(self, key))
+
     @contextlib.contextmanager
     def context():
-        if device.type == 'cuda':
-            torch.cuda.set_sync_debug_mode('error')
+        if device.type != 'cuda':
+            with NothingRead():
+                yield
+            return
+        torch.cuda.set_sync_debug_mode('error')
         try:
             yield
         finally:
-            if device.type == 'cuda':
-                torch.cuda.set_sync_debug_mode('default')
+            torch.cuda.set_sync_debug_mode('default')
     return context

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+import warnings
 import weakref
 
 import numpy as np
@@ -142,6 +143,37 @@ def test_all_ways_to_feed(device):
     np.testing.assert_allclose(losses[1:], losses[:1] * 3, rtol=1e-6)
 
 
+@pytest.mark.parametrize('shuffle', [True, False, 'batch'])
+def test_shuffled_data_here_and_there(shuffle, device):
+    """Numbers are those of arrays on the CPU; what is there is not waited for."""
+    data, histories = [X, Y], []
+    there = [torch.from_numpy(a).to(device) if device.type == 'cuda' else torch.from_numpy(a) for a in data]
+    for x, y in (data, there, [data[0], there[1]], [X.astype('float64'), Y.astype('uint8')]):
+        np.random.seed(0)
+        model = network()
+        model.compile('sgd', 'categorical_crossentropy')
+        histories.append(model.fit(x, y, 5, 3, 0, shuffle=shuffle).history['loss'])
+    np.testing.assert_allclose(histories[1:], histories[:1] * 3, rtol=1e-4)
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('dtype', ['float32', 'float64', 'uint8'])
+def test_large_batches(dtype, shuffle, device):
+    """Those that another stream copies while the steps before are still computed."""
+    x = np.random.RandomState(0).randint(0, 9, (4096, 600)).astype(dtype)
+    y, found = x[:, :10].astype('float32') / 9, []
+
+    def build():
+        return filled(models.Sequential([Dense(64, activation='tanh', input_shape=(600,)), Dense(10)]), .03)
+    for model in (build(), on_cpu(build)):
+        np.random.seed(0)
+        model.compile(optimizers.SGD(.001), 'mse')
+        history = model.fit(x, y, 512, 4, 0, shuffle=shuffle).history['loss']
+        found.append([*history, model.evaluate(x, y, 512, 0), model.predict(x, 512)])
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
 # ---------------------------------------------------------------- files and moves
 
 @pytest.mark.parametrize('name', [
@@ -269,18 +301,18 @@ def test_random_streams(device):
     assert abs(first[2].mean() - 2) < .4 and abs(first[2].std() - 3) < .3
 
 
-# ---------------------------------------------------------------- waiting and memory
+# ---------------------------------------------------------------- waiting
 
 class Steps(Callback):
-    """Trains and tests in a context from the second step on, for the first makes what lasts."""
+    """Trains and tests in a context from the second step on (or a later one), for the first makes what lasts."""
 
-    def __init__(self, context):
+    def __init__(self, context, first=2):
         super().__init__()
-        self.context, self.count, self.open = context, 0, None
+        self.context, self.first, self.count, self.open = context, first, 0, None
 
     def on_batch_begin(self, batch, logs=None):
         self.count += 1
-        if self.count > 1:
+        if self.count >= self.first:
             self.open = self.context()
             self.open.__enter__()
 
@@ -316,6 +348,73 @@ def test_steps_in_bfloat16_wait_for_nothing(device, without_waiting):
     model.compile('adam', 'categorical_crossentropy', mixed_precision='bfloat16')
     model.fit(X, Y, 4, epochs=2, callbacks=[Steps(without_waiting)], verbose=0)
 
+
+def test_data_on_the_device_is_waited_for_by_nothing(device, without_waiting):
+    model = network()
+    model.compile('adam', 'categorical_crossentropy')
+    x, y = (torch.from_numpy(a).to(device) if device.type == 'cuda' else torch.from_numpy(a) for a in (X, Y))
+    model.fit(x, y, 4, epochs=2, verbose=0)
+    feed = model._feed(model.train_function, [x], [y], [np.ones(12)], samples=12, batch_size=4, shuffle=True)
+    feed.take(0)
+    with without_waiting():
+        assert [feed.run(feed.take(i)[1])[0].ndim for i in (0, 1, 2, 0, 1, 2)] == [0] * 6
+
+
+# ---------------------------------------------------------------- torch.compile and CUDA graphs
+
+@pytest.fixture
+def compiling(device, monkeypatch):
+    """Where there is no GPU, torch is not asked: tests/engine/test_ways.py has it compile for the CPU."""
+    if device.type != 'cuda':
+        monkeypatch.setattr(torch, 'compile', lambda module, mode: module)
+
+
+def small():
+    return filled(models.Sequential([Dense(6, activation='relu', input_shape=(8,)), BatchNormalization(), Dropout(.5),
+                                     Dense(5, activation='softmax')]))
+
+
+@pytest.mark.filterwarnings('ignore')  # what torch's compiler says of itself
+@pytest.mark.parametrize('batch', [4, 5])
+@pytest.mark.parametrize('build', [network, small])
+def test_steps_of_cuda_graphs_give_the_same_numbers(build, batch, device, compiling):
+    """A smaller last batch, too, and where graphs end at what torch does not compile."""
+    x, found = X if build is network else X[:, 0, 0].repeat(3, 1)[:, :8], []
+    for compiled in (False, True):
+        np.random.seed(0)
+        model = build()
+        model.compile(optimizers.SGD(.1), 'categorical_crossentropy', metrics=['acc'], jit_compile=compiled)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            history = model.fit(x, Y, batch, epochs=4, verbose=0).history
+        found.append([*history.values(), *model.get_weights()])
+    assert not [str(w.message) for w in caught if 'goes on without' in str(w.message)]
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_small_steps_are_cuda_graphs(device, compiling):
+    model = models.Sequential([Dense(6, activation='relu', input_shape=(8,)), Dense(5)])
+    model.compile('adam', 'mse', jit_compile=True)
+    model.fit(numbers(12, 8), Y, 4, epochs=3, verbose=0)
+    if device.type == 'cuda':
+        from torch._dynamo.utils import counters
+        from torch._inductor import cudagraph_trees
+        assert cudagraph_trees.get_container(device.index).tree_manager.roots
+        assert not counters['inductor']['cudagraph_skips']
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_steps_of_cuda_graphs_wait_for_nothing(device, compiling, without_waiting):
+    model = models.Sequential([Dense(6, activation='relu', input_shape=(8,)), Dense(5)])
+    model.compile('adam', 'mse', metrics=['mae'], jit_compile=True)
+    steps = Steps(without_waiting, first=7)
+    model.fit(numbers(12, 8), Y, 4, epochs=4, callbacks=[steps], verbose=0)
+    assert steps.count == 12
+
+
+# ---------------------------------------------------------------- memory
 
 def test_memory_is_given_back(device):
     def run():
