@@ -1,36 +1,18 @@
 """Whole models and weights in files: ``save_model``, ``load_model`` and their weights-only counterparts."""
 import contextlib
 import json
-import warnings
 
 import h5py
 
 from ..backend import state
 from .atomic import is_zip, may_write, replacing
 from .conversions import is_model
-from .hdf5 import (
-    check_names,
-    load_weights_from_hdf5_group,
-    load_weights_from_hdf5_group_by_name,
-    read_arrays,
-    save_weights_to_hdf5_group,
-    stamp,
-    write_variables,
-)
+from .hdf5 import check_names, load_weights_from_hdf5_group, save_weights_to_hdf5_group, stamp
+from .hdf5 import load_weights_from_hdf5_group_by_name as load_by_name
 from .keras_archive import by_paths, holds_paths, translated
 from .text import model_config, model_from_stored_config, parse_json, plain
 from .torch_files import is_torch_file, load_state, save_state
-from .training_state import (
-    NUMBERS,
-    STEPS,
-    averaging_steps,
-    compile_from,
-    numbers_of,
-    saved_numbers,
-    set_averaging_steps,
-    set_optimizer_weights,
-    training_config,
-)
+from .training_state import restore_training, training_config, write_training
 from .trust import InvalidModelFile, opened, refusing, unsafe_deserialization
 
 
@@ -51,15 +33,7 @@ def save_model(model, filepath, overwrite=True, include_optimizer=True):
         f.attrs['model_config'] = config.encode()
         save_weights_to_hdf5_group(f.require_group('model_weights'), model.saved_as.layers)
         if training is not None:
-            f.attrs['training_config'] = training.encode()
-            steps = averaging_steps(model.saved_as)
-            if steps:  # Keras' layout has no place for them; it ignores the attribute
-                f.attrs[STEPS] = json.dumps(steps).encode()
-            if model.optimizer.weights:
-                group, numbers = f.require_group('optimizer_weights'), numbers_of(model.optimizer)
-                write_variables(group, model.optimizer.weights)
-                if numbers:  # no place for them either
-                    group.attrs[NUMBERS] = json.dumps(numbers).encode()
+            write_training(f, model, training)
 
 
 def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
@@ -87,7 +61,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:
-            _restore_training(model, reader, custom_objects)
+            restore_training(model, reader, custom_objects)
     return model
 
 
@@ -136,23 +110,8 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
                                        'layer_names nor a group model_weights (of Keras 2) or layers (of Keras 3).')
         with holding as weights:
             if by_name:
-                return load_weights_from_hdf5_group_by_name(weights, model.saved_as.layers, skip_mismatch, reshape)
+                return load_by_name(weights, model.saved_as.layers, skip_mismatch, reshape)
             return load_weights_from_hdf5_group(weights, _as_saved(model.saved_as, weights), reshape)
-
-
-def _restore_training(model, reader, custom_objects):
-    text = reader.text('training_config')
-    if text is None:
-        warnings.warn('No training configuration found in save file: the model was *not* compiled. Compile it '
-                      'manually.', stacklevel=3)
-        return
-    where = f'the attribute training_config of {reader.where()}'
-    with refusing(where):
-        compile_from(model, text, where, custom_objects)
-    set_averaging_steps(model, reader)
-    if 'optimizer_weights' in reader:
-        group = reader.child('optimizer_weights')
-        set_optimizer_weights(model, read_arrays(group), saved_numbers(group), reader.text('keras_version'))
 
 
 def _holds_weights(reader):

@@ -7,6 +7,7 @@ import numpy as np
 from .. import optimizers
 from ..backend.variable import HostVariable, Update, Variable
 from ..utils.generic_utils import deserialize_keras_object
+from .hdf5 import read_arrays, write_variables
 from .later import as_before_objective, as_before_optimizer, origin, registered
 from .text import parse_json, plain
 from .trust import InvalidModelFile, refusing
@@ -82,13 +83,40 @@ def saved_numbers(group):
     return found
 
 
-def averaging_steps(model):
-    """Layer name -> the number of updates of each of its weights, for the layers of ``model`` with moving averages."""
-    found = {layer.name: [weight.debias_steps for weight in layer.weights] for layer in model.layers}
-    return {name: steps for name, steps in found.items() if any(steps)}
+def write_training(file, model, config):
+    """Writes to an open HDF5 file the ``config`` that `training_config` gave, and the state of the optimizer.
+
+    Keras' layout has no place for `NUMBERS` and `STEPS`: it ignores these attributes.
+    """
+    file.attrs['training_config'] = config.encode()
+    steps = {layer.name: [weight.debias_steps for weight in layer.weights] for layer in model.saved_as.layers}
+    steps = {name: counts for name, counts in steps.items() if any(counts)}
+    if steps:
+        file.attrs[STEPS] = json.dumps(steps).encode()
+    if model.optimizer.weights:
+        group, numbers = file.require_group('optimizer_weights'), numbers_of(model.optimizer)
+        write_variables(group, model.optimizer.weights)
+        if numbers:
+            group.attrs[NUMBERS] = json.dumps(numbers).encode()
 
 
-def set_averaging_steps(model, reader):
+def restore_training(model, reader, custom_objects):
+    """Compiles the loaded ``model`` as its file says, and gives its optimizer the state back."""
+    text = reader.text('training_config')
+    if text is None:
+        warnings.warn('No training configuration found in save file: the model was *not* compiled. Compile it '
+                      'manually.', stacklevel=3)
+        return
+    where = f'the attribute training_config of {reader.where()}'
+    with refusing(where):
+        _compile_from(model, text, where, custom_objects)
+    _set_averaging_steps(model, reader)
+    if 'optimizer_weights' in reader:
+        group = reader.child('optimizer_weights')
+        set_optimizer_weights(model, read_arrays(group), saved_numbers(group), reader.text('keras_version'))
+
+
+def _set_averaging_steps(model, reader):
     """Lets the moving averages of ``model`` go on as its file says. Otherwise they start anew, as in Keras."""
     where = f'the attribute {STEPS} of {reader.where()}'
     with refusing(where):
@@ -110,7 +138,7 @@ def starts_anew(optimizer, numbers):
     return [name for name in (*carried, *['iterations'] * decays) if name in missing]
 
 
-def compile_from(model, text, where, custom_objects=None):
+def _compile_from(model, text, where, custom_objects=None):
     """Compiles ``model`` as the JSON ``text`` says. Raises ValueError for a loss, metric or optimizer nobody knows."""
     config = parse_json(text, where)
     missing = {'optimizer_config', 'loss'} - config.keys()

@@ -50,8 +50,11 @@ class InvalidModelFile(ValueError):
 
 
 @contextmanager
-def reading(what, complaint='cannot be read', errors=Exception):
-    """Turns ``errors`` of code that reads ``what`` into InvalidModelFile."""
+def _translating(errors, what, words):
+    """Turns ``errors`` of code that reads ``what`` into InvalidModelFile, with the words that a function of them gives.
+
+    The words are only asked for in case of an error: that takes time.
+    """
     try:
         yield
     except InvalidModelFile:
@@ -59,22 +62,18 @@ def reading(what, complaint='cannot be read', errors=Exception):
     except RecursionError:
         raise InvalidModelFile(f'{what} is nested too deeply to be a model.') from None
     except errors as error:
-        raise InvalidModelFile(f'{what} {complaint}: {error}') from error
+        raise InvalidModelFile(words(error)) from error
 
 
-@contextmanager
+def reading(what, complaint='cannot be read', errors=Exception):
+    """Turns ``errors`` of code that reads ``what`` into InvalidModelFile."""
+    return _translating(errors, what, lambda error: f'{what} {complaint}: {error}')
+
+
 def refusing(what):
     """Turns whatever a configuration out of a file makes other code raise into InvalidModelFile."""
-    try:
-        yield
-    except InvalidModelFile:
-        raise
-    except ValueError as error:
-        raise InvalidModelFile(str(error)) from error
-    except RecursionError:
-        raise InvalidModelFile(f'{what} is nested too deeply to be a model.') from None
-    except Exception as error:
-        raise InvalidModelFile(f'{what} cannot be made into a model: {type(error).__name__}: {error}') from error
+    return _translating(Exception, what, lambda error: str(error) if isinstance(error, ValueError) else
+                        f'{what} cannot be made into a model: {type(error).__name__}: {error}')
 
 
 class Reader:
@@ -230,26 +229,19 @@ class Reader:
         if not is_plain or dataset.shape is None or is_own:
             raise InvalidModelFile(f'Expected numbers at {where}, found {"user-defined " if is_own else ""}'
                                    f'{dataset.dtype} of shape {dataset.shape}.')
-        stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
-        filters = _filters(dataset, where)
-        if dataset.chunks:
-            claimed = max(claimed, _chunk_bytes(dataset))
+        stored, filters = dataset.id.get_storage_size(), _filters(dataset, where)
+        chunk = math.prod(dataset.chunks or [0]) * dataset.dtype.itemsize
+        claimed = max(dataset.size * dataset.dtype.itemsize, chunk)
         if claimed > stored * (_BEST_COMPRESSION if filters else 1):
             raise InvalidModelFile(f'{where} claims {claimed} bytes (shape {dataset.shape}), the file holds {stored}.')
         self._count('arrays', stored, where)
         self._count('unpacked', claimed, where)
         if dataset.chunks:
-            _check_chunks(dataset, _DEFLATE in filters, where)
+            _check_chunks(dataset, chunk, _DEFLATE in filters, where)
 
-    @contextmanager
     def _reading(self, name):
-        """As `reading` what is called ``name``, which it only asks for in case of an error: that takes time."""
-        try:
-            yield
-        except InvalidModelFile:
-            raise
-        except _DAMAGE as error:
-            raise InvalidModelFile(f'{self.where(name)} cannot be read: {error}') from error
+        """As `reading`, for what is called ``name``."""
+        return _translating(_DAMAGE, name, lambda error: f'{self.where(name)} cannot be read: {error}')
 
 
 def _filters(dataset, where):
@@ -262,20 +254,16 @@ def _filters(dataset, where):
     return found
 
 
-def _chunk_bytes(dataset):
-    return math.prod(dataset.chunks) * dataset.dtype.itemsize
-
-
-def _check_chunks(dataset, deflated, where):
-    """Refuses chunks that are not in the file, and such as unpack to more than a chunk, which HDF5 would let them."""
+def _check_chunks(dataset, size, deflated, where):
+    """Refuses chunks that are not in the file, and such as unpack to more than ``size``, which HDF5 would let them."""
     claimed = math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks))
     if dataset.id.get_num_chunks() != claimed:
         raise InvalidModelFile(f'{where} claims {claimed} chunks, the file holds {dataset.id.get_num_chunks()}.')
     for place in dataset.iter_chunks() if deflated else ():
         mask, packed = dataset.id.read_direct_chunk(tuple(part.start for part in place))
         unpacked = zlib.decompressobj()
-        if not mask and unpacked.decompress(packed, _chunk_bytes(dataset) + 4) and unpacked.unconsumed_tail:
-            raise InvalidModelFile(f'A chunk of {where} unpacks to more than its {_chunk_bytes(dataset)} bytes.')
+        if not mask and unpacked.decompress(packed, size + 4) and unpacked.unconsumed_tail:
+            raise InvalidModelFile(f'A chunk of {where} unpacks to more than its {size} bytes.')
 
 
 @contextmanager
