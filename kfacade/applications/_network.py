@@ -72,11 +72,6 @@ def application(network):
     return make
 
 
-def is_imagenet(weights):
-    """Whether the argument `weights` asks for those trained on ImageNet."""
-    return isinstance(weights, str) and weights == 'imagenet'
-
-
 def check_arguments(weights, include_top, pooling, classes, kwargs):
     """Raises ValueError (TypeError for unknown keywords) for what no network takes."""
     check_modules(kwargs)
@@ -85,7 +80,7 @@ def check_arguments(weights, include_top, pooling, classes, kwargs):
         raise ValueError('The `weights` argument should be either `None` (random initialization), `imagenet` '
                          '(pre-training on ImageNet), or the path to the weights file to be loaded. `torchvision`, or '
                          f'a network of torchvision, gives its weights. Received: {weights!r}')
-    if is_imagenet(weights) and include_top and classes != 1000:
+    if weights == 'imagenet' and include_top and classes != 1000:
         raise ValueError('If using `weights` as `"imagenet"` with `include_top` as true, `classes` should be 1000')
     if pooling not in (None, *_POOLING):
         raise ValueError(f'`pooling` should be None, "avg" or "max". Received: {pooling!r}')
@@ -94,7 +89,7 @@ def check_arguments(weights, include_top, pooling, classes, kwargs):
 def input_shape_of(network, require_flatten, weights, input_shape, size=None):
     """The shape of the network's images (see `_obtain_input_shape`); `size` in place of the network's own."""
     return _obtain_input_shape(input_shape, size or network.size, network.smallest, K.image_data_format(),
-                               require_flatten, 'imagenet' if is_imagenet(weights) else None)
+                               require_flatten, weights)
 
 
 def assemble(network, include_top, weights, input_tensor, input_shape, pooling, classes, name=None, variant=()):
@@ -109,10 +104,10 @@ def assemble(network, include_top, weights, input_tensor, input_shape, pooling, 
     elif pooling:
         x = _POOLING[pooling](name=network.pooled.get(pooling))(x)
     model = Model(images if input_tensor is None else get_source_inputs(input_tensor), x, name=name or network.name)
-    if isinstance(weights, torch.nn.Module) or isinstance(weights, str) and weights == 'torchvision':
+    if isinstance(weights, torch.nn.Module) or weights == 'torchvision':
         load_from_torchvision(model, network.name, weights, include_top)
     elif weights is not None:
-        path = imagenet_file(network.name, include_top, *variant) if is_imagenet(weights) else weights
+        path = imagenet_file(network.name, include_top, *variant) if weights == 'imagenet' else weights
         try:
             model.load_weights(path)
         except InvalidModelFile:

@@ -3,7 +3,7 @@ import warnings
 
 from .. import backend as K
 from .. import layers
-from ._network import Network, assemble, channel_axis, check_arguments, input_shape_of, is_imagenet
+from ._network import Network, assemble, channel_axis, check_arguments, input_shape_of
 from .imagenet_utils import _obtain_input_shape, decode_predictions  # noqa: F401
 from .inception_v3 import preprocess_input
 
@@ -56,7 +56,7 @@ def MobileNet(input_shape=None, alpha=1.0, depth_multiplier=1, dropout=1e-3, inc
     images of 128, 160, 192 and 224 rows; those of 224 are taken for others, with a warning.
     """
     check_arguments(weights, include_top, pooling, classes, kwargs)
-    if is_imagenet(weights) and depth_multiplier != 1:
+    if weights == 'imagenet' and depth_multiplier != 1:
         raise ValueError('If imagenet weights are being loaded, depth multiplier must be 1')
     network = Network('mobilenet', 224, 32, lambda x: _features(x, alpha, depth_multiplier),
                       lambda x, classes: _top(x, classes, dropout))
@@ -77,7 +77,7 @@ def assemble_scaled(network, include_top, weights, input_tensor, input_shape, po
 
     shape = input_shape_of(network, include_top, weights, input_shape, known and square(known))
     rows = shape[1 if K.image_data_format() == 'channels_first' else 0]
-    if is_imagenet(weights):
+    if weights == 'imagenet':
         if alpha not in widths:
             raise ValueError('If imagenet weights are being loaded, alpha can be one of '
                              f'{", ".join(map(str, widths))} only. Received: {alpha}')

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from .. import backend as K
 from .. import layers
-from ._network import Network, assemble, check_arguments, classifier, correct_pad, input_shape_of, is_imagenet
+from ._network import Network, assemble, check_arguments, classifier, correct_pad, input_shape_of
 from .imagenet_utils import _obtain_input_shape, decode_predictions  # noqa: F401
 from .inception_v3 import preprocess_input
 
@@ -127,14 +127,14 @@ def NASNet(input_shape=None, penultimate_filters=4032, num_blocks=6, stem_block_
             (NASNetMobile) and 331 (NASNetLarge).
     """
     check_arguments(weights, include_top, pooling, classes, kwargs)
-    if is_imagenet(weights) and isinstance(input_shape, tuple) and None in input_shape:
+    if weights == 'imagenet' and isinstance(input_shape, tuple) and None in input_shape:
         raise ValueError('When specifying the input shape of a NASNet and loading `ImageNet` weights, the input_shape '
                          f'argument must be static (no None entries). Got: `input_shape={input_shape}`.')
     if penultimate_filters % (24 * filter_multiplier ** 2):
         raise ValueError('For NASNet-A models, the `penultimate_filters` must be a multiple of 24 * '
                          f'(`filter_multiplier` ** 2). Current value: {penultimate_filters}')
     size = default_size or 331
-    if is_imagenet(weights) and size not in (224, 331):
+    if weights == 'imagenet' and size not in (224, 331):
         raise ValueError('ImageNet weights can only be loaded with NASNetLarge or NASNetMobile')
 
     def features(x):

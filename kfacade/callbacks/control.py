@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from .. import backend as K
-from ..utils.generic_utils import unknown_arguments
+from ..utils.generic_utils import keep_arguments, unknown_arguments
 from ..utils.ranks import tell
 from .core import Callback
 
@@ -50,7 +50,7 @@ class ModelCheckpoint(Callback):
     def __init__(self, filepath, monitor='val_loss', verbose=0, save_best_only=False, save_weights_only=False,
                  mode='auto', period=1):
         super().__init__()
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
         self.epochs_since_last_save = 0
         larger_is_better = 'acc' in monitor or monitor.startswith('fmeasure')
         self.monitor_op, self.best = _direction('ModelCheckpoint', mode, larger_is_better)
@@ -95,7 +95,7 @@ class EarlyStopping(Callback):
     def __init__(self, monitor='val_loss', min_delta=0, patience=0, verbose=0, mode='auto', baseline=None,
                  restore_best_weights=False):
         super().__init__()
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
         self.best_weights = None
         self.wait = self.stopped_epoch = 0
         self.monitor_op, self._worst = _direction('EarlyStopping', mode, 'acc' in monitor)
@@ -143,7 +143,7 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule, verbose=0):
         super().__init__()
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = self.model.optimizer
@@ -183,7 +183,7 @@ class ReduceLROnPlateau(Callback):
         if kwargs:
             unknown = unknown_arguments(sorted(kwargs), type(self))
             warnings.warn(f'ReduceLROnPlateau has no arguments {unknown}: they make no difference.', stacklevel=2)
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
         better, self._worst = _direction('Learning Rate Plateau Reducing', mode, 'acc' in monitor)
         margin = min_delta if better is np.greater else -min_delta
         self.monitor_op = lambda value, best: better(value, best + margin)

@@ -19,12 +19,6 @@ class Callback:
     def __init__(self):
         self.validation_data = self.model = None
 
-    def _keep_arguments(self, arguments):
-        """Makes attributes of a constructor's arguments, its ``locals()``."""
-        for name, value in arguments.items():
-            if name not in ('self', '__class__', 'kwargs'):
-                setattr(self, name, value)
-
     def set_params(self, params):
         self.params = params
 

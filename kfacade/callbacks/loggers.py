@@ -8,6 +8,7 @@ import numpy as np
 
 from ..utils import ranks
 from ..utils.extras import optional
+from ..utils.generic_utils import keep_arguments
 from ..utils.progbar import Progbar
 from ..utils.ranks import tell
 from ..utils.scalars import accumulate, number
@@ -183,7 +184,7 @@ class RemoteMonitor(Callback):
     def __init__(self, root='http://localhost:9000', path='/publish/epoch/end/', field='data', headers=None,
                  send_as_json=False):
         super().__init__()
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
 
     def on_epoch_end(self, epoch, logs=None):
         requests = optional('requests', 'RemoteMonitor', 'remote')

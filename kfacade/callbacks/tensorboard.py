@@ -7,6 +7,7 @@ from .. import backend as K
 from ..engine.training_utils import make_batches, standardize_input_data
 from ..utils import ranks
 from ..utils.extras import optional
+from ..utils.generic_utils import keep_arguments
 from .core import Callback
 
 
@@ -47,7 +48,7 @@ class TensorBoard(Callback):
                  write_images=False, embeddings_freq=0, embeddings_layer_names=None, embeddings_metadata=None,
                  embeddings_data=None, update_freq='epoch'):
         super().__init__()
-        self._keep_arguments(locals())
+        keep_arguments(self, locals())
         self._make_writer = writer_class()
         self.update_freq = 1 if update_freq == 'batch' else update_freq
         self.samples_seen = self.samples_seen_at_last_write = 0

@@ -39,7 +39,7 @@ def preprocess_weights_for_loading(layer, weights, original_keras_version=None, 
     weights = list(weights)
     if original_keras_version == '1' and len(weights) != len(layer.weights):
         weights = _merge_gates(layer, weights)
-    inner = _inner_layers(layer)
+    inner = inner_layers(layer)
     if not inner:
         return _convert_plain(layer, weights, original_keras_version, original_backend, reshape)
     slots = {id(variable): i for i, variable in enumerate(layer.weights)}
@@ -59,7 +59,7 @@ def is_model(layer):
     return hasattr(layer, '_is_graph_network')
 
 
-def _inner_layers(layer):
+def inner_layers(layer):
     """The layers whose weights make up those of a wrapper or a nested model; ``[]`` for a plain layer."""
     if is_model(layer):
         return layer.layers
@@ -70,7 +70,7 @@ def _inner_layers(layer):
 
 
 def _leaves(layer):
-    inner = _inner_layers(layer)
+    inner = inner_layers(layer)
     return [leaf for sublayer in inner for leaf in _leaves(sublayer)] if inner else [layer]
 
 
@@ -99,11 +99,6 @@ def places_by_name(layer, names):
         if len(places) == len(found) and places.keys() == set(wanted):
             return [places[name] for name in wanted]
     return None
-
-
-def is_group(layer):
-    """Whether the weights of a layer are those of others in it."""
-    return bool(_inner_layers(layer))
 
 
 def _merge_gates(layer, arrays):

@@ -10,7 +10,7 @@ from functools import partial
 
 from ..backend.dtypes import on_host
 from ..utils.io_utils import save_attributes_to_hdf5_group
-from .conversions import is_group, is_model, places_by_name, preprocess_weights_for_loading
+from .conversions import inner_layers, is_model, places_by_name, preprocess_weights_for_loading
 from .report import LoadReport
 from .stored import StoredArray
 from .trust import Reader, shortened
@@ -142,7 +142,7 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
 def _arrays_of(layer, group):
     """The arrays of ``layer`` in its group of a file; and whether it is a nested model whose names say no places."""
     names, arrays = group.names('weight_names'), read_arrays(group, later=True)
-    if not is_group(layer) or len(arrays) != len(layer.weights):
+    if not inner_layers(layer) or len(arrays) != len(layer.weights):
         return arrays, is_model(layer)
     places = places_by_name(layer, names)
     return (arrays, is_model(layer)) if places is None else ([arrays[place] for place in places], False)

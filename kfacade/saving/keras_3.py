@@ -57,7 +57,8 @@ def _layers(config, own, is_whole):
     """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
     entries = config['layers']
     ends = {key[0] for key in coordinates(config.get('output_layers') or [])}
-    masks, nested = _mask_operations(entries, ends), _names_of_models(entries)
+    masks = _mask_operations(entries, ends)
+    nested = {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
     return [{**as_keras_2(entry, own), 'name': entry['config']['name'], 'inbound_nodes': [
         _call(entry, node, nested, masks, is_whole, own) for node in entry.get('inbound_nodes', [])]}
         for entry in entries if entry['config']['name'] not in masks[0]]
@@ -82,10 +83,6 @@ def _check_origin(entry, own):
     check_version(entry, own)
     if not module.startswith('keras') and kind in known():
         raise InvalidModelFile(f'The layer "{name}" is a {kind} of {module}, not of Keras.')
-
-
-def _names_of_models(entries):
-    return {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
 
 
 def _call(entry, node, nested, masks, is_whole, own):

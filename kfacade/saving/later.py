@@ -144,10 +144,6 @@ def _takes(cls, argument):
 
 # ---------------------------------------------------------------- what later versions mean by the same class
 
-def _plain_averages(config):
-    config['zero_debias'] = False
-
-
 def _mirrored(config):
     """Keras 2 has no backward layer of its own. That masked steps give zeros, all such layers of these files mean."""
     if not isinstance(config.get('layer'), dict):
@@ -182,7 +178,7 @@ def _listed_ends(config):
         config[end] = coordinates(config[end])
 
 
-_CHANGES = {'BatchNormalization': _plain_averages, 'Bidirectional': _mirrored,
+_CHANGES = {'BatchNormalization': lambda config: config.update(zero_debias=False), 'Bidirectional': _mirrored,
             'LocallyConnected1D': _channels_last, 'Model': _listed_ends, 'Sequential': _shape_with_first_layer}
 
 

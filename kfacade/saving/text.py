@@ -60,22 +60,20 @@ def model_from_stored_config(config, custom_objects=None, version=None):
         return deserialize(as_before(config, custom_objects, version), custom_objects)
 
 
-def _check_text(text, function, source):
-    if not isinstance(text, (str, bytes, bytearray)):
-        raise TypeError(f'`{function}` reads the text that `model.{source}()` gave. Received: {text!r}')
-
-
 def model_from_json(json_string, custom_objects=None):
     """A new, uncompiled model from what ``to_json`` wrote. See :func:`model_from_config`."""
-    _check_text(json_string, 'model_from_json', 'to_json')
-    config = parse_json(json_string, 'the JSON text')
-    return model_from_config(config, custom_objects, config.get('keras_version'))
+    return _model_from_text(json_string, custom_objects, 'json', parse_json)
 
 
 def model_from_yaml(yaml_string, custom_objects=None):
     """A new, uncompiled model from what ``to_yaml`` wrote. See :func:`model_from_config`."""
-    _check_text(yaml_string, 'model_from_yaml', 'to_yaml')
-    config = parse_yaml(yaml_string, 'the YAML text')
+    return _model_from_text(yaml_string, custom_objects, 'yaml', parse_yaml)
+
+
+def _model_from_text(text, custom_objects, form, parse):
+    if not isinstance(text, (str, bytes, bytearray)):
+        raise TypeError(f'`model_from_{form}` reads the text that `model.to_{form}()` gave. Received: {text!r}')
+    config = parse(text, f'the {form.upper()} text')
     return model_from_config(config, custom_objects, config.get('keras_version'))
 
 

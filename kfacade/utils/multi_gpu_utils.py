@@ -1,4 +1,5 @@
 """Training one model on several devices at once."""
+import operator
 from collections import Counter
 
 from ..backend.devices import available_devices, device_scope
@@ -22,30 +23,12 @@ class ParallelModel(Model):
         vars(self)['template'] = template  # which is a layer, and a submodule, already
 
     saved_as = property(lambda self: self.template)
-
-    def get_config(self):
-        """The template's, for which the class of the template is needed."""
-        return self.template.get_config()
-
-    def summary(self, line_length=None, positions=None, print_fn=None):
-        """Prints the table of the template's layers."""
-        self.template.summary(line_length, positions, print_fn)
-
-    def get_weights(self):
-        return self.template.get_weights()
-
-    def set_weights(self, weights):
-        self.template.set_weights(weights)
-
-    def state_dict(self, *args, **kwargs):
-        return self.template.state_dict(*args, **kwargs)
-
-    def load_state_dict(self, *args, **kwargs):
-        return self.template.load_state_dict(*args, **kwargs)
+    get_config, summary, get_weights, set_weights, state_dict, load_state_dict = (
+        property(operator.attrgetter(f'template.{name}')) for name in (
+            'get_config', 'summary', 'get_weights', 'set_weights', 'state_dict', 'load_state_dict'))
 
     def __reduce__(self):
         return unpickle_model, (pickle_model(self),)
-
 
 
 def _target_ids(gpus, there):
