@@ -3,6 +3,7 @@
 A function of the table `LAYERS` is given the code of a class so far, a layer and the `Value`s that it is called on. It
 returns the `Value` of the output (or a list of them), and adds to the class the modules that it needs.
 """
+import functools
 import string
 
 import torch
@@ -112,7 +113,7 @@ def _padded(x, layer, sizes, windows):
 
 def _conv(w, layer, x, kernel, bias, suffix='', pointwise=False, depthwise=False):
     x, sizes, channels, like = _channels(w, layer, x)
-    rank = len(sizes)
+    rank, groups = len(sizes), channels if depthwise else 1
     window, strides, dilation = ([1] * rank,) * 3 if pointwise else (
         kernel.shape[2:], layer.strides, layer.dilation_rate)
     if rank > 1 and channels < 16 and set(window) == {1} and max(strides) > 1:
@@ -121,16 +122,10 @@ def _conv(w, layer, x, kernel, bias, suffix='', pointwise=False, depthwise=False
     text, padding = (str(x), None) if pointwise or set(window) == {1} else _padded(
         x, layer, sizes, [(size - 1) * step + 1 for size, step in zip(window, dilation)])
     module = w.module(
-        layer, call(f'nn.Conv{rank}d', channels, len(kernel), tight(window),
-                    stride=strides, padding=padding, dilation=dilation, groups=channels if depthwise else 1,
-                    bias=bias is not None), suffix, weight=kernel, bias=bias)
-    return x.gives(f'{module}({text})', shape=_with_channels(x.shape, layer, len(kernel)), **like)
-
-
-def _with_channels(shape, layer, channels):
-    """A shape of unknown spatial sizes: what the next part of a separable convolution is told."""
-    unknown = [None] * (len(shape) - 2)
-    return (shape[0], channels, *unknown) if layer.data_format == 'channels_first' else (shape[0], *unknown, channels)
+        layer, call(f'nn.Conv{rank}d', kernel.shape[1] * groups, len(kernel), tight(window), stride=strides,
+                    padding=padding, dilation=dilation, groups=groups, bias=bias is not None),
+        suffix, weight=kernel, bias=bias)
+    return x.gives(f'{module}({text})', **like)
 
 
 def conv(w, layer, x):
@@ -233,10 +228,6 @@ def upsampling(w, layer, x):
 
 
 # ---------------------------------------------------------------- activations, noise
-
-def activation(w, layer, x):
-    return w.activated(layer, x)
-
 
 def softmax(w, layer, x):
     rank = len(x.shape)
@@ -359,9 +350,7 @@ def merge(w, layer, *values):
         text = _OPERATORS[kind].join(texts)
         text = f'({text}) / {len(texts)}' if kind == 'Average' else text
     else:
-        text = texts[0]
-        for other in texts[1:]:
-            text = f'torch.{kind.lower()}({text}, {other})'
+        text = functools.reduce(lambda one, other: f'torch.{kind.lower()}({one}, {other})', texts)
     return values[0].gives(text, mask=mask, image=max(x.image for x in values))
 
 
@@ -446,29 +435,21 @@ def maxout(w, layer, x):
 
 
 def torch_module(w, layer, *values):
-    text = _constructed(layer)
-    tensors = layer.module.state_dict()
-    module = w.module(layer, text, **tensors)
-    return w.at(values[0]).gives(call(module, *(w.at(x) for x in values)))
-
-
-def _constructed(layer):
-    """The text that makes a module of torch's own, or a `Sequential` of such."""
+    """A module of torch's own, or a `Sequential` of such, whose texts say how they are made."""
     def text(module):
-        if isinstance(module, torch.nn.Sequential):
-            return f'nn.Sequential({", ".join(map(text, module))})'
-        return f'nn.{module!r}'
+        return f'nn.Sequential({", ".join(map(text, module))})' if isinstance(
+            module, torch.nn.Sequential) else f'nn.{module!r}'
+    made, tensors = text(layer.module), layer.module.state_dict()
     try:
-        made = eval(text(layer.module), {'nn': torch.nn})
-        made.load_state_dict(layer.module.state_dict())
+        eval(made, {'nn': torch.nn}).load_state_dict(tensors)
     except Exception as error:
         raise refusal(layer, f'how its {type(layer.module).__name__} is made cannot be told from it.') from error
-    return text(layer.module)
+    return w.at(values[0]).gives(call(w.module(layer, made, **tensors), *map(w.at, values)))
 
 
 LAYERS = {
     'Dense': dense, 'Embedding': embedding, 'BatchNormalization': batch_normalization, 'Softmax': softmax,
-    'Activation': activation, 'ActivityRegularization': lambda w, layer, x: x, 'ReLU': relu, 'PReLU': prelu,
+    'Activation': lambda w, layer, x: w.activated(layer, x), 'ActivityRegularization': lambda w, layer, x: x, 'ReLU': relu, 'PReLU': prelu,
     'LeakyReLU': lambda w, layer, x: x.gives(f'F.leaky_relu({x}, {number(layer.alpha)})'),
     'ELU': lambda w, layer, x: x.gives(f'F.elu({x}, {number(layer.alpha)})'),
     'ThresholdedReLU': lambda w, layer, x: x.gives(f'F.threshold({x}, {number(layer.theta)}, 0.0)'),

@@ -27,7 +27,9 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     last = []
     for i, (cell, given) in enumerate(zip(cells, groups)):
         label = name if len(cells) == 1 else f'{name}_{i}'
-        module, native, parts, size = _cell(w, layer, cell, label)
+        text, native, tensors, held = _described(w, layer, cell)
+        module, parts = w.module(cell, text, name=label, owner=layer, **tensors), 'hc' if 'LSTM' in text else 'h'
+        _hold(w, module, held)
         given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, step)}.unsqueeze(0)' for s in given]
         state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
         if layer.stateful and not states:
@@ -48,7 +50,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
                 w.line(f'{"" if keeps else "    "}{w.keeps(f"{label}_state")} = {new}')
         else:
             out = f'{text}[0]'
-        x = x.gives(out, shape=(*shape[:2], size))
+        x = x.gives(out, shape=(*shape[:2], cell.output_size))
     if mask and layer.zero_output_for_mask:
         x = x.gives(f'{x} * {mask}.unsqueeze(-1)')
     elif mask and layer._repeats_output and (states or layer.stateful):
@@ -61,16 +63,12 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     return [x, *(x.gives(s, at=step, image=step, mask=None) for s in last)]
 
 
-def _cell(w, layer, cell, name):
-    """The module for a cell, whether it is torch's own, the names of its states, and its number of units."""
-    text, native, tensors, held = described_cell(w, layer, cell)
-    module = w.module(cell, text, name=name, owner=layer, **tensors)
+def _hold(w, module, held, suffix=''):
     if held:
-        w.once(f'{module}.bias_hh_l0.requires_grad_(False)  # Keras has one bias')
-    return module, native, 'hc' if 'LSTM' in text else 'h', cell.output_size
+        w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
 
 
-def described_cell(w, layer, cell):
+def _described(w, layer, cell):
     """The text that makes a module for a cell, whether it is torch's own, its tensors, whether to hold a bias at 0."""
     kind = next((c.__name__ for c in type(cell).__mro__ if c.__name__ in _RECURRENT), None)
     if kind is None or not is_own(type(cell)):
@@ -135,15 +133,15 @@ def _both_ways(w, layer, x):
         return None
     texts, tensors, x = set(), {}, w.at(x)
     for way, suffix in zip(ways, ('', '_reverse')):
-        text, native, found, held = described_cell(w, way, way.cell)
+        text, native, found, held = _described(w, way, way.cell)
         if not native:
             return None
         tensors |= {f'{key}{suffix}': tensor for key, tensor in found.items()}
         texts.add(text)
     text = texts.pop()
     module = w.module(layer, f'{text[:-1]}, bidirectional=True)', **tensors)
-    for suffix in ('', '_reverse') if held else ():
-        w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
+    _hold(w, module, held)
+    _hold(w, module, held, '_reverse')
     if layer.return_sequences:
         return x.gives(f'{module}({x})[0]')
     w.line(f'both, _ = {module}({x})')
