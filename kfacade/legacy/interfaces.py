@@ -301,16 +301,13 @@ INTERFACES = {
 
     # images and sequences
     'pooling1d': _row('pool_length stride border_mode', 'pool_size strides padding'),
-    'pooling2d': _row('border_mode dim_ordering', 'pool_size strides padding'),
-    'pooling3d': _row('border_mode dim_ordering', 'pool_size strides padding'),
+    **dict.fromkeys(('pooling2d', 'pooling3d'), _row('border_mode dim_ordering', 'pool_size strides padding')),
     'global_pooling': _row('dim_ordering'),
     'upsampling1d': _row('length', 'size'),
-    'upsampling2d': _row('dim_ordering', 'size'),
-    'upsampling3d': _row('dim_ordering', 'size'),
+    **dict.fromkeys(('upsampling2d', 'upsampling3d'), _row('dim_ordering', 'size')),
     'zeropadding2d': _row('dim_ordering', 'padding', zeropadding2d_args_preprocessor),
     'zeropadding3d': _row('dim_ordering', 'padding'),
-    'cropping2d': _row('dim_ordering', 'cropping'),
-    'cropping3d': _row('dim_ordering', 'cropping'),
+    **dict.fromkeys(('cropping2d', 'cropping3d'), _row('dim_ordering', 'cropping')),
     'recurrent': _row('output_dim init inner_init inner_activation W_regularizer b_regularizer U_regularizer dropout_W '
                       'dropout_U consume_less', 'units', recurrent_args_preprocessor),
 

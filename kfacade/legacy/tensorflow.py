@@ -38,7 +38,7 @@ _SPELLINGS = {
     **dict.fromkeys(('filter', 'filters', 'ksize'), 'window'), 'axis': 'axes', 'y': 'a',
     'device_name_or_function': 'name'}
 _FIRST = set('input input_ input_tensor x tensor tensors value values features logits a t images params elems'.split())
-_HINTS = {'parallel_iterations', 'swap_memory', 'infer_shape', 'validate_indices', 'expand_nested'}
+_HINTS = {'_sentinel', 'parallel_iterations', 'swap_memory', 'infer_shape', 'validate_indices', 'expand_nested'}
 
 
 def _entry(fn):
@@ -59,7 +59,7 @@ def _entry(fn):
                 new = _SPELLINGS.get(key, key)
                 new = new if new in parameters else next(iter(parameters)) if key in _FIRST else key
                 kwargs[new] = kwargs.pop(key)
-                if new in _HINTS or new == '_sentinel':
+                if new in _HINTS:
                     del kwargs[new]
         bound = signature.bind(*args, **kwargs)
         if 'seed' in parameters and bound.arguments.get('seed') is None:
@@ -187,48 +187,45 @@ def _windowed(fn):
     return slide
 
 
-def _of(names, make, prefix=''):
-    return {prefix + name: make(name) for name in names.split()}
-
-
-def _ops(tensors, names, prefix='', **rules):
-    return _of(names, lambda name: torch_op(getattr(ops, name), tensors, **rules), prefix)
+def _from(place, names, prefix='', tensors=None):
+    """What a module has under these names; with `tensors`, ops of its functions of that many (see `torch_op`)."""
+    found = {prefix + name: getattr(place, name) for name in names.split()}
+    return found if tensors is None else {name: torch_op(fn, tensors) for name, fn in found.items()}
 
 
 _log = logging.getLogger('tensorflow')
 NAMES = {
     '__version__': '1.13.2',
-    **_of('float16 float32 float64 int8 int16 int32 int64 uint8 bool complex64', DType),
-    **_of('abs square exp log sin cos tanh sigmoid sign round equal not_equal greater greater_equal less less_equal '
-          'maximum minimum pow expand_dims stack reshape tile stop_gradient zeros_like ones_like foldl foldr cast '
-          'name_scope reverse slice identity random_normal truncated_normal', lambda name: getattr(K, name)),
-    **_of('sum mean max min prod all any logsumexp', lambda name: getattr(K, name), 'reduce_'),
-    **_of('relu elu softplus softsign tanh sigmoid softmax bias_add in_top_k', lambda name: getattr(K, name), 'nn.'),
-    **_of('sqrt rsqrt log1p expm1 floor ceil tan asin acos atan erf reciprocal lgamma digamma logical_not', lambda name:
-          torch_op(getattr(torch, name))),
-    **_of('nan inf finite', lambda name: torch_op(getattr(torch, f'is{name}')), 'is_'),
-    **_of('relu6 selu', lambda name: torch_op(getattr(torch.nn.functional, name)), 'nn.'),
-    **_of('add subtract multiply logical_and logical_or logical_xor atan2', lambda name: torch_op(
-        getattr(torch, name), 2)),
+    **{name: DType(name) for name in 'float16 float32 float64 int8 int16 int32 int64 uint8 bool complex64'.split()},
+    **_from(K, 'abs square exp log sin cos tanh sigmoid sign round equal not_equal greater greater_equal less '
+             'less_equal maximum minimum pow expand_dims stack reshape tile stop_gradient zeros_like ones_like foldl '
+             'foldr cast name_scope reverse slice identity random_normal truncated_normal'),
+    **_from(K, 'sum mean max min prod all any logsumexp', 'reduce_'),
+    **_from(K, 'relu elu softplus softsign tanh sigmoid softmax bias_add in_top_k', 'nn.'),
+    **_from(torch, 'sqrt rsqrt log1p expm1 floor ceil tan asin acos atan erf reciprocal lgamma digamma logical_not',
+            tensors=1),
+    **{f'is_{name}': torch_op(getattr(torch, f'is{name}')) for name in ('nan', 'inf', 'finite')},
+    **_from(torch.nn.functional, 'relu6 selu', 'nn.', tensors=1),
+    **_from(torch, 'add subtract multiply logical_and logical_or logical_xor atan2', tensors=2),
     **dict.fromkeys(('truediv', 'realdiv', 'divide'), torch_op(ops.truediv, 2)),
     **dict.fromkeys(('mod', 'floormod'), torch_op(torch.remainder, 2)),
     'floordiv': torch_op(torch.floor_divide, 2),
     'negative': torch_op(torch.neg),
-    **_ops(0, 'eye fill meshgrid einsum'),
-    **_ops(1, 'where unique split unstack squeeze matrix_band_part one_hot count_nonzero norm cumsum depth_to_space '
-              'space_to_depth extract_image_patches sort argsort'),
-    **_ops(2, 'gather gather_nd scatter_nd boolean_mask matmul div squared_difference'),
-    **_ops(1, 'l2_normalize moments', 'nn.'),
-    **_ops(2, 'sigmoid_cross_entropy_with_logits weighted_cross_entropy_with_logits '
-              'softmax_cross_entropy_with_logits_v2 sparse_softmax_cross_entropy_with_logits', 'nn.'),
-    **_ops(3, 'batch_normalization', 'nn.'),
-    **_ops(1, 'resize_images', 'image.'),
-    **_ops(2, 'non_max_suppression', 'image.', shape=lambda *args: (None,), dtype=lambda *args: torch.int32),
-    **_ops(3, 'crop_and_resize', 'image.'),
-    **_ops(2, 'set_intersection', 'sets.', shape=lambda a, b: (*a.shape[:-1], None)),
+    **_from(ops, 'eye fill meshgrid einsum', tensors=0),
+    **_from(ops, 'where unique split unstack squeeze matrix_band_part one_hot count_nonzero norm cumsum depth_to_space '
+                 'space_to_depth extract_image_patches sort argsort', tensors=1),
+    **_from(ops, 'gather gather_nd scatter_nd boolean_mask matmul div squared_difference', tensors=2),
+    **_from(ops, 'l2_normalize moments', 'nn.', tensors=1),
+    **_from(ops, 'sigmoid_cross_entropy_with_logits weighted_cross_entropy_with_logits '
+                 'softmax_cross_entropy_with_logits_v2 sparse_softmax_cross_entropy_with_logits', 'nn.', tensors=2),
+    'nn.batch_normalization': torch_op(ops.batch_normalization, 3),
+    'image.resize_images': torch_op(ops.resize_images),
+    'image.non_max_suppression': torch_op(ops.non_max_suppression, 2, shape=lambda *args: (None,),
+                                          dtype=lambda *args: torch.int32),
+    'image.crop_and_resize': torch_op(ops.crop_and_resize, 3),
+    'sets.set_intersection': torch_op(ops.set_intersection, 2, shape=lambda a, b: (*a.shape[:-1], None)),
     'sparse_tensor_to_dense': lambda sp_input: K.identity(sp_input),  # what is sparse in TensorFlow is dense here
-    **_of('while_loop cond map_fn scan py_func TensorArray control_dependencies gradients', lambda name: getattr(
-        control, name)),
+    **_from(control, 'while_loop cond map_fn scan py_func TensorArray control_dependencies gradients'),
     'Print': control.print_values,
     'Assert': control.check,
     'add_n': lambda inputs: sum(inputs[1:], inputs[0]),
@@ -294,15 +291,15 @@ NAMES = {
     'get_default_graph': lambda: SymbolicTensor.graph,
     'get_default_session': K.get_session,
     'reset_default_graph': K.clear_session,
-    **_of('global_variables_initializer local_variables_initializer initialize_all_variables tables_initializer no_op',
-          lambda name: lambda: None),
+    **dict.fromkeys(('global_variables_initializer', 'local_variables_initializer', 'initialize_all_variables',
+                     'tables_initializer', 'no_op'), lambda: None),
     **dict.fromkeys(('device', 'device_scope'), devices.device_scope),
     'Summary': functools.partial(_summary),
     'newaxis': functools.partial(lambda: None),
     'summary.FileWriter': _file_writer,
     'logging.set_verbosity': _log.setLevel,
-    **_of('debug info warning warn error fatal', lambda name: getattr(_log, name), 'logging.'),
-    **_of('DEBUG INFO WARN ERROR FATAL', lambda name: getattr(logging, name), 'logging.'),
+    **_from(_log, 'debug info warning warn error fatal', 'logging.'),
+    **_from(logging, 'DEBUG INFO WARN ERROR FATAL', 'logging.'),
     'list_local_devices': lambda: devices.list_devices(''),
     'test.is_gpu_available': lambda: '/gpu:0' in devices.available_devices(),
     'test.gpu_device_name': lambda: '/device:GPU:0' if '/gpu:0' in devices.available_devices() else '',

@@ -145,7 +145,7 @@ def _convert_plain(layer, weights, version, backend, reshape):
         weights[i] = _fit_kernel(layer, weights[i], tuple(layer.weights[i].shape), reshape and i == 0)
     if kind in ('LocallyConnected1D', 'LocallyConnected2D') and np.ndim(weights[0]) != 3:
         weights[0] = _local_kernel(layer, np.asarray(weights[0]))
-    if kind in _RECURRENT and len(weights) == 3:
+    if kind in ('LSTM', 'CuDNNLSTM', 'GRU', 'CuDNNGRU') and len(weights) == 3:
         return _convert_recurrent(layer, weights)
     return weights
 
@@ -202,10 +202,6 @@ def _fit_kernel(layer, kernel, shape, reshape):
     return kernel
 
 
-# class -> number of gates
-_RECURRENT = {'LSTM': 4, 'CuDNNLSTM': 4, 'GRU': 3, 'CuDNNGRU': 3}
-
-
 def _convert_recurrent(layer, weights):
     """[kernel, recurrent kernel, bias] between the plain and the cuDNN form; the bias' shape tells the form.
 
@@ -215,18 +211,15 @@ def _convert_recurrent(layer, weights):
     kernel, recurrent, bias = weights
     if kernel.ndim != 2 or recurrent.ndim != 2:
         return weights  # no recurrent layer's arrays: the caller reports the shapes
-    kind, gates = type(layer).__name__, _RECURRENT[type(layer).__name__]
+    kind = type(layer).__name__
+    lstm = kind.endswith('LSTM')
+    gates = 4 if lstm else 3
     width = gates * recurrent.shape[0]
-    lstm = gates == 4
-    forms = {(2 * width,): 'CuDNNLSTM' if lstm else 'CuDNNGRU',
-             (width,): 'LSTM' if lstm else 'GRU(reset_after=False)'}
-    if not lstm:
-        forms[2, width] = 'GRU(reset_after=True)'
+    forms = {(width,): 'LSTM', (2 * width,): 'CuDNNLSTM'} if lstm else {
+        (width,): 'GRU(reset_after=False)', (2, width): 'GRU(reset_after=True)', (2 * width,): 'CuDNNGRU'}
     if bias.shape not in forms:
         raise ValueError(f'Invalid bias shape: {bias.shape}')
-    source, target = forms[bias.shape], kind
-    if kind == 'GRU':
-        target = f'GRU(reset_after={bool(layer.reset_after)})'
+    source, target = forms[bias.shape], f'GRU(reset_after={bool(layer.reset_after)})' if kind == 'GRU' else kind
     if source == target:
         return weights
     if 'GRU(reset_after=False)' in (source, target):

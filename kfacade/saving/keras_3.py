@@ -35,8 +35,8 @@ def as_keras_2(value, own, is_layer=True, is_whole=False):
             raise InvalidModelFile(f'The {kind} layer "{config.get("name")}" has {key}=\'hard_sigmoid\', which is '
                                    'another function in Keras 3 than in Keras 2.')
     layers = _layers(config, own, is_whole) if is_layer and 'layers' in config else None
-    config = {key: item for key, item in config.items() if key != 'layers' or layers is None}
-    config = {key: as_keras_2(item, own, key in ('layer', 'cell')) for key, item in config.items()}
+    config = {key: as_keras_2(item, own, key in ('layer', 'cell')) for key, item in config.items()
+              if key != 'layers' or layers is None}
     if layers is not None:
         stacks = {entry['name'] for entry in layers if 'layers' in entry['config']
                   and 'input_layers' not in entry['config']}  # Keras 3, too, counts those of others from 1 here

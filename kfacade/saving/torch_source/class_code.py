@@ -74,6 +74,7 @@ class ClassCode:
         self.state, self.init, self.forward, self.kept = {}, [], [], []
         self.modules, self.labels = {}, {}  # (id of a layer, part) -> (attribute, constructor); id -> name
         self.variables = Names(TAKEN)
+        self.fresh = self.variables.fresh
         self.attributes = Names({*dir(torch.nn.Module()), *keyword.kwlist, 'reset_states'})
         inputs = network._feed_inputs
         self.inputs = [Value('x' if len(inputs) == 1 else self.fresh(x._keras_history[0].name), x._keras_shape,
@@ -109,9 +110,6 @@ class ClassCode:
         names = [self.fresh(name) for name in names]
         self.line(f'{", ".join(names)} = {text}')
         return names
-
-    def fresh(self, name):
-        return self.variables.fresh(name)
 
     def line(self, text, comment=None):
         self.forward.append((text, comment))
@@ -192,14 +190,12 @@ class ClassCode:
 
     # ------------------------------------------------------------ the walk
 
-    def applied(self, layer, values, shapes, label=None, arguments=None):
+    def applied(self, layer, values, shapes, arguments=None):
         """The `Value`, or list of them, of a call of a layer that gives tensors of these shapes."""
         arguments = {key: value for key, value in (arguments or {}).items() if value is not None}
         training, kind = arguments.pop('training', None), type(layer).__name__
         self.training = None if training is None or isinstance(training, Face) else bool(training)
         self.shapes = shapes
-        if label is not None:
-            self.labels.setdefault(id(layer), label.name)
         if self.training is not None and kind not in PHASED and layer._uses_phase:
             arguments['training'] = self.training
         if arguments or not getattr(layer, '_is_graph_network', True) or is_own(type(layer)) and not (

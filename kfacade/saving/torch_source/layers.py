@@ -396,14 +396,15 @@ def dot(w, layer, x, y):
 
 def time_distributed(w, layer, x):
     inner, kind = layer.layer, type(layer.layer).__name__
+    w.labels.setdefault(id(inner), layer.name)
     if is_own(type(inner)) and (kind in PASSING or kind == 'Dense') and getattr(inner, 'noise_shape', None) is None:
-        return w.applied(inner, [x], [x.shape], label=layer)
+        return w.applied(inner, [x], [x.shape])
     x = w.bound(x if x.at == 2 else w.at(x))
     place = 1 if x.at == 2 else -1
     mask = x.mask and not x.shape[0] and hasattr(inner, 'return_sequences') and f'{x.mask}.flatten(0, 1)' or None
     out = w.shapes[0]
     y = w.applied(inner, [x.gives(f'{x}.flatten(0, 1)', shape=(None, *x.shape[2:]), at=place, image=place, mask=mask)],
-                  [(None, *out[2:])], label=layer)
+                  [(None, *out[2:])])
     if isinstance(y, list):
         raise refusal(layer, 'what it distributes has several outputs.')
     y = w.at(y, 1 if y.image == 1 else -1)
@@ -448,8 +449,9 @@ def torch_module(w, layer, *values):
 
 
 LAYERS = {
-    'Dense': dense, 'Embedding': embedding, 'BatchNormalization': batch_normalization, 'Softmax': softmax,
-    'Activation': lambda w, layer, x: w.activated(layer, x), 'ActivityRegularization': lambda w, layer, x: x, 'ReLU': relu, 'PReLU': prelu,
+    'Dense': dense, 'Embedding': embedding, 'BatchNormalization': batch_normalization,
+    'Activation': lambda w, layer, x: w.activated(layer, x), 'ActivityRegularization': lambda w, layer, x: x,
+    'Softmax': softmax, 'ReLU': relu, 'PReLU': prelu,
     'LeakyReLU': lambda w, layer, x: x.gives(f'F.leaky_relu({x}, {number(layer.alpha)})'),
     'ELU': lambda w, layer, x: x.gives(f'F.elu({x}, {number(layer.alpha)})'),
     'ThresholdedReLU': lambda w, layer, x: x.gives(f'F.threshold({x}, {number(layer.theta)}, 0.0)'),
