@@ -81,7 +81,7 @@ class BackupAndRestore(Callback):
             batches.index[:] = order
         for callback, (name, values) in zip(others, state['callbacks']):
             if type(callback).__name__ == name:
-                vars(callback).update(map_leaves(_unpacked, values))
+                vars(callback).update(map_leaves(lambda x: x.numpy() if isinstance(x, torch.Tensor) else x, values))
         set_random_states(state['random'])
         set_stream_states(state['streams'])
         return state['epoch']
@@ -122,7 +122,3 @@ def _packed(value):
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise TypeError(f'{type(value).__name__} cannot be kept.')
-
-
-def _unpacked(leaf):
-    return leaf.numpy() if isinstance(leaf, torch.Tensor) else leaf

@@ -6,7 +6,6 @@ before the first weight changes.
 """
 import itertools
 import warnings
-from functools import partial
 
 from ..backend.dtypes import on_host
 from ..utils.io_utils import save_attributes_to_hdf5_group
@@ -91,9 +90,9 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
     if len(groups) != len(layers):
         raise ValueError(f'You are trying to load a weight file containing {len(groups)} layers into a model with '
                          f'{len(layers)} layers.')
-    pairs, convert = [], _converter(reader, reshape)
+    pairs = []
     for k, ((name, group), layer) in enumerate(zip(groups, layers)):
-        arrays = convert(layer, _arrays_of(layer, group)[0])
+        arrays, _ = _arrays_of(layer, group, reader, reshape)
         if len(arrays) != len(layer.weights):
             raise ValueError(f'Layer #{k} (named "{layer.name}" in the current model) was found to correspond to layer '
                              f'{name} in the save file. However the new layer {layer.name} expects '
@@ -111,7 +110,6 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
     :func:`load_weights_from_hdf5_group`. Returns a `LoadReport` with the names of the layers, which is logged too.
     """
     reader, report, pairs, reached = _reader(f), LoadReport(), [], set()
-    convert = _converter(reader, reshape)
     for k, name in enumerate(reader.names('layer_names')):
         targets = _named(name, layers)
         if not targets and reader.child(name).names('weight_names'):
@@ -119,8 +117,7 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
         for layer in targets:
             reached.add(layer)
             strict = not skip_mismatch and layer in layers
-            saved, by_place = _arrays_of(layer, reader.child(name))
-            arrays = convert(layer, saved)
+            arrays, by_place = _arrays_of(layer, reader.child(name), reader, reshape)
             if len(arrays) != len(layer.weights):
                 if strict:
                     raise ValueError(f'Layer #{k} (named "{layer.name}") expects {len(layer.weights)} weight(s), but '
@@ -139,13 +136,17 @@ def load_weights_from_hdf5_group_by_name(f, layers, skip_mismatch=False, reshape
     return report.published(reader.where(), stacklevel=4)
 
 
-def _arrays_of(layer, group):
-    """The arrays of ``layer`` in its group of a file; and whether it is a nested model whose names say no places."""
-    names, arrays = group.names('weight_names'), read_arrays(group, later=True)
-    if not inner_layers(layer) or len(arrays) != len(layer.weights):
-        return arrays, is_model(layer)
-    places = places_by_name(layer, names)
-    return (arrays, is_model(layer)) if places is None else ([arrays[place] for place in places], False)
+def _arrays_of(layer, group, reader, reshape):
+    """The arrays of ``layer`` from its group of a file, made ours; and whether a nested model's are paired in order.
+
+    A file that does not say its version is of Keras 1.
+    """
+    arrays, places = read_arrays(group, later=True), None
+    if inner_layers(layer) and len(arrays) == len(layer.weights):
+        places = places_by_name(layer, group.names('weight_names'))
+    return preprocess_weights_for_loading(
+        layer, arrays if places is None else [arrays[place] for place in places], reader.text('keras_version') or '1',
+        reader.text('backend'), reshape), places is None and is_model(layer)
 
 
 def _nested(layers):
@@ -170,13 +171,6 @@ def _unreached(layers, reached):
 
 def _reader(group):
     return group if isinstance(group, Reader) else Reader(group)
-
-
-def _converter(reader, reshape):
-    """The function of a layer and its arrays that makes arrays of the file behind ``reader`` ours."""
-    # a file that does not say its version is of Keras 1
-    return partial(preprocess_weights_for_loading, original_keras_version=reader.text('keras_version') or '1',
-                   original_backend=reader.text('backend'), reshape=reshape)
 
 
 def _fitting(k, layer, arrays, strict=True):

@@ -49,7 +49,8 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     With ``compile``, there is a warning where the file does not say how. Raises InvalidModelFile (a ValueError) if the
     file is damaged or holds no model, ValueError for unknown layers, losses or metrics, and weights that do not fit.
     """
-    with opened_model(filepath) as reader, code_allowed(not safe_mode):
+    allowing_code = contextlib.nullcontext() if safe_mode else unsafe_deserialization()
+    with opened_model(filepath) as reader, allowing_code:
         text = reader.text('model_config')
         if text is None:
             hint = 'It holds weights: build the model, then call `load_weights`.' if _holds_weights(reader) else ''
@@ -75,10 +76,8 @@ def save_weights(model, filepath, overwrite=True):
     if is_torch_file(filepath):
         save_state(model, filepath)
     else:
-        layers = model.saved_as.layers
-        check_names(layers)
         with _written_whole(filepath) as f:
-            save_weights_to_hdf5_group(f, layers)
+            save_weights_to_hdf5_group(f, model.saved_as.layers)
 
 
 def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=False):
@@ -99,15 +98,15 @@ def load_weights(model, filepath, by_name=False, skip_mismatch=False, reshape=Fa
             raise ValueError('`reshape` is for Keras files: torch tensors keep their shapes.')
         return load_state(model, filepath, by_name, skip_mismatch)
     with opened_model(filepath) as reader:
-        holding = contextlib.nullcontext(reader)
-        if not _holds_weights(reader):
-            if 'model_weights' in reader:
-                holding = contextlib.nullcontext(reader.child('model_weights'))
-            elif holds_paths(reader):
-                holding = by_paths(model, reader)
-            else:
-                raise InvalidModelFile(f'{reader.where()} holds no Keras weights: it has neither an attribute '
-                                       'layer_names nor a group model_weights (of Keras 2) or layers (of Keras 3).')
+        if _holds_weights(reader):
+            holding = contextlib.nullcontext(reader)
+        elif 'model_weights' in reader:
+            holding = contextlib.nullcontext(reader.child('model_weights'))
+        elif holds_paths(reader):
+            holding = by_paths(model, reader)
+        else:
+            raise InvalidModelFile(f'{reader.where()} holds no Keras weights: it has neither an attribute layer_names '
+                                   'nor a group model_weights (of Keras 2) or layers (of Keras 3).')
         with holding as weights:
             if by_name:
                 return load_by_name(weights, model.saved_as.layers, skip_mismatch, reshape)
@@ -126,13 +125,6 @@ def _as_saved(model, weights):
     nested = any(is_model(layer) for layer in model.layers)
     return [model] if parallel and not nested and len(
         weights.child(with_weights[0]).names('weight_names')) == len(model.weights) else model.layers
-
-
-def code_allowed(allowed=True):
-    """The context in which layers may run code that their configs hold; one that changes nothing if not ``allowed``."""
-    if not allowed:
-        return contextlib.nullcontext()
-    return unsafe_deserialization()
 
 
 @contextlib.contextmanager

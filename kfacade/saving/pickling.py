@@ -11,9 +11,9 @@ import warnings
 from ..backend.trees import map_leaves
 from ..registry import known
 from ..utils.generic_utils import func_dump, func_load
-from .model_file import code_allowed
 from .text import model_config, model_from_config, plain
 from .training_state import numbers_of, set_optimizer_weights, ways_of
+from .trust import unsafe_deserialization
 
 _PACKAGE = __name__.split('.')[0]
 _COMPILE_ARGUMENTS = ('loss', 'metrics', 'loss_weights', 'sample_weight_mode', 'weighted_metrics')
@@ -52,7 +52,7 @@ def _training(model, portable):
 
 def unpickle_model(state):
     """A new model from what :func:`pickle_model` gave."""
-    with code_allowed():  # a pickle runs code anyway
+    with unsafe_deserialization():  # a pickle runs code anyway
         model = model_from_config(json.loads(state['model_config']), state['custom_objects'])
     for layer, weights in zip(model.layers, state['weights']):
         for variable, (array, steps) in zip(layer.weights, weights):

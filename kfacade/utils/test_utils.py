@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from .. import backend as K
 from ..engine.input_layer import Input
 from ..engine.training import Model
-from ..saving.model_file import code_allowed
+from ..saving.trust import unsafe_deserialization
 from .generic_utils import has_arg
 
 
@@ -70,7 +70,7 @@ def layer_test(layer_cls, kwargs=types.MappingProxyType({}), input_shape=None, i
         assert expected in (None, actual), f'{layer.name} reports {expected_shape}, but gives {output.shape}.'
     if expected_output is not None:
         assert_allclose(output, expected_output, rtol=1e-3)
-    with code_allowed():  # of a Lambda that the caller made
+    with unsafe_deserialization():  # of a Lambda that the caller made
         again = Model.from_config(model.get_config())
     if model.weights:
         again.set_weights(model.get_weights())
@@ -78,7 +78,7 @@ def layer_test(layer_cls, kwargs=types.MappingProxyType({}), input_shape=None, i
     if has_arg(layer.call, 'training'):
         model.compile('rmsprop', 'mse')
         model.train_on_batch(input_data, output)
-    with code_allowed():
+    with unsafe_deserialization():
         layer_cls.from_config({**layer.get_config(), 'batch_input_shape': input_shape})
     return output
 

@@ -75,14 +75,13 @@ def batch_normalization(w, layer, x):
 # ---------------------------------------------------------------- convolution and pooling
 
 def _channels(w, layer, x):
-    """The value with its channels in the place where torch has them, its spatial sizes, and what the output is like."""
+    """The value with its channels in the place where torch has them, as the output has them, and its spatial sizes."""
     first = layer.data_format == 'channels_first'
-    rank = len(x.shape) - 2
-    x, place = w.at(x, -1 if first else 1), -1 if first else 1
-    sizes = x.shape[2:] if first else x.shape[1:-1]
+    place, sizes = (-1, x.shape[2:]) if first else (1, x.shape[1:-1])
+    x = w.at(x, place).gives(w.at(x, place), image=place if len(sizes) > 1 else -1)
     if w.calls(layer) > 1 or any(size is None for size in sizes):
-        sizes = [None] * rank
-    return x, sizes, x.shape[1 if first else -1], {'at': place, 'image': place if rank > 1 else -1}
+        sizes = [None] * len(sizes)
+    return x, sizes, x.shape[1 if first else -1]
 
 
 def _same(size, window, stride):
@@ -111,21 +110,26 @@ def _padded(x, layer, sizes, windows):
     return f'F.pad({x}, {tuple(side for pad in reversed(pads) for side in pad)})', None
 
 
+def _cut(x, parts):
+    """The value, with such a slice of each spatial axis."""
+    return x if {*parts} == {':'} else x.then(f'[:, :, {", ".join(parts)}]')
+
+
 def _conv(w, layer, x, kernel, bias, suffix='', pointwise=False, depthwise=False):
-    x, sizes, channels, like = _channels(w, layer, x)
+    x, sizes, channels = _channels(w, layer, x)
     rank, groups = len(sizes), channels if depthwise else 1
     window, strides, dilation = ([1] * rank,) * 3 if pointwise else (
         kernel.shape[2:], layer.strides, layer.dilation_rate)
     if rank > 1 and channels < 16 and set(window) == {1} and max(strides) > 1:
         # Takes what the windows see beforehand: torch's own gradient of it may end the process (oneDNN, channels last).
-        x, strides = x.then(f'[:, :, {", ".join(f"::{stride}" for stride in strides)}]'), [1] * rank
+        x, strides = _cut(x, [f'::{stride}' for stride in strides]), [1] * rank
     text, padding = (str(x), None) if pointwise or set(window) == {1} else _padded(
         x, layer, sizes, [(size - 1) * step + 1 for size, step in zip(window, dilation)])
     module = w.module(
         layer, call(f'nn.Conv{rank}d', kernel.shape[1] * groups, len(kernel), tight(window), stride=strides,
                     padding=padding, dilation=dilation, groups=groups, bias=bias is not None),
         suffix, weight=kernel, bias=bias)
-    return x.gives(f'{module}({text})', **like)
+    return x.gives(f'{module}({text})')
 
 
 def conv(w, layer, x):
@@ -144,7 +148,7 @@ def separable_conv(w, layer, x):
 
 def conv_transpose(w, layer, x):
     kernel, bias = parameters(layer, 'kernel', 'bias')
-    x, sizes, channels, like = _channels(w, layer, x)
+    x, sizes, channels = _channels(w, layer, x)
     padding, missing, cut = [], [], []
     added = layer.output_padding or [None] * len(sizes)
     for window, stride, dilation, extra in zip(layer.kernel_size, layer.strides, layer.dilation_rate, added):
@@ -157,13 +161,12 @@ def conv_transpose(w, layer, x):
         layer, call(f'nn.ConvTranspose{len(sizes)}d', channels, layer.filters, tight(layer.kernel_size),
                     stride=layer.strides, padding=padding, output_padding=missing, dilation=layer.dilation_rate,
                     bias=layer.use_bias), weight=kernel, bias=bias)
-    cut = f'[:, :, {", ".join(cut)}]' if ':-1' in cut else ''
-    return w.activated(layer, x.gives(f'{module}({x}){cut}', **like))
+    return w.activated(layer, _cut(x.gives(f'{module}({x})'), cut))
 
 
 def locally_connected(w, layer, x):
     first, (kernel, bias) = layer.data_format == 'channels_first', parameters(layer, 'kernel', 'bias')
-    x, _, channels, like = _channels(w, layer, x)
+    x, _, channels = _channels(w, layer, x)
     rank, sizes = len(layer.kernel_size), layer._spatial(layer.compute_output_shape(x.shape))
     window = [*layer.kernel_size]
     if not first:  # there an element of a window comes before its channel
@@ -173,13 +176,13 @@ def locally_connected(w, layer, x):
     module = w.module(
         layer, call('LocallyConnected', channels, layer.filters, tuple(layer.kernel_size), tuple(layer.strides),
                     tuple(sizes), bias=layer.use_bias), weight=kernel, bias=bias)
-    return w.activated(layer, x.gives(f'{module}({x})', **like))
+    return w.activated(layer, x.gives(f'{module}({x})'))
 
 
 def pooling(w, layer, x):
     kind = 'Max' if layer.mode == 'max' else 'Avg'
-    x, sizes, _, like = _channels(w, layer, x)
-    options, cut, late = {}, '', None
+    x, sizes, _ = _channels(w, layer, x)
+    options, cut = {}, None
     if layer.padding == 'same':
         pads = [_same(*axis) for axis in zip(sizes, layer.pool_size, layer.strides)]
         if None not in pads:
@@ -188,13 +191,13 @@ def pooling(w, layer, x):
             padding = [before + more for (before, _), more in zip(pads, late)]
             options = {'padding': padding, 'ceil_mode': any(x and not y for x, y in zip(odd, late)),
                        'count_include_pad': not any(padding) or kind == 'Max'}
-            cut = f'[:, :, {", ".join("1:" if more else ":" for more in late)}]' if any(late) else ''
+            cut = ['1:' if more else ':' for more in late]
     if tuple(layer.strides) != tuple(layer.pool_size):
         options['stride'] = tight(layer.strides) if tight(layer.strides) != 1 else '1'  # which is not the default here
     module = w.module(layer, call(f'nn.{kind}Pool{len(sizes)}d', tight(layer.pool_size), **options))
-    if layer.padding == 'same' and late is None:
-        return x.gives(call('pool_same', module, x, tuple(layer.pool_size), tuple(layer.strides)), **like)
-    return x.gives(f'{module}({x}){cut}', **like)
+    if layer.padding == 'same' and cut is None:
+        return x.gives(call('pool_same', module, x, tuple(layer.pool_size), tuple(layer.strides)))
+    return _cut(x.gives(f'{module}({x})'), cut or ':')
 
 
 def global_pooling(w, layer, x):
@@ -202,29 +205,28 @@ def global_pooling(w, layer, x):
     if x.mask is not None and name == 'GlobalAveragePooling1D':
         x = w.at(x) if layer.data_format == 'channels_last' else w.at(x).then('.transpose(1, 2)')
         return x.gives(call('masked_mean', x, x.mask), mask=None)
-    x, sizes, _, _ = _channels(w, layer, x)
+    x, sizes, _ = _channels(w, layer, x)
     module = w.module(layer, f'nn.Adaptive{"Max" if "Max" in name else "Avg"}Pool{len(sizes)}d(1)')
     return x.gives(f'{module}({x}).flatten(1)', at=-1, image=-1, mask=None)
 
 
 def zero_padding(w, layer, x):
-    x, sizes, _, like = _channels(w, layer, x)
-    return x.gives(f'F.pad({x}, {tuple(side for pair in reversed(layer.padding) for side in pair)})', **like)
+    x, sizes, _ = _channels(w, layer, x)
+    return x.gives(f'F.pad({x}, {tuple(side for pair in reversed(layer.padding) for side in pair)})')
 
 
 def cropping(w, layer, x):
-    x, sizes, _, like = _channels(w, layer, x)
-    cut = [f'{start or ""}:{-end or ""}' for start, end in layer.cropping]
-    return x.gives(f'{x}[:, :, {", ".join(cut)}]', **like)
+    x, sizes, _ = _channels(w, layer, x)
+    return _cut(x, [f'{start or ""}:{-end or ""}' for start, end in layer.cropping])
 
 
 def upsampling(w, layer, x):
-    x, sizes, _, like = _channels(w, layer, x)
+    x, sizes, _ = _channels(w, layer, x)
     if layer.interpolation == 'bilinear' and not layer.as_tf_keras:
-        return x.gives(call('upsample_bilinear', x, tuple(layer.size)), **like)
+        return x.gives(call('upsample_bilinear', x, tuple(layer.size)))
     mode = None if layer.interpolation == 'nearest' else "'bilinear'"
     module = w.module(layer, call('nn.Upsample', scale_factor=tight(layer.size), mode=mode))
-    return x.gives(f'{module}({x})', **like)
+    return x.gives(f'{module}({x})')
 
 
 # ---------------------------------------------------------------- activations, noise
