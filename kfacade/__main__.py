@@ -71,7 +71,7 @@ def install_keras_alias(tensorflow=None, backend_name=None, tensorflow_keras=Fal
         module.install('keras' if tensorflow_keras else None)
         backend_name = backend_name or os.environ.get('KFACADE_BACKEND_NAME', 'tensorflow')
     if backend_name:
-        config._backend = os.environ['KFACADE_BACKEND_NAME'] = backend_name
+        config.settings['backend'] = os.environ['KFACADE_BACKEND_NAME'] = backend_name
 
 
 def install_as_keras(tensorflow='stand-in', backend_name=None, tensorflow_keras=False):

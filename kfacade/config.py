@@ -16,11 +16,8 @@ __all__ = ['backend', 'cast_to_floatx', 'epsilon', 'floatx', 'image_data_format'
 _FLOAT_TYPES = {'float16', 'float32', 'float64'}
 _DATA_FORMATS = {'channels_last', 'channels_first'}
 
-_floatx = 'float32'
-_epsilon = 1e-7
-_image_data_format = 'channels_last'
-_device = None
-_backend = os.environ.get('KFACADE_BACKEND_NAME', 'torch')  # set by the launcher, for the processes it starts
+settings = {'floatx': 'float32', 'epsilon': 1e-7, 'image_data_format': 'channels_last', 'device': None,
+            'backend': os.environ.get('KFACADE_BACKEND_NAME', 'torch')}  # set by the launcher, for what it starts
 
 
 def keras_dir():
@@ -33,49 +30,46 @@ def keras_dir():
 
 def backend():
     """Name of the backend: ``'torch'`` (or what ``python -m kfacade --backend-name`` asked for)."""
-    return _backend
+    return settings['backend']
 
 
 def device():
     """Name of the device that keras.json chooses; None where it leaves that open."""
-    return _device
+    return settings['device']
 
 
 def floatx():
     """Default float type, as a string: ``'float16'``, ``'float32'`` or ``'float64'``."""
-    return _floatx
+    return settings['floatx']
 
 
 def set_floatx(floatx):
     """Sets the default float type. Raises ValueError for any other name."""
-    global _floatx
     if floatx not in _FLOAT_TYPES:
         raise ValueError(f'Unknown floatx type: {floatx}. Expected one of {sorted(_FLOAT_TYPES)}.')
-    _floatx = str(floatx)
+    settings['floatx'] = str(floatx)
 
 
 def epsilon():
     """Fuzz factor that keeps logarithms and divisions finite (1e-7 unless set)."""
-    return _epsilon
+    return settings['epsilon']
 
 
 def set_epsilon(e):
     """Sets the fuzz factor."""
-    global _epsilon
-    _epsilon = float(e)
+    settings['epsilon'] = float(e)
 
 
 def image_data_format():
     """Default layout of images: ``'channels_last'`` or ``'channels_first'``."""
-    return _image_data_format
+    return settings['image_data_format']
 
 
 def set_image_data_format(data_format):
     """Sets the default layout of images. Raises ValueError for an unknown one."""
-    global _image_data_format
     if data_format not in _DATA_FORMATS:
         raise ValueError(f'Unknown data_format: {data_format!r}. Expected one of {sorted(_DATA_FORMATS)}.')
-    _image_data_format = str(data_format)
+    settings['image_data_format'] = str(data_format)
 
 
 def normalize_data_format(value):
@@ -90,7 +84,7 @@ def normalize_data_format(value):
 
 def image_dim_ordering():
     """The image layout under its Keras-1 name: ``'th'`` or ``'tf'``."""
-    return 'th' if _image_data_format == 'channels_first' else 'tf'
+    return 'th' if image_data_format() == 'channels_first' else 'tf'
 
 
 def set_image_dim_ordering(dim_ordering):
@@ -102,7 +96,7 @@ def set_image_dim_ordering(dim_ordering):
 
 def cast_to_floatx(x):
     """``x`` as a numpy array of the default float type."""
-    return np.asarray(x, dtype=_floatx)
+    return np.asarray(x, dtype=floatx())
 
 
 def _load(folder):
@@ -110,12 +104,11 @@ def _load(folder):
     path = os.path.join(folder, 'keras.json')
     try:
         with open(path) as f:
-            settings = json.load(f)
+            found = json.load(f)
         setters = {'floatx': set_floatx, 'epsilon': set_epsilon, 'image_data_format': set_image_data_format}
-        for key in settings.keys() & setters.keys():
-            setters[key](settings[key])
-        global _device
-        _device = settings.get('device')
+        for key in found.keys() & setters.keys():
+            setters[key](found[key])
+        settings['device'] = found.get('device')
     except FileNotFoundError:
         _write_defaults(path)
     except (OSError, ValueError, TypeError, AttributeError) as error:
@@ -124,12 +117,12 @@ def _load(folder):
 
 
 def _write_defaults(path):
-    settings = {'floatx': _floatx, 'epsilon': _epsilon, 'backend': 'tensorflow',
-                'image_data_format': _image_data_format}
+    defaults = {'floatx': floatx(), 'epsilon': epsilon(), 'backend': 'tensorflow',
+                'image_data_format': image_data_format()}
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(f'{path}.{os.getpid()}', 'x') as f:  # renamed when it is whole: other processes may be starting, too
-            json.dump(settings, f, indent=4)
+            json.dump(defaults, f, indent=4)
         os.replace(f.name, path)
     except OSError:
         return  # a read-only home is no reason to fail: the defaults hold without a file

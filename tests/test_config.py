@@ -8,15 +8,12 @@ from kfacade import backend as K
 from kfacade import config, layers
 from kfacade.models import Sequential
 
-SETTINGS = ('_floatx', '_epsilon', '_image_data_format', '_backend', '_device')
-
 
 @pytest.fixture(autouse=True)
 def restored():
-    before = {name: getattr(config, name) for name in SETTINGS}
+    before = dict(config.settings)
     yield
-    for name, value in before.items():
-        setattr(config, name, value)
+    config.settings.update(before)
 
 
 def test_a_missing_file_is_written_with_the_defaults(tmp_path):

@@ -217,18 +217,15 @@ def next_sample(uid):
     return next(_SHARED_SEQUENCES[uid])
 
 
-_SETTINGS = ('_floatx', '_epsilon', '_image_data_format', '_backend')
-
-
 def _surroundings():
     """What a fork would find in its process, beside the sequence: settings, and where random numbers go on."""
-    return [getattr(config, name) for name in _SETTINGS], random.getstate(), np.random.get_state()
+    return config.settings, random.getstate(), np.random.get_state()
 
 
 def _take_over(surroundings, function, *arguments):
     """In a worker: calls a function under what a fork would have found."""
     settings, python_state, numpy_state = surroundings
-    vars(config).update(zip(_SETTINGS, settings))
+    config.settings.update(settings)
     random.setstate(python_state)
     np.random.set_state(numpy_state)
     function(*arguments)

@@ -17,7 +17,7 @@ def nothing_chosen(monkeypatch):
     for name in ('KERAS_VIRTUAL_DEVICES', 'KERAS_DEVICE', 'KERAS_SOFT_PLACEMENT'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.accelerator, 'is_available', lambda: False)
-    monkeypatch.setattr(config, '_device', None)
+    monkeypatch.setitem(config.settings, 'device', None)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_cuda_is_taken_where_there_is_one(accelerators, kind, default):
 
 def test_who_chooses(four_devices, monkeypatch):
     assert devices.default_device() == torch.device('cpu', 0)
-    monkeypatch.setattr(config, '_device', 'cpu')
+    monkeypatch.setitem(config.settings, 'device', 'cpu')
     assert where(K.variable(1.)) == '/cpu:0'
     monkeypatch.setenv('KERAS_DEVICE', 'cuda:2')
     assert where(K.variable(1.)) == '/gpu:2'
@@ -141,7 +141,7 @@ def test_absent_choices_are_errors(monkeypatch):
     with pytest.raises(ValueError, match="no device 'cuda:0'. There are: /cpu:0. KERAS_SOFT_PLACEMENT"):
         kfacade.set_device('cuda:0')
     assert where(K.variable(1.)) == '/cpu:0'
-    monkeypatch.setattr(config, '_device', 'cuda:0')
+    monkeypatch.setitem(config.settings, 'device', 'cuda:0')
     with pytest.raises(ValueError, match="no device 'cuda:0' of keras.json. There are: /cpu:0"):
         K.variable(1.)
     monkeypatch.setenv('KERAS_DEVICE', 'mps')

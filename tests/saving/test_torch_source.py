@@ -124,7 +124,7 @@ def test_architectures(tmp_path, keep_layout):
 @pytest.mark.parametrize('name', [*SMALL, *(pytest.param(name, marks=pytest.mark.slow)
                                             for name in applications_harness.SMALLEST if name not in SMALL)])
 def test_applications(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(config, '_floatx', 'float64')  # two samples through batch normalization are ill-conditioned
+    monkeypatch.setitem(config.settings, 'floatx', 'float64')  # two samples in batch normalization are ill-conditioned
     size = applications_harness.SMALLEST[name]
     make = getattr(applications, name)
     model = applications_harness.fill(make(weights=None, include_top=False, input_shape=(size, size, 3)))
@@ -182,7 +182,7 @@ def test_predicts_on_files(tmp_path):
 
 @pytest.mark.parametrize('dtype', ['float64', 'float16'])
 def test_predicts_in_another_precision(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr(config, '_floatx', dtype)
+    monkeypatch.setitem(config.settings, 'floatx', dtype)
     model = Sequential([L.Dense(2, input_shape=(3,))])
     to_torch_source(model, tmp_path / 'model.py')
     np.save(tmp_path / 'x.npy', np.eye(3, dtype='float32'))
