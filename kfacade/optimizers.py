@@ -308,9 +308,7 @@ class Adam(_BuiltIn):
     def __init__(self, lr=0.001, beta_1=0.9, beta_2=0.999, epsilon=None, decay=0., amsgrad=False, **kwargs):
         super().__init__(locals())
 
-    @property
-    def slots(self):
-        return ('m', 'v', 'vhat') if self.amsgrad else ('m', 'v')
+    slots = property(lambda self: ('m', 'v', 'vhat') if self.amsgrad else ('m', 'v'))
 
     def _make_slots(self, params):
         slots = super()._make_slots(params)

@@ -20,13 +20,12 @@ def torch_dtype(dtype=None):
         return dtype
     if dtype is None:
         dtype = config.floatx()
-    found = _BY_NAME.get(str(dtype)) if isinstance(dtype, str) else None
-    if found is None:
-        try:
-            found = _BY_NAME[np.dtype(dtype).name]
-        except (KeyError, TypeError):
-            raise TypeError(f'Unknown data type: {dtype!r}. Expected one of {sorted(names.values())}.') from None
-    return found
+    if isinstance(dtype, str) and str(dtype) in _BY_NAME:
+        return _BY_NAME[str(dtype)]
+    try:
+        return _BY_NAME[np.dtype(dtype).name]
+    except (KeyError, TypeError):
+        raise TypeError(f'Unknown data type: {dtype!r}. Expected one of {sorted(names.values())}.') from None
 
 
 def dtype_name(dtype):

@@ -437,7 +437,8 @@ class _Compiler:
         if isinstance(x, SubGraph):
             return self._sub_graph(x)
         if isinstance(x, Variable):
-            return self._at_hand(self._variable(x), self._on(x))
+            node = self._once((x, 'keras'), lambda: self._to_keras(x, self._raw(x)))
+            return self._at_hand(node, self._on(x))
         if isinstance(x, HostVariable):
             return self._once(x, lambda: self._call(read_host, (self._object(x, x.name),), {}, x.name))
         if isinstance(x, np.generic):
@@ -487,8 +488,6 @@ class _Compiler:
             self.nodes[key] = make()
         return self.nodes[key]
 
-    def _variable(self, variable):
-        return self._once((variable, 'keras'), lambda: self._to_keras(variable, self._raw(variable)))
 
     def _to_keras(self, variable, node):
         if isinstance(variable, Variable) and variable.layout and variable not in self.inputs:

@@ -1,6 +1,6 @@
 """Functions of the graph and the session: placeholders, variables, values, updates, gradients, `K.function`."""
 import math
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -374,7 +374,7 @@ def function(inputs, outputs, updates=None, **kwargs):
 
 # ---------------------------------------------------------------- sessions
 
-class Session:
+class Session(AbstractContextManager):
     """What TensorFlow's session was for scripts: it runs symbols. Variables do not live in it; all have their values.
 
     `target`, `graph` and `config` are accepted since scripts pass them: there is one process, one graph, and a
@@ -413,9 +413,6 @@ class Session:
     def close(self):
         """Forgets how to run what has been run."""
         self._functions.clear()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()

@@ -149,9 +149,7 @@ class TensorFace:
 class Face(TensorFace):
     """Base of the variables (`backend.variable`): their `value` is a live tensor, which counts in a running forward."""
 
-    @property
-    def metas(self):
-        return stand_in(self.shape.as_list(), self.dtype)
+    metas = property(lambda self: stand_in(self.shape.as_list(), self.dtype))
 
 
 class SymbolicTensor(TensorFace):

@@ -42,9 +42,7 @@ class _AbstractVariable(Face):
 
     _uses_learning_phase = False
 
-    @property
-    def _keras_shape(self):
-        return tuple(self.shape.as_list())
+    _keras_shape = property(lambda self: tuple(self.shape.as_list()))
 
     def numpy(self):
         """A copy of the value as an array, in Keras' layout."""
@@ -106,9 +104,7 @@ class Variable(_AbstractVariable):
         return Shape(self.value.shape) if self.layout is None else Shape(
             self.layout.to_keras(self.param.detach().to('meta')).shape)
 
-    @property
-    def dtype(self):
-        return self.param.dtype
+    dtype = property(lambda self: self.param.dtype)
 
     def assign(self, value):
         """Sets the value, given in Keras' layout. Raises ValueError for another shape."""
@@ -151,9 +147,7 @@ class HostVariable(_AbstractVariable):
 
     shape = Shape(())
 
-    @property
-    def value(self):
-        return torch.tensor(self.host, dtype=self.dtype)
+    value = property(lambda self: torch.tensor(self.host, dtype=self.dtype))
 
     def numpy(self):
         return _numpy_scalar(self.host, self.dtype)
@@ -180,9 +174,7 @@ class Update:
     def applied(self):
         """Called after the assignment."""
 
-    @property
-    def name(self):
-        return f'update_{self.variable.name}'
+    name = property(lambda self: f'update_{self.variable.name}')
 
 
 class MovingAverageUpdate(Update):

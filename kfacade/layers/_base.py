@@ -235,9 +235,7 @@ class SpatialLayer(BuiltinLayer):
         self.rank, self.data_format = rank, normalize_data_format(data_format)
         self.input_spec = InputSpec(ndim=rank + 2)
 
-    @property
-    def _channel_axis(self):
-        return 1 if self.data_format == 'channels_first' else -1
+    _channel_axis = property(lambda self: 1 if self.data_format == 'channels_first' else -1)
 
     def _spatial(self, shape):
         """The spatial sizes in a shape."""
@@ -310,9 +308,7 @@ class NoiseLayer(BuiltinLayer):
     passes_masks = only_trains = True
     seed = rate = None
 
-    @property
-    def _uses_phase(self):
-        return self.rate is None or 0. < self.rate < 1.
+    _uses_phase = property(lambda self: self.rate is None or 0. < self.rate < 1.)
 
     @opaque
     def call(self, inputs, training=None):

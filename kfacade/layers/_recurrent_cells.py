@@ -106,9 +106,7 @@ class Cell(BuiltinLayer):
             drawn[self, name] = K.in_train_phase(lambda: K.dropout(K.stack(ones), rate), None, training)
         return drawn[self, name]
 
-    @property
-    def _uses_phase(self):
-        return 0 < self.dropout < 1 or 0 < self.recurrent_dropout < 1
+    _uses_phase = property(lambda self: 0 < self.dropout < 1 or 0 < self.recurrent_dropout < 1)
 
     def _functions(self, shape=None):
         """What to run for the two activations; with the `shape` of a state, recorded ones for those of the user's."""
@@ -202,6 +200,9 @@ class GRUCell(Cell):
                       'bias': Layout(swapped, swapped)}
     bias_names = ('input_bias', 'recurrent_bias')
     gate_names = 'zrh'
+    kind = property(lambda self: kernels.GRUResetAfter if self.reset_after else kernels.GRU)
+    input_bias = property(lambda self: self.bias[0] if self.use_bias and self.reset_after else self.bias)
+    recurrent_bias = property(lambda self: self.bias[1] if self.use_bias and self.reset_after else None)
 
     def __init__(self, units, activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
                  kernel_initializer='glorot_uniform', recurrent_initializer='orthogonal', bias_initializer='zeros',
@@ -212,20 +213,8 @@ class GRUCell(Cell):
 
     settings = argument_names(__init__)
 
-    @property
-    def kind(self):
-        return kernels.GRUResetAfter if self.reset_after else kernels.GRU
-
     def add_bias(self, shape):
         super().add_bias((2, *shape) if self.reset_after else shape)
-
-    @property
-    def input_bias(self):
-        return self.bias[0] if self.use_bias and self.reset_after else self.bias
-
-    @property
-    def recurrent_bias(self):
-        return self.bias[1] if self.use_bias and self.reset_after else None
 
     def _weights(self):
         kernel, bias, recurrent_kernel, _ = super()._weights()
@@ -294,9 +283,7 @@ class StackedRNNCells(LayerGroup):
     def state_size(self):
         return tuple(size for cell in self._in_state_order(self.cells) for size in state_sizes(cell))
 
-    @property
-    def output_size(self):
-        return output_size_of(self.cells[-1])
+    output_size = property(lambda self: output_size_of(self.cells[-1]))
 
     def split_states(self, states):
         """A list with the list of states of each cell."""

@@ -95,21 +95,17 @@ class _Conv(SpatialLayer):
             raise ValueError(f'When using causal padding in `{type(self).__name__}`, `data_format` must be '
                              f'"channels_last" (temporal data). Received: {data_format}')
 
-    def _input_channels(self, input_shape):
-        """The size of the channel axis, which later inputs must share. Raises ValueError where it is unknown."""
+    def build(self, input_shape):
+        spatial.refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
         if len(input_shape) != self.rank + 2:
             raise ValueError(f'Inputs to layer {self.name} should have rank {self.rank + 2}. Received input shape: '
                              f'{tuple(input_shape)}')
-        axis = self._channel_axis
-        if input_shape[axis] is None:
+        channels = input_shape[self._channel_axis]
+        if channels is None:
             raise ValueError('The channel dimension of the inputs should be defined. Found `None`. (Layer '
                              f'{self.name}, input shape {tuple(input_shape)})')
-        self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: input_shape[axis]})
-        return input_shape[axis]
-
-    def build(self, input_shape):
-        spatial.refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)
-        self._add_weights(self._input_channels(input_shape))
+        self.input_spec = InputSpec(ndim=self.rank + 2, axes={self._channel_axis: channels})
+        self._add_weights(channels)
         self.built = True
 
     def _add_weights(self, channels):
@@ -339,7 +335,10 @@ def _pairs(value, rank, name):
 
 
 class _Resizing(SpatialLayer):
-    """Base of layers that change the sizes of the spatial axes by the first of their settings, one entry an axis."""
+    """Base of layers that change the sizes of the spatial axes by the first of their settings, one entry an axis.
+
+    ``_resized(size, entry)`` says what becomes of a known size by the entry for its axis.
+    """
 
     least = 0
 
@@ -348,9 +347,6 @@ class _Resizing(SpatialLayer):
         self.check_integers(self.settings[0], entries, self.least)
         setattr(self, self.settings[0], entries)
 
-    def _resized(self, size, entry):
-        """What becomes of a known size by the entry for its axis."""
-        raise NotImplementedError(f'{type(self).__name__} must define `_resized(size, entry)`.')
 
     def _output_sizes(self, sizes):
         return [None if size is None else self._resized(size, entry)

@@ -8,7 +8,7 @@ from ..legacy import interfaces
 from ..utils import conv_utils
 from ..utils.generic_utils import has_arg, to_list, transpose_shape
 from . import _recurrent_kernels as kernels
-from ._base import argument_names, checked_sizes, spatial_settings
+from ._base import SpatialLayer, argument_names, checked_sizes, spatial_settings
 from ._recurrent_cells import LSTMCell, state_sizes
 from .convolutional import KERNEL_LAYOUT
 from .recurrent import RNN, CellLayer
@@ -47,9 +47,7 @@ class ConvRNN2D(RNN):
         super().__init__(cell, return_sequences, return_state, go_backwards, stateful, unroll, **kwargs)
         self.input_spec = [InputSpec(ndim=5)]
 
-    @property
-    def _feature_axis(self):
-        return 1 if self.cell.data_format == 'channels_first' else -1
+    _feature_axis = property(lambda self: 1 if self.cell.data_format == 'channels_first' else -1)
 
     def _all_shapes(self, input_shape):
         return image_shapes(self, self.cell, input_shape, state_sizes(self.cell))
@@ -59,7 +57,7 @@ class ConvLSTM2DCell(LSTMCell):
     """The cell of `ConvLSTM2D`: one step; see there."""
 
     weight_layouts = {'kernel': KERNEL_LAYOUT, 'recurrent_kernel': KERNEL_LAYOUT, 'bias': None}
-    gates = 4
+    gates, kind, _channel_axis = 4, property(lambda self: self), SpatialLayer._channel_axis
 
     def __init__(self, filters, kernel_size, strides=(1, 1), padding='valid', data_format=None, dilation_rate=(1, 1),
                  activation='tanh', recurrent_activation='hard_sigmoid', use_bias=True,
@@ -71,14 +69,6 @@ class ConvLSTM2DCell(LSTMCell):
         self.state_size = (filters, filters)
 
     settings = argument_names(__init__)
-
-    @property
-    def kind(self):
-        return self
-
-    @property
-    def _channel_axis(self):
-        return 1 if self.data_format == 'channels_first' else -1
 
     def build(self, input_shape):
         refuse_dilated_strides(f'Layer {self.name}', self.strides, self.dilation_rate)

@@ -107,14 +107,8 @@ class RNN(LayerGroup, BuiltinLayer):
             self.reset_states()
         self.built = True
 
-    @property
-    def _cells(self):
-        return getattr(self.cell, 'cells', [self.cell])
-
-    @property
-    def _uses_phase(self):
-        return any(getattr(cell, '_uses_phase', True) for cell in self._cells)
-
+    _cells = property(lambda self: getattr(self.cell, 'cells', [self.cell]))
+    _uses_phase = property(lambda self: any(getattr(cell, '_uses_phase', True) for cell in self._cells))
     get_weights, set_weights = Layer.get_weights, Layer.set_weights
 
     @property

@@ -31,10 +31,8 @@ class TorchModule(Layer):
         self.module._apply(lambda tensor: put(tensor, on or default_device()))
         for tensor in (*self.module.parameters(), *self.module.buffers()) if on is not None else ():
             tensor.on = on
-        for path, _ in self.module.named_parameters():
-            self._trainable_weights.append(self._face(path))
-        for path, _ in self.module.named_buffers():
-            self._non_trainable_weights.append(self._face(path))
+        self._trainable_weights += [self._face(path) for path, _ in self.module.named_parameters()]
+        self._non_trainable_weights += [self._face(path) for path, _ in self.module.named_buffers()]
         self.built = True
 
     def _face(self, path):

@@ -32,9 +32,7 @@ class Wrapper(LayerGroup):
     def build(self, input_shape=None):
         self.built = True
 
-    @property
-    def activity_regularizer(self):
-        return getattr(self.layer, 'activity_regularizer', None)
+    activity_regularizer = property(lambda self: getattr(self.layer, 'activity_regularizer', None))
 
     @property
     def trainable(self):
