@@ -329,15 +329,13 @@ class Function:
         if session_kwargs:
             raise ValueError(f'Invalid argument "{next(iter(session_kwargs))}" passed to K.function: the torch backend '
                              'has no session to pass it to.')
-        if not isinstance(inputs, (list, tuple)):
-            raise TypeError('`inputs` to a backend function should be a list or tuple.')
-        if not isinstance(outputs, (list, tuple)):
-            raise TypeError('`outputs` of a backend function should be a list or tuple.')
-        if not isinstance(updates, (list, tuple, type(None))):
-            raise TypeError('`updates` in a backend function should be a list or tuple.')
+        updates = [] if updates is None else updates
+        for what, given in (('`inputs` to', inputs), ('`outputs` of', outputs), ('`updates` in', updates)):
+            if not isinstance(given, (list, tuple)):
+                raise TypeError(f'{what} a backend function should be a list or tuple.')
         self.inputs, self.name = list(inputs), name
         self.outputs = [x.new_value if isinstance(x, Update) else x for x in outputs]
-        self.updates = [u if isinstance(u, Update) else Update(*u) for u in updates or ()]
+        self.updates = [u if isinstance(u, Update) else Update(*u) for u in updates]
         self.updates += [u for u in outputs if isinstance(u, Update) and u not in self.updates]
         self._graphs = {}
 
