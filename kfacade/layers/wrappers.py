@@ -219,17 +219,14 @@ class Bidirectional(Wrapper):
     def call(self, inputs, mask=None, training=None, initial_state=None, constants=None):
         if isinstance(inputs, (list, tuple)):
             inputs, initial_state, constants = recurrent.standardize_args(list(inputs), None, None, self._num_constants)
-        given = {'training': training, 'mask': mask, 'constants': constants}
         if mask is not None and (self.return_sequences or initial_state is not None) and self.is_as_tf_keras():
             for layer in self._inner_layers():
                 layer.as_tf_keras = True
                 layer.zero_output_for_mask = layer.zero_output_for_mask or self.return_sequences
         results = []
         for layer, states in zip(self._inner_layers(), _halves(initial_state)):
-            kwargs = {name: value for name, value in given.items() if has_arg(layer.call, name)}
-            if states is not None and has_arg(layer.call, 'initial_state'):
-                kwargs['initial_state'] = states
-            results.append(layer.call(inputs, **kwargs))
+            given = {'training': training, 'mask': mask, 'constants': constants, 'initial_state': states}
+            results.append(layer.call(inputs, **{k: v for k, v in given.items() if has_arg(layer.call, k)}))
         (forward, *states), (backward, *more) = results if self.return_state else ([r] for r in results)
         backward = K.reverse(backward, 1) if self.return_sequences else backward
         outputs = _MERGES[self.merge_mode](forward, backward) + states + more
