@@ -10,6 +10,7 @@ from .backend.dtypes import dtype_name
 from .backend.session import evaluate
 from .backend.symbolic import TensorFace
 from .utils import generic_utils
+from .utils.generic_utils import deserialize_keras_object, serialize_keras_object
 
 # Standard deviation of a standard normal that is cut at -2 and 2.
 _TRUNCATED_STD = .87962566103423978
@@ -222,13 +223,13 @@ def first_value(initializer, shape):
 
 def serialize(initializer):
     """The config of an initializer."""
-    return generic_utils.serialize_keras_object(initializer)
+    return serialize_keras_object(initializer)
 
 
 def deserialize(config, custom_objects=None):
     """The initializer of a config. Raises ValueError if it is unknown."""
     known = generic_utils.public_objects(globals())
-    return generic_utils.deserialize_keras_object(config, known, custom_objects, 'initializer')
+    return deserialize_keras_object(config, known, custom_objects, 'initializer')
 
 
 def get(identifier):

@@ -132,7 +132,9 @@ class _ShapeTensor(SymbolicTensor):
     def __getitem__(self, index):
         x = self.args[0]
         if isinstance(index, int):
-            return record(_size, (x, index), {}, metas=_size_metas(x, index))
+            known = None not in x.shape or x.shape[index].value is None  # TensorFlow knows one where it knows all
+            sizes = tuple(meta.shape[index] for meta in x.metas) if known else new_size()
+            return record(_size, (x, index), {}, metas=sizes)
         if isinstance(index, slice):
             axes = list(range(len(x.shape)))[index]
             return record(_sizes, (x, axes), {}, metas=tuple(_sizes(meta, axes) for meta in x.metas))
@@ -142,11 +144,6 @@ class _ShapeTensor(SymbolicTensor):
 def _size(x, axis):
     return x.size(axis)
 
-
-def _size_metas(x, axis):
-    """What stands for a size: TensorFlow knows it where it knows all of them."""
-    sizes = tuple(meta.shape[axis] for meta in x.metas)
-    return sizes if None not in x.shape or x.shape[axis].value is None else new_size()
 
 
 def _sizes(x, axes):

@@ -22,6 +22,7 @@ from .shapes import common_shape, stand_in
 from .trees import leaves, map_leaves
 
 _ids = itertools.count()
+_OF_NUMBERS = {bool: torch.bool, int: torch.int32}  # other numbers are of ``floatx()``
 
 
 def floordiv(x, y):
@@ -167,7 +168,7 @@ class SymbolicTensor(TensorFace):
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)
         self.shape = common_shape(metas)
-        self.dtype = DTYPES[metas[0].dtype if isinstance(metas[0], torch.Tensor) else _number_dtype(metas[0])]
+        self.dtype = DTYPES[getattr(metas[0], 'dtype', None) or _OF_NUMBERS.get(type(metas[0])) or torch_dtype()]
         self._keras_shape = tuple(self.shape.as_list())
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
         self._scope, self._path = state.mode.scope, state.mode.path
@@ -268,11 +269,6 @@ def as_tensor(x, dtype=None):
 
 
 # ---------------------------------------------------------------- shapes
-
-def _number_dtype(value):
-    if isinstance(value, bool):
-        return torch.bool
-    return torch.int32 if isinstance(value, int) else torch_dtype()
 
 
 def _by_rule(fn, shape_rule, dtype_rule):

@@ -369,7 +369,9 @@ class Lambda(Layer):
             raise ValueError(_REFUSAL.format(name=name))
         if shape_type != 'raw':
             config['output_shape'] = _load(config['output_shape'], shape_type, given)
-        config['arguments'] = {key: _array_or_value(value) for key, value in arguments.items()}
+        arrays = {key: np.array(value['value']) for key, value in arguments.items()
+                  if isinstance(value, dict) and value.get('type') == 'ndarray'}
+        config['arguments'] = {**arguments, **arrays}
         return cls(**config)
 
 
@@ -384,10 +386,6 @@ _REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytec
             'layer (custom_objects={{"{name}": function}}) or under its own name; or, if you trust where the file '
             'comes from, pass safe_mode=False.')
 
-
-def _array_or_value(value):
-    """An argument as it was: files hold an array as a dict."""
-    return np.array(value['value']) if isinstance(value, dict) and value.get('type') == 'ndarray' else value
 
 
 def _backend_function(name):
