@@ -12,11 +12,10 @@ from ..backend.trees import map_leaves
 from ..registry import known
 from ..utils.generic_utils import func_dump, func_load
 from .text import model_config, model_from_config, plain
-from .training_state import numbers_of, set_optimizer_weights, ways_of
+from .training_state import COMPILED, numbers_of, set_optimizer_weights, ways_of
 from .trust import unsafe_deserialization
 
 _PACKAGE = __name__.split('.')[0]
-_COMPILE_ARGUMENTS = ('loss', 'metrics', 'loss_weights', 'sample_weight_mode', 'weighted_metrics')
 
 
 def pickle_model(model, by_value=True):
@@ -45,7 +44,7 @@ def _training(model, portable):
     except NotImplementedError as error:
         warnings.warn(f'{error} A copy of the model does not have it: call `compile` on the copy.', stacklevel=5)
         return None
-    arguments = {name: map_leaves(portable, getattr(model, name)) for name in _COMPILE_ARGUMENTS}
+    arguments = {name: map_leaves(portable, getattr(model, name)) for name in COMPILED}
     return {'optimizer': (type(optimizer), config, optimizer.get_weights(), numbers_of(optimizer)),
             'arguments': {**arguments, **ways_of(model), 'loss': arguments['loss'] or None}}
 

@@ -104,18 +104,12 @@ class _PickleCheck(pickle.Unpickler):
         self._file, self._left, self._sizes, self._storages = file, left, sizes, {}
 
     def run(self):
-        """Raises ValueError, or what else unpickling raises; the file is behind the pickle otherwise."""
-        start = self._file.tell()
-        self._check_opcodes()
-        self._file.seek(start)
-        self.load()
+        """Raises ValueError, or what else unpickling raises; the file is behind the pickle otherwise.
 
-    def _check_opcodes(self):
-        """Refuses what takes for ever or much memory: many steps, big indices, and a tuple put in two places.
-
+        Refused, too, is what takes for ever or much memory: many steps, big indices, and a tuple put in two places.
         Nested so, tuples take for ever to hash. Those of tensors never are.
         """
-        last, tuples = '', set()
+        start, last, tuples = self._file.tell(), '', set()
         for count, (opcode, argument, _) in enumerate(pickletools.genops(self._file)):
             if opcode.name not in _OPCODES or count > _MOST_STEPS or 'PUT' in opcode.name and argument > count:
                 raise ValueError(f'its pickle has an {opcode.name} where a state dict has none.')
@@ -125,6 +119,8 @@ class _PickleCheck(pickle.Unpickler):
                 raise ValueError('its pickle holds one tuple in several places, which a state dict does not.')
             else:
                 last = opcode.name
+        self._file.seek(start)
+        self.load()
 
     def find_class(self, module, name):
         known = {('collections', 'OrderedDict'): OrderedDict, ('torch._utils', '_rebuild_tensor_v2'): self._tensor,

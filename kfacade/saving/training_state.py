@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import optimizers
 from ..backend.variable import HostVariable, Update, Variable
-from ..utils.generic_utils import deserialize_keras_object
+from ..utils.generic_utils import deserialize_keras_object, serialize_keras_object
 from .hdf5 import read_arrays, write_variables
 from .later import as_before_objective, as_before_optimizer, origin, registered
 from .text import parse_json, plain
@@ -14,6 +14,8 @@ from .trust import InvalidModelFile, refusing
 
 NUMBERS = 'optimizer_numbers'  # the attribute that holds what an optimizer steps by outside its `weights`, as JSON
 STEPS = 'debias_steps'  # the attribute that holds how many updates moving averages have had, as JSON
+# Arguments of ``compile`` that a file holds under their names, in Keras' order.
+COMPILED = 'loss', 'metrics', 'sample_weight_mode', 'loss_weights', 'weighted_metrics'
 # Arguments of ``compile`` that Keras does not have, and their keys, which it ignores.
 WAYS = {name: f'kfacade_{name}' for name in ('sync_batchnorm', 'mixed_precision', 'jit_compile')}
 
@@ -23,15 +25,10 @@ def training_config(model):
     optimizer = model.optimizer
     try:
         text = json.dumps({
-            'optimizer_config': {'class_name': type(optimizer).__name__, 'config': optimizer.get_config()},
-            'loss': model.loss,
-            'metrics': model.metrics,
-            'sample_weight_mode': model.sample_weight_mode,
-            'loss_weights': model.loss_weights,
-            # Keras 2.2.4 forgets these and ignores the key; later versions write and read it.
-            **({'weighted_metrics': model.weighted_metrics} if model.weighted_metrics else {}),
-            **{WAYS[name]: value for name, value in ways_of(model).items()},
-        }, default=plain)
+            'optimizer_config': serialize_keras_object(optimizer),
+            # Keras 2.2.4 forgets weighted metrics and ignores the key; later versions write and read it.
+            **{name: getattr(model, name) for name in COMPILED if name != 'weighted_metrics' or model.weighted_metrics},
+            **{WAYS[name]: value for name, value in ways_of(model).items()}}, default=plain)
     except (NotImplementedError, TypeError) as error:
         warnings.warn(f'{str(error) or repr(error)} A Keras file cannot hold that: the architecture and the weights '
                       'were saved without the arguments of `compile` and the state of the optimizer. Call `compile` '
@@ -152,12 +149,9 @@ def _compile_from(model, text, where, custom_objects=None):
         optimizer = deserialize_keras_object(saved, custom_objects=own)
     else:
         optimizer = optimizers.deserialize(saved)
-    model.compile(optimizer=optimizer,
-                  loss=_resolve(config['loss'], own, where),
-                  metrics=_metrics(model, config.get('metrics'), own),
-                  loss_weights=config.get('loss_weights'),
-                  sample_weight_mode=config.get('sample_weight_mode'),
-                  weighted_metrics=_metrics(model, config.get('weighted_metrics'), own),
+    model.compile(optimizer, _resolve(config['loss'], own, where),
+                  **{name: _metrics(model, config.get(name), own) for name in ('metrics', 'weighted_metrics')},
+                  **{name: config.get(name) for name in ('loss_weights', 'sample_weight_mode')},
                   **{name: config[key] for name, key in WAYS.items() if key in config})
 
 

@@ -1,14 +1,13 @@
 """The file: a class for each network, what they need, and how it is loaded."""
 import ast
 import keyword
-import math
 import os
 import textwrap
 
 import torch
 
-from ...backend.dtypes import torch_dtype
 from ..atomic import may_write, replacing, suffix_of
+from ..export import example_inputs
 from ..torch_files import plain_layers, write_tensors
 from .class_code import ClassCode
 from .pieces import PARTS, TAKEN, TEXTS, WIDTH, Names, identifier, names_read, number, readable, refusal
@@ -63,19 +62,17 @@ def to_torch_source(model, path, keep_layout=False, overwrite=True, safetensors=
 def _check(source, text, tensors):
     """Raises ValueError where the module does not compute what the model computes."""
     model, main, space = source.model, source.main, {'__name__': '', '__file__': source.weights}
-    inputs = [torch.linspace(0, 1.99, math.prod(shape)).reshape(shape).to(
-        source.dtype if x.dtype.is_floating_point else torch_dtype(x.dtype))
-        for x, shape in ((x, _example(x._keras_shape)) for x in model._feed_inputs)]
+    inputs = example_inputs(model, [_example(x._keras_shape) for x in model._feed_inputs], 1, 1, 1.99)
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         try:
-            wanted = model.graph(False)(*(x.to(model._place()[0]) for x in inputs))
+            wanted = model.graph(False)(*inputs)
         except Exception:  # what these sizes, which the model leaves open, do not go together with
             return
         try:
             exec(compile(text, f'<{model.name}>', 'exec'), space)
             module = space[main.name]().to(source.dtype).eval()
             module.load_state_dict(tensors)
-            got = module(*(x if y.at == -1 else x.movedim(-1, y.at) for x, y in zip(inputs, main.inputs)))
+            got = module(*((x if y.at == -1 else x.movedim(-1, y.at)).cpu() for x, y in zip(inputs, main.inputs)))
         except Exception as error:
             raise ValueError(f'Model "{model.name}" cannot be converted: {error}') from error
     for y, one, other in zip(main.outputs, got if isinstance(got, tuple) else [got], wanted):

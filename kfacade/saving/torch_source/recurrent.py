@@ -29,7 +29,8 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         label = name if len(cells) == 1 else f'{name}_{i}'
         text, native, tensors, held = _described(w, layer, cell)
         module, parts = w.module(cell, text, name=label, owner=layer, **tensors), 'hc' if 'LSTM' in text else 'h'
-        _hold(w, module, held)
+        if held:
+            w.once(f'{module}.bias_hh_l0.requires_grad_(False)  # Keras has one bias')
         given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, step)}.unsqueeze(0)' for s in given]
         state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
         if layer.stateful and not states:
@@ -61,11 +62,6 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         return x
     last = layer.cell.join_states(last) if len(cells) > 1 else last[0]
     return [x, *(x.gives(s, at=step, image=step, mask=None) for s in last)]
-
-
-def _hold(w, module, held, suffix=''):
-    if held:
-        w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
 
 
 def _described(w, layer, cell):
@@ -140,8 +136,8 @@ def _both_ways(w, layer, x):
         texts.add(text)
     text = texts.pop()
     module = w.module(layer, f'{text[:-1]}, bidirectional=True)', **tensors)
-    _hold(w, module, held)
-    _hold(w, module, held, '_reverse')
+    for suffix in ('', '_reverse') if held else ():
+        w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
     if layer.return_sequences:
         return x.gives(f'{module}({x})[0]')
     w.line(f'both, _ = {module}({x})')
