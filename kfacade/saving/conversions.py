@@ -197,9 +197,8 @@ def _fit_kernel(layer, kernel, shape, reshape):
                              f'shape {kernel.shape} and size {kernel.size}. ')
         return np.reshape(kernel, shape)
     # Keras also takes (channels, filters, columns, rows), whoever wrote it
-    if kernel.ndim == 4 and np.transpose(kernel, (3, 2, 0, 1)).shape == shape:
-        return np.transpose(kernel, (3, 2, 0, 1))
-    return kernel
+    turned = np.transpose(kernel, (3, 2, 0, 1)) if kernel.ndim == 4 else kernel
+    return turned if turned.shape == shape else kernel
 
 
 def _convert_recurrent(layer, weights):

@@ -19,10 +19,11 @@ from .conversions import is_model
 from .report import LoadReport, some
 from .trust import InvalidModelFile, reading
 
+# layers that treat every element by itself, and have no weights
+PASSING = set('''Activation ActivityRegularization AlphaDropout Dropout ELU GaussianDropout GaussianNoise LeakyReLU
+    ReLU ThresholdedReLU'''.split())
 # layers between Flatten and Dense that leave every feature in its place
-_IN_PLACE = ('Activation', 'ActivityRegularization', 'Add', 'AlphaDropout', 'Average', 'BatchNormalization', 'Dropout',
-             'ELU', 'GaussianDropout', 'GaussianNoise', 'LeakyReLU', 'Maximum', 'Multiply', 'PReLU', 'ReLU', 'Softmax',
-             'Subtract', 'ThresholdedReLU')
+_IN_PLACE = PASSING | set('Add Average BatchNormalization Maximum Multiply PReLU Softmax Subtract'.split())
 
 # class of storages -> bytes of an item
 _ITEM_SIZES = {'DoubleStorage': 8, 'FloatStorage': 4, 'HalfStorage': 2, 'BFloat16Storage': 2, 'LongStorage': 8,

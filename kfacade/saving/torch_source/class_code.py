@@ -9,8 +9,9 @@ import torch
 from ...backend.symbolic import Face
 from ...utils.generic_utils import has_arg, is_own, to_list
 from ..conversions import is_model
+from ..torch_files import PASSING
 from .graph import Graph, awaits_mask, image_axis
-from .layers import ACTIVATIONS, LAYERS, PASSING, PHASED
+from .layers import ACTIVATIONS, LAYERS, PHASED
 from .pieces import POOL, TAKEN, Names, docstring, fitted, identifier, readable, refusal
 from .ports import is_plain
 
@@ -85,8 +86,8 @@ class ClassCode:
         self.values = {id(x): value for x, value in zip(inputs, self.inputs)}
         for i, node in enumerate(self.graph.nodes):
             self.node, values = node, [self.values[id(x)] for x in node.input_tensors]
-            self.settle(i, values, to_list(self.applied(node.outbound_layer, values, node.output_shapes,
-                                                        arguments=node.arguments)))
+            results = self.applied(node.outbound_layer, values, node.output_shapes, node.arguments)
+            self.settle(i, values, to_list(results))
         results = [self.values[id(x)] for x in network.outputs]
         self.outputs = [self.at(x, -1 if source.keep_layout else x.image) for x in results]
         self.gives_mask = gives_mask and results[0].mask is not None
@@ -198,21 +199,17 @@ class ClassCode:
         self.shapes = shapes
         if self.training is not None and kind not in PHASED and layer._uses_phase:
             arguments['training'] = self.training
-        if arguments or not getattr(layer, '_is_graph_network', True) or is_own(type(layer)) and not (
-                is_model(layer) or kind in LAYERS or kind == 'Lambda'):
+        convert = (ClassCode.nested if is_model(layer) else
+                   ClassCode.own_code if kind == 'Lambda' or not is_own(type(layer)) else LAYERS.get(kind))
+        if arguments or not convert or not getattr(layer, '_is_graph_network', True):
             reason = f'it is called with {", ".join(arguments)}' if arguments else f'{kind} has no counterpart'
             raise refusal(layer, f'{reason}.')
-        if is_model(layer):
-            results = self.nested(layer, values)
-        elif is_own(type(layer)) and kind != 'Lambda':
-            results = LAYERS[kind](self, layer, *values)
-        else:
-            results = self.own_code(layer, values)
+        results = convert(self, layer, *values)
         found = [x.gives(x, shape=tuple(shape), mask=x.mask if layer.supports_masking or is_model(layer) else None)
                  for x, shape in zip(to_list(results), shapes)]
         return found if isinstance(results, list) else found[0]
 
-    def nested(self, network, values):
+    def nested(self, network, *values):
         wanted = [x.mask is not None and awaits_mask(Graph(network), y, self.awaited())
                   for x, y in zip(values, network._feed_inputs)]
         inner = self.source.class_for(network, wanted, self.awaited(), self.is_frozen(network))
@@ -230,7 +227,7 @@ class ClassCode:
         results[0].mask = names[-1] if inner.gives_mask else None
         return results
 
-    def own_code(self, layer, values):
+    def own_code(self, layer, *values):
         """A `Lambda`, or a layer of the script's own: a module with its weights, whose `forward` is to be written."""
         options, alike = [], False
         shown = ' to '.join(' and '.join(Value('', shape).shown() for shape in shapes)

@@ -10,6 +10,7 @@ import torch
 
 from ...utils.conv_utils import deconv_length
 from ...utils.generic_utils import is_own
+from ..torch_files import PASSING
 from .pieces import call, number, parameters, refusal, tight
 from .recurrent import bidirectional, recurrent
 
@@ -18,8 +19,6 @@ ACTIVATIONS = {
     'linear': '{0}', 'relu': 'F.relu({0})', 'tanh': 'torch.tanh({0})', 'sigmoid': 'torch.sigmoid({0})',
     'softmax': 'torch.softmax({0}, {1})', 'elu': 'F.elu({0})', 'selu': 'F.selu({0})', 'softplus': 'F.softplus({0})',
     'softsign': 'F.softsign({0})', 'exponential': 'torch.exp({0})', 'hard_sigmoid': 'hard_sigmoid({0})'}
-PASSING = set('''Activation ActivityRegularization AlphaDropout Dropout ELU GaussianDropout GaussianNoise LeakyReLU
-    ReLU ThresholdedReLU'''.split())  # every element by itself, and without weights
 PHASED = ('AlphaDropout', 'BatchNormalization', 'Dropout', 'GaussianDropout', 'GaussianNoise', 'SpatialDropout1D',
           'SpatialDropout2D', 'SpatialDropout3D')  # whose call may say the phase
 
