@@ -1,4 +1,6 @@
 """What `fit` copies: of each batch what it gathers, once, and of all the data nothing."""
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -101,3 +103,27 @@ def test_numbers_of_words_are_read_batch_by_batch():
     x = np.random.RandomState(0).randint(9, size=(SAMPLES, FEATURES))
     found = _copies(lambda: model.fit(x, np.zeros((SAMPLES, 1)), batch_size=BATCH, verbose=0))
     assert ('aten::copy_', (SAMPLES, FEATURES)) not in found
+
+
+CALLS = {
+    'fit': lambda model, x, y: model.fit(x, y, BATCH, 2, 0, validation_split=.25, sample_weight=np.ones(len(x))),
+    'fit on whole batches': lambda model, x, y: model.fit(x, y, BATCH, 2, 0, validation_data=(x, y), shuffle='batch'),
+    'evaluate': lambda model, x, y: model.evaluate(x, y, BATCH, 0),
+    'predict': lambda model, x, y: model.predict(x, BATCH)}
+
+
+@pytest.mark.parametrize('call', CALLS)
+@pytest.mark.parametrize('name', ARRAYS)
+def test_numpy_copies_nothing_whole(name, call):
+    """It counts what it takes of memory; the numbers of the samples and their weights are a part of that."""
+    x = ARRAYS[name](np.random.RandomState(0).rand(100 * BATCH, FEATURES))
+    y, model = np.zeros((len(x), 1), 'float32'), _model()
+    CALLS[call](model, x[:BATCH * 4], y[:BATCH * 4])
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        CALLS[call](model, x, y)
+        assert tracemalloc.get_traced_memory()[1] - before < .8 * x.nbytes
+    finally:
+        tracemalloc.stop()

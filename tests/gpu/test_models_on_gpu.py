@@ -395,12 +395,14 @@ def test_steps_of_cuda_graphs_give_the_same_numbers(build, batch, device, compil
 
 @pytest.mark.filterwarnings('ignore')
 def test_small_steps_are_cuda_graphs(device, compiling):
+    if device.type == 'cuda':
+        from torch._dynamo.utils import counters
+        from torch._inductor import cudagraph_trees
+        counters.clear()
     model = models.Sequential([Dense(6, activation='relu', input_shape=(8,)), Dense(5)])
     model.compile('adam', 'mse', jit_compile=True)
     model.fit(numbers(12, 8), Y, 4, epochs=3, verbose=0)
     if device.type == 'cuda':
-        from torch._dynamo.utils import counters
-        from torch._inductor import cudagraph_trees
         assert cudagraph_trees.get_container(device.index).tree_manager.roots
         assert not counters['inductor']['cudagraph_skips']
 
