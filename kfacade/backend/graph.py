@@ -397,14 +397,13 @@ class _Compiler:
         if getattr(fn, 'is_constant', False) and not symbols_in(given):
             self._set(symbol, self._leaf(fn(*args, **kwargs)))
             return
-        args, kwargs = self._argument((args, kwargs))
+        args, kwargs = self._argument((args, {**kwargs, **self.fused.get(symbol, {})}))
         modules = [x for x in (fn, *given) if isinstance(x, torch.nn.Module)]
         if any(self.device is not None or getattr(x, 'on', None) is not None for x in held(*modules)):
             node = self._call(apply_on, (self._here(), self._object(fn), *args), kwargs, name)
         elif symbol in self.full:
-            node = self._call(in_full, (self._object(fn), *args), {**kwargs, **self.fused.get(symbol, {})}, name)
+            node = self._call(in_full, (self._object(fn), *args), kwargs, name)
         elif isinstance(fn, torch.nn.Module):
-            kwargs.update(self.fused.get(symbol, {}))
             name = self._register_module(fn)
             node = self.graph.create_node('call_module', name, args, kwargs, name=self._safe(name))
         elif is_value(symbol) and (name in _CREATORS or not (modules or any(map(is_value, given)))):

@@ -51,10 +51,11 @@ class BuiltinLayer(Layer):
 
     A layer that names none has all arguments of its constructor, in their order there. A setting whose name ends in
     activation, initializer, regularizer or constraint may be given as a name, an object or a configuration, and is
-    written to files as a configuration.
+    written to files as a configuration. `own_settings` are arguments that Keras does not have or write, with their
+    defaults: only other values go to files.
     """
 
-    settings = ()
+    settings, own_settings = (), {}
     scaled_weight = None  # the name of the one that scales the output's channels, which are its first axis in torch
     weight_layouts = {}  # the names of the weights that `call` reads, and the layout of each (None: Keras')
     passes_masks = False
@@ -77,7 +78,8 @@ class BuiltinLayer(Layer):
         """
         if arguments and not self.settings:
             self.settings = tuple(name for name in arguments if name not in _NO_SETTINGS)
-        found = {name: value for name, value in (arguments or {}).items() if name in self.settings}
+        names = {*self.settings, *self.own_settings}
+        found = {name: value for name, value in (arguments or {}).items() if name in names}
         for name, value in {**found, **more}.items():
             setattr(self, name, self._checked(name, value))
 
@@ -129,7 +131,8 @@ class BuiltinLayer(Layer):
             kind = _KINDS.get(name.rpartition('_')[2])
             value = getattr(self, name)
             config[name] = kind.serialize(value) if kind else value
-        return config
+        own = {name: getattr(self, name) for name in self.own_settings}
+        return {**config, **{name: value for name, value in own.items() if value != self.own_settings[name]}}
 
     def _opaque_node(self, call, inputs, kwargs):
         replaced = {name: weight for name in self.weight_layouts if not self._owns(weight := getattr(self, name, None))}

@@ -51,11 +51,10 @@ class AlphaDropout(NoiseLayer):
     Arguments: `rate`, outside (0, 1) nothing happens; `noise_shape`, the shape of the mask; `seed`.
     """
 
-    settings = ('rate',)
+    settings, own_settings = ('rate',), {'noise_shape': None, 'seed': None}
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
         super().__init__(locals(), **kwargs)
-        self.noise_shape, self.seed = noise_shape, seed
 
     def _get_noise_shape(self, inputs):
         return self.noise_shape or K.shape(inputs)
@@ -66,6 +65,3 @@ class AlphaDropout(NoiseLayer):
         scale = (keep * (1. + self.rate * _SELU_FLOOR ** 2)) ** -.5
         return torch.where(kept, inputs, _SELU_FLOOR) * scale - scale * _SELU_FLOOR * self.rate
 
-    def get_config(self):
-        return {**super().get_config(), **{
-            name: value for name in ('noise_shape', 'seed') if (value := getattr(self, name)) is not None}}

@@ -40,9 +40,8 @@ class BatchNormalization(BuiltinLayer):
                  beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
                  zero_debias=True, **kwargs):
         super().__init__(locals(), **kwargs)
-        self.zero_debias = zero_debias
 
-    settings = argument_names(__init__)[:-1]  # Keras does not know the last, so its default is not written
+    settings, own_settings = argument_names(__init__)[:-1], {'zero_debias': True}
 
     def build(self, input_shape):
         dim = size_along(self, self.axis, input_shape)
@@ -176,12 +175,6 @@ class BatchNormalization(BuiltinLayer):
         statistics = record(self._batch_statistics, (inputs,), {}, metas=(metas, metas))
         self.add_update([MovingAverageUpdate(average, value, self.momentum, self.zero_debias, output)
                          for average, value in zip(averages, statistics)], inputs)
-
-    def get_config(self):
-        config = super().get_config()
-        if not self.zero_debias:
-            config['zero_debias'] = False
-        return config
 
     # How many updates the averages have had decides on the next one, so a resumed run must know it.
 

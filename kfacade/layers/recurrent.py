@@ -47,6 +47,7 @@ class RNN(LayerGroup, BuiltinLayer):
     """
 
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
+    own_settings = {'zero_output_for_mask': False}
     part = 'cell'
     _feature_axis = -1  # of the states
     zero_output_for_mask = False
@@ -329,8 +330,6 @@ class RNN(LayerGroup, BuiltinLayer):
         config = super().get_config()
         if self._num_constants is not None:
             config.update(num_constants=self._num_constants, cell=config.pop('cell'))
-        if self.zero_output_for_mask:
-            config['zero_output_for_mask'] = True
         return config
 
 
