@@ -78,21 +78,16 @@ def _is_open(pad):
     return isinstance(sum(pad), torch.SymInt)
 
 
-def _enlarged(x, extents, strides, pads):
-    """`x` with zeros after the axes that are smaller than a window, and these axes: their output is to be empty.
+def _missing(sizes, extents, strides, pads, is_meta):
+    """How many zeros the axes lack that are smaller than a window, and these axes: their output is to be empty.
 
     TensorFlow's kernels give an empty output there, up to two strides below; the rest is left for torch to refuse, and
     on the meta device so is what is known beforehand.
     """
-    missing = _missing(x.shape[2:], extents, strides, pads, x.is_meta)
-    axes = [axis for axis, short in enumerate(missing, start=2) if short]
-    return (F.pad(x, [side for short in reversed(missing) for side in (0, short)]) if axes else x), axes
-
-
-def _missing(sizes, extents, strides, pads, is_meta):
     missing = [0 if is_meta or not isinstance(size, int) else extent - size - sum(pad)
                for size, extent, pad in zip(sizes, extents, pads)]
-    return [short if 0 < short < 2 * stride else 0 for short, stride in zip(missing, strides)]
+    missing = [short if 0 < short < 2 * stride else 0 for short, stride in zip(missing, strides)]
+    return missing, [axis for axis, short in enumerate(missing, start=2) if short]
 
 
 def _emptied(y, axes):
@@ -107,11 +102,11 @@ def _plan(sizes, kernel, strides, padding, dilation, rank, is_meta):
     pads = _paddings(padding, rank, sizes, kernel, strides, dilation)
     symmetric = tuple([0 if _is_open(pad) else min(pad) for pad in pads])
     extents = [(size - 1) * rate + 1 for size, rate in zip(kernel, dilation)]
-    missing = _missing(sizes, extents, strides, pads, is_meta)
+    missing, empty = _missing(sizes, extents, strides, pads, is_meta)
     added = [side for pad, both, short in zip(reversed(pads), reversed(symmetric), reversed(missing))
              for side in (pad[0] - both, pad[1] - both + short)]
     pads_more = any(isinstance(side, torch.SymInt) or side for side in added)
-    return symmetric, added if pads_more else None, [axis for axis, short in enumerate(missing, start=2) if short]
+    return symmetric, added if pads_more else None, empty
 
 
 def conv_nd(x, weight, bias=None, strides=1, padding='valid', dilation=1, data_format='channels_last', groups=1,
@@ -188,7 +183,9 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
     before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])
     options = {'count_include_pad': False} if mode == 'avg' else {}
-    x, empty = _enlarged(x, pool_size, strides, pads)
+    missing, empty = _missing(x.shape[2:], pool_size, strides, pads, x.is_meta)
+    if empty:
+        x = F.pad(x, [side for short in reversed(missing) for side in (0, short)])
     y = _emptied(_POOL[mode][x.dim()](x, pool_size, strides, before, ceil_mode=padding == 'same', **options), empty)
     for axis, drop in enumerate(dropped, start=2):
         if drop:

@@ -94,9 +94,7 @@ class RNN(LayerGroup, BuiltinLayer):
         constants_shape = more[-self._num_constants:] if self._num_constants else []
         self.input_spec[0] = InputSpec(shape=(input_shape[0] if self.stateful else None, None, *input_shape[2:]))
         if isinstance(self.cell, Layer):
-            step_shape = (input_shape[0], *input_shape[2:])
-            self.cell.build([step_shape, *constants_shape] if constants_shape else step_shape)
-            self.cell.built = True
+            self.cell._build_from([(input_shape[0], *input_shape[2:]), *constants_shape])
         expected = self._all_shapes((None, *input_shape[1:]))[1:]
         if self.state_spec is None:
             self.state_spec = [InputSpec(shape=shape) for shape in expected]
