@@ -6,31 +6,18 @@
 import dataclasses
 
 from . import backend as K
-from .utils.generic_utils import (
-    check_number_fields,
-    deserialize_keras_object,
-    interpret,
-    public_objects,
-    serialize_keras_object,
-)
+from .utils.generic_utils import Configured, deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
 
 def _norms(w, axis):
     return K.sqrt(K.sum(K.square(w), axis=axis, keepdims=True))
 
 
-@dataclasses.dataclass(eq=False)
-class Constraint:
+class Constraint(Configured):
     """Base of constraints: called with a weight, gives the weight to store in its place."""
-
-    def __post_init__(self):
-        check_number_fields(self)
 
     def __call__(self, w):
         return w
-
-    def get_config(self):
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 @dataclasses.dataclass(eq=False)

@@ -16,18 +16,11 @@ from .utils.generic_utils import deserialize_keras_object, serialize_keras_objec
 _TRUNCATED_STD = .87962566103423978
 
 
-@dataclasses.dataclass(eq=False)
-class Initializer:
+class Initializer(generic_utils.Configured):
     """Base of initializers. `seed`, where there is one, makes every call give the same values."""
-
-    def __post_init__(self):
-        generic_utils.check_number_fields(self)
 
     def __call__(self, shape, dtype=None):
         raise NotImplementedError(f'{type(self).__name__} has to define `__call__(self, shape, dtype=None)`.')
-
-    def get_config(self):
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_config(cls, config):

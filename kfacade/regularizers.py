@@ -1,12 +1,8 @@
 """Penalties on weights and activations, which are added to the loss."""
+import dataclasses
+
 from . import backend as K
-from .utils.generic_utils import (
-    check_number,
-    deserialize_keras_object,
-    interpret,
-    public_objects,
-    serialize_keras_object,
-)
+from .utils.generic_utils import Configured, deserialize_keras_object, interpret, public_objects, serialize_keras_object
 
 
 class Regularizer:
@@ -20,14 +16,16 @@ class Regularizer:
         return cls(**config)
 
 
-class L1L2(Regularizer):
+@dataclasses.dataclass(eq=False)
+class L1L2(Configured, Regularizer):
     """``l1 * sum(abs(x)) + l2 * sum(x ** 2)``."""
 
-    def __init__(self, l1=0., l2=0.):
-        check_number('l1', l1, 'L1L2')
-        check_number('l2', l2, 'L1L2')
-        self.l1 = float(K.cast_to_floatx(l1))
-        self.l2 = float(K.cast_to_floatx(l2))
+    l1: float = 0.
+    l2: float = 0.
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.l1, self.l2 = (float(K.cast_to_floatx(factor)) for factor in (self.l1, self.l2))
 
     def __call__(self, x):
         penalty = 0.
@@ -36,9 +34,6 @@ class L1L2(Regularizer):
         if self.l2:
             penalty += self.l2 * K.sum(K.square(x))
         return penalty
-
-    def get_config(self):
-        return {'l1': self.l1, 'l2': self.l2}
 
 
 def l1(l=0.01):  # noqa: E741

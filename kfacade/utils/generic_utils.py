@@ -193,11 +193,17 @@ def check_number(name, value, owner):
         raise ValueError(f'`{name}` of {owner} must be a number. Received: {value!r}')
 
 
-def check_number_fields(instance):
-    """:func:`check_number` for each field of a dataclass that is declared a float."""
-    for field in dataclasses.fields(instance):
-        if field.type is float:
-            check_number(field.name, getattr(instance, field.name), type(instance).__name__)
+@dataclasses.dataclass(eq=False)
+class Configured:
+    """Base of dataclasses whose fields make their configuration; :func:`check_number` for what is declared a float."""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if field.type is float:
+                check_number(field.name, getattr(self, field.name), type(self).__name__)
+
+    def get_config(self):
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
 
 def keep_arguments(instance, arguments, *but):
