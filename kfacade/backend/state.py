@@ -42,49 +42,53 @@ _session = _Session()
 
 
 
-@contextmanager
-def _with_mode(**values):
-    outer = {name: getattr(mode, name) for name in values}
-    vars(mode).update(values)
-    try:
-        yield
-    finally:
-        vars(mode).update(outer)
+class _Inside:
+    """A context in which the mode has other values."""
+
+    def __init__(self, **values):
+        self._values = values
+
+    def __enter__(self):
+        self._outer = {name: getattr(mode, name) for name in self._values}
+        vars(mode).update(self._values)
+
+    def __exit__(self, *_):
+        vars(mode).update(self._outer)
 
 
 def running(phase=None):
     """Inside, every op computes, Variables give their values, and the learning phase is ``phase`` (None: as it was)."""
-    return _with_mode(depth=mode.depth + 1, phase=mode.phase if phase is None else phase)
+    return _Inside(depth=mode.depth + 1, phase=mode.phase if phase is None else phase)
 
 
 def finding_shapes(run):
     """Inside, ops compute for the `run` of a call that finds its shapes, in the learning phase of training."""
-    return _with_mode(depth=mode.depth + 1, phase=True, run=run)
+    return _Inside(depth=mode.depth + 1, phase=True, run=run)
 
 
 def recording():
     """Inside, ops record again, though a forward may be running around it."""
-    return _with_mode(depth=0)
+    return _Inside(depth=0)
 
 
 def building(origin):
     """Inside, models are built from a file of 'Keras', 'tf.keras' or 'Keras 3'."""
-    return _with_mode(origin=origin)
+    return _Inside(origin=origin)
 
 
 def on_device(device):
     """Inside, what is recorded will be computed on a `torch.device`, with what it needs moved there."""
-    return _with_mode(device=device)
+    return _Inside(device=device)
 
 
 def at_home(device):
     """Inside, that is the default device."""
-    return _with_mode(home=device)
+    return _Inside(home=device)
 
 
 def root_scope():
     """Inside, no name scope is open."""
-    return _with_mode(scope='', path='')
+    return _Inside(scope='', path='')
 
 
 class WeightClaims:
@@ -175,7 +179,7 @@ def unique_scope(name):
 def name_scope(name, default_name=None, values=None):
     """Puts ``name/`` (made unique) before the names of the Variables that are made inside."""
     scope = unique_scope(name or default_name)
-    with _with_mode(scope=scope, path=f'{mode.path}/{name or default_name}'.lstrip('/')):
+    with _Inside(scope=scope, path=f'{mode.path}/{name or default_name}'.lstrip('/')):
         yield scope
 
 
