@@ -91,7 +91,7 @@ def root_scope():
     return _Inside(scope='', path='')
 
 
-class WeightClaims:
+class WeightClaims(_Inside):
     """A context in which the weights and states of layers may not claim more than `limit` bytes together.
 
     Arguments:
@@ -100,13 +100,8 @@ class WeightClaims:
     """
 
     def __init__(self, limit, source, blank=False):
+        super().__init__(claims=self)
         self.left, self.source, self.blank = limit, source, blank
-
-    def __enter__(self):
-        self._outer, mode.claims = mode.claims, self
-
-    def __exit__(self, *_):
-        mode.claims = self._outer
 
     def take(self, size, what):
         """Counts `size` bytes. Raises ValueError where that is too much."""
