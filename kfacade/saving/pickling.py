@@ -8,7 +8,6 @@ import sys
 import types
 import warnings
 
-from ..backend.trees import map_leaves
 from ..registry import known
 from ..utils.generic_utils import func_dump, func_load
 from .text import model_config, model_from_config, plain
@@ -44,7 +43,7 @@ def _training(model, portable):
     except NotImplementedError as error:
         warnings.warn(f'{error} A copy of the model does not have it: call `compile` on the copy.', stacklevel=5)
         return None
-    arguments = {name: map_leaves(portable, getattr(model, name)) for name in COMPILED}
+    arguments = {name: _mapped(portable, getattr(model, name)) for name in COMPILED}
     return {'optimizer': (type(optimizer), config, optimizer.get_weights(), numbers_of(optimizer)),
             'arguments': {**arguments, **ways_of(model), 'loss': arguments['loss'] or None}}
 
@@ -97,6 +96,13 @@ def _own_objects(model):
         if isinstance(item, (type, types.FunctionType)) and home and home.split('.')[0] not in (_PACKAGE, 'torch'):
             found[item.__name__] = item if found.get(item.__name__, item) is item else None
     return {name: item for name, item in found.items() if item is not None}
+
+
+def _mapped(function, value):
+    """``value`` with ``function`` applied to the leaves of its lists and dicts."""
+    if isinstance(value, dict):
+        return {key: _mapped(function, item) for key, item in value.items()}
+    return [_mapped(function, item) for item in value] if isinstance(value, (list, tuple)) else function(value)
 
 
 def _is_known(item):

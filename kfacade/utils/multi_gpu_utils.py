@@ -1,5 +1,5 @@
 """Training one model on several devices at once."""
-import operator
+import functools
 from collections import Counter
 
 from ..backend.devices import available_devices, device_scope
@@ -9,6 +9,13 @@ from ..layers.merge import Concatenate
 from ..models import clone_model
 from ..saving import pickle_model, unpickle_model
 from .generic_utils import to_list
+
+
+def _of_template(name):
+    @functools.wraps(getattr(Model, name))
+    def method(self, *args, **kwargs):
+        return getattr(self.template, name)(*args, **kwargs)
+    return method
 
 
 class ParallelModel(Model):
@@ -23,9 +30,8 @@ class ParallelModel(Model):
         vars(self)['template'] = template  # which is a layer, and a submodule, already
 
     saved_as = property(lambda self: self.template)
-    get_config, summary, get_weights, set_weights, state_dict, load_state_dict = (
-        property(operator.attrgetter(f'template.{name}')) for name in (
-            'get_config', 'summary', 'get_weights', 'set_weights', 'state_dict', 'load_state_dict'))
+    get_config, summary, get_weights, set_weights, state_dict, load_state_dict = map(_of_template, (
+        'get_config', 'summary', 'get_weights', 'set_weights', 'state_dict', 'load_state_dict'))
 
     def __reduce__(self):
         return unpickle_model, (pickle_model(self),)

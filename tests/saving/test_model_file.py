@@ -4,6 +4,7 @@ import os
 import pathlib
 import pickle
 import warnings
+from collections import OrderedDict
 
 import h5py
 import numpy as np
@@ -370,6 +371,16 @@ def test_copies_of_lambdas_and_local_functions(duplicate):
         np.testing.assert_array_equal(got, wanted)
     assert other.evaluate(X, [X, Y], verbose=0) == expected
     np.testing.assert_allclose(other.predict(X)[0], np.maximum(X, 0) * 3 + .5, rtol=1e-6)
+
+
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, pickled])
+def test_copies_of_losses_in_a_dict_of_its_own_class(duplicate):
+    x = L.Input((4,))
+    model = Model(x, [L.Dense(2, name='a')(x), L.Dense(2, name='b')(x)])
+    model.compile('sgd', OrderedDict([('b', lambda y, p: K.mean(K.abs(y - p))), ('a', 'mse')]))
+    other = duplicate(model)
+    assert other.loss['a'] == 'mse' and other.loss['b'].__name__ == '<lambda>'
+    assert other.evaluate(X, [Y, Y], verbose=0) == model.evaluate(X, [Y, Y], verbose=0)
 
 
 def test_deepcopy_of_local_classes():

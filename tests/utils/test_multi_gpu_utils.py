@@ -204,6 +204,8 @@ def test_state_dict_and_summary_are_the_template_s(template):
     template.summary(print_fn=wanted.append)
     assert lines == wanted
     assert len(list(model.parameters())) == 6
+    model.get_weights = lambda: 'replaced'  # as scripts do
+    assert model.get_weights() == 'replaced' and type(model).summary.__name__ == 'summary'
 
 
 def test_files_of_keras(template, keras):

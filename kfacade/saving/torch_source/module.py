@@ -63,6 +63,7 @@ def _check(source, text, tensors):
     """Raises ValueError where the module does not compute what the model computes."""
     model, main, space = source.model, source.main, {'__name__': '', '__file__': source.weights}
     inputs = example_inputs(model, [_example(x._keras_shape) for x in model._feed_inputs], 1, 1, 1.99)
+    inputs = [x.to(source.dtype) if x.is_floating_point() else x for x in inputs]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         try:
             wanted = model.graph(False)(*inputs)
