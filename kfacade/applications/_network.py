@@ -52,23 +52,24 @@ def application(network):
     """The function that makes a Model of `network`."""
     def make(include_top=True, weights='imagenet', input_tensor=None, input_shape=None, pooling=None, classes=1000,
              **kwargs):
+        """The network {name}, as a Model.
+
+        Arguments:
+            include_top: with the classifier at the top.
+            weights: 'imagenet', the weights trained on ImageNet, which are fetched where they are not in the cache;
+                None, random ones; the path of a weights file; for VGG and DenseNet also 'torchvision', or a network of
+                it.
+            input_tensor: the symbol to take as the images, in place of a new Input.
+            input_shape: of one image, at least {smallest} rows and columns (default: {size}; without the top: open).
+            pooling: without the top, None, 'avg' or 'max': what becomes of rows and columns.
+            classes: how many the top tells apart.
+
+        Raises ValueError for arguments that do not go together, and for a file that does not fit.
+        """
         check_arguments(weights, include_top, pooling, classes, kwargs)
         shape = input_shape_of(network, include_top, weights, input_shape)
         return assemble(network, include_top, weights, input_tensor, shape, pooling, classes)
-    make.__doc__ = f"""The network {network.name}, as a Model.
-
-    Arguments:
-        include_top: with the classifier at the top.
-        weights: 'imagenet', the weights trained on ImageNet, which are fetched where they are not in the cache; None,
-            random ones; the path of a weights file; for VGG and DenseNet also 'torchvision', or a network of it.
-        input_tensor: the symbol to take as the images, in place of a new Input.
-        input_shape: of one image, at least {network.smallest} rows and columns (default: {network.size}; without the
-            top: open).
-        pooling: without the top, None, 'avg' or 'max': what becomes of rows and columns.
-        classes: how many the top tells apart.
-
-    Raises ValueError for arguments that do not go together, and for a file that does not fit.
-    """
+    make.__doc__ = make.__doc__ and make.__doc__.format_map(network._asdict())  # python -OO leaves it out
     return make
 
 

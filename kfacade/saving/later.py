@@ -43,7 +43,6 @@ _UNIMPORTANT = ('name', 'jit_compile', 'is_legacy_optimizer', 'ema_momentum', 'e
 _PLAIN_OBJECTIVE = {'reduction': ('auto', 'sum_over_batch_size'), 'from_logits': (False,), 'label_smoothing': (0,),
                     'axis': (-1,), 'ignore_class': (None,), 'threshold': (0.5,), 'k': (5,)}
 _NAMING = ('name', 'dtype', 'fn')
-_OBJECTIVES = {'KLDivergence': 'kullback_leibler_divergence', 'LogCosh': 'logcosh'}
 _FUNCTIONS = {'kl_divergence': 'kullback_leibler_divergence', 'log_cosh': 'logcosh'}
 _CHANGED_OBJECTIVES = ('hinge', 'squared_hinge')  # later versions turn labels 0 and 1 to -1 and 1
 
@@ -215,7 +214,7 @@ def as_before_objective(saved):
     if isinstance(saved, str):
         return _FUNCTIONS.get(saved, saved)
     kind, config = saved['class_name'].rpartition('>')[2], saved['config']
-    function = config.get('fn') or _OBJECTIVES.get(kind) or to_snake_case(kind)
+    function = config.get('fn') or as_before_objective(to_snake_case(kind))
     plain = all(key in _NAMING or value in _PLAIN_OBJECTIVE.get(key, ()) for key, value in config.items())
     if not plain or function in _CHANGED_OBJECTIVES or function not in metrics.public_objects(vars(metrics)):
         return None

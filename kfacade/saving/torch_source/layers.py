@@ -8,6 +8,7 @@ import string
 
 import torch
 
+from ...backend.spatial import same_padding
 from ...utils.conv_utils import deconv_length
 from ...utils.generic_utils import is_own
 from ..torch_files import PASSING
@@ -89,9 +90,8 @@ def _same(size, window, stride):
     None for what depends on the size.
     """
     sizes = [size] if size is not None else range(window * stride, (window + 1) * stride)
-    totals = [max((-(-n // stride) - 1) * stride + window - n, 0) for n in sizes]
-    before = {total // 2 for total in totals}
-    return (before.pop(), max(total - total // 2 for total in totals)) if len(before) == 1 else None
+    before, after = zip(*(same_padding(n, window, stride) for n in sizes))
+    return (before[0], max(after)) if len({*before}) == 1 else None
 
 
 def _padded(x, layer, sizes, windows):
