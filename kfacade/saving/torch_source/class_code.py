@@ -199,8 +199,8 @@ class ClassCode:
         self.shapes = shapes
         if self.training is not None and kind not in PHASED and layer._uses_phase:
             arguments['training'] = self.training
-        convert = (ClassCode.nested if is_model(layer) else
-                   ClassCode.own_code if kind == 'Lambda' or not is_own(type(layer)) else LAYERS.get(kind))
+        convert = (ClassCode.nested if is_model(layer) else ClassCode.own_code if kind == 'Lambda' or not is_own(
+            type(layer)) else LAYERS.get(re.sub('[123]D', 'ND', kind)))
         if arguments or not convert or not getattr(layer, '_is_graph_network', True):
             reason = f'it is called with {", ".join(arguments)}' if arguments else f'{kind} has no counterpart'
             raise refusal(layer, f'{reason}.')

@@ -449,6 +449,7 @@ def torch_module(w, layer, *values):
     return w.at(values[0]).gives(call(w.module(layer, made, **tensors), *map(w.at, values)))
 
 
+# By the names of classes, with N for their number of dimensions.
 LAYERS = {
     'Dense': dense, 'Embedding': embedding, 'BatchNormalization': batch_normalization,
     'Activation': lambda w, layer, x: w.activated(layer, x), 'ActivityRegularization': lambda w, layer, x: x,
@@ -456,19 +457,14 @@ LAYERS = {
     'LeakyReLU': lambda w, layer, x: x.gives(f'F.leaky_relu({x}, {number(layer.alpha)})'),
     'ELU': lambda w, layer, x: x.gives(f'F.elu({x}, {number(layer.alpha)})'),
     'ThresholdedReLU': lambda w, layer, x: x.gives(f'F.threshold({x}, {number(layer.theta)}, 0.0)'),
-    **dict.fromkeys(('Conv1D', 'Conv2D', 'Conv3D'), conv), 'DepthwiseConv2D': depthwise_conv,
-    **dict.fromkeys(('SeparableConv1D', 'SeparableConv2D'), separable_conv),
-    **dict.fromkeys(('Conv2DTranspose', 'Conv3DTranspose'), conv_transpose),
-    **dict.fromkeys(('LocallyConnected1D', 'LocallyConnected2D'), locally_connected),
-    **{f'{kind}Pooling{rank}D': pooling for kind in ('Max', 'Average') for rank in (1, 2, 3)},
-    **{f'Global{kind}Pooling{rank}D': global_pooling for kind in ('Max', 'Average') for rank in (1, 2, 3)},
-    **{f'ZeroPadding{rank}D': zero_padding for rank in (1, 2, 3)},
-    **{f'Cropping{rank}D': cropping for rank in (1, 2, 3)}, **{f'UpSampling{rank}D': upsampling for rank in (1, 2, 3)},
-    **dict.fromkeys(('Dropout', 'AlphaDropout', 'SpatialDropout1D', 'SpatialDropout2D', 'SpatialDropout3D'), dropout),
-    **dict.fromkeys(('GaussianNoise', 'GaussianDropout'), noise), 'Masking': masking,
-    'Flatten': flatten, 'Reshape': reshape, 'Permute': permute, 'RepeatVector': repeat_vector,
+    'ConvND': conv, 'DepthwiseConvND': depthwise_conv, 'SeparableConvND': separable_conv,
+    'ConvNDTranspose': conv_transpose, 'LocallyConnectedND': locally_connected, 'ZeroPaddingND': zero_padding,
+    'CroppingND': cropping, 'UpSamplingND': upsampling, 'MaxPoolingND': pooling, 'AveragePoolingND': pooling,
+    'GlobalMaxPoolingND': global_pooling, 'GlobalAveragePoolingND': global_pooling, 'Dropout': dropout,
+    'AlphaDropout': dropout, 'SpatialDropoutND': dropout, 'GaussianDropout': noise, 'GaussianNoise': noise,
+    'Masking': masking, 'Flatten': flatten, 'Reshape': reshape, 'Permute': permute, 'RepeatVector': repeat_vector,
     **dict.fromkeys(('Add', 'Average', 'Maximum', 'Minimum', 'Multiply', 'Subtract'), merge),
     'Concatenate': concatenate, 'Dot': dot,
-    **dict.fromkeys(('RNN', 'SimpleRNN', 'GRU', 'LSTM', 'CuDNNGRU', 'CuDNNLSTM', 'ConvLSTM2D'), recurrent),
+    **dict.fromkeys(('RNN', 'SimpleRNN', 'GRU', 'LSTM', 'CuDNNGRU', 'CuDNNLSTM', 'ConvLSTMND'), recurrent),
     'Bidirectional': bidirectional, 'TimeDistributed': time_distributed, 'Highway': highway, 'MaxoutDense': maxout,
     'TorchModule': torch_module}

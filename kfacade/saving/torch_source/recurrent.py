@@ -1,7 +1,7 @@
 """What stands for recurrent layers."""
 import torch
 
-from ...utils.generic_utils import is_own, to_list
+from ...utils.generic_utils import is_own, to_list, unpack_singleton
 from .pieces import call, number, parameters, refusal, tight
 
 _RECURRENT = {  # kind of cell: torch's own, with its activations; ours; gates
@@ -118,8 +118,7 @@ def bidirectional(w, layer, x, *states):
                 'mul': 'forward * backward', 'ave': '(forward + backward) / 2'}[mode]
     mask = x.mask if layer.return_sequences else None
     outputs = [forward.gives(text, mask=mask)] if mode else [y.gives(y, mask=mask) for y in (forward, backward)]
-    outputs += [*ahead, *behind]
-    return outputs if len(outputs) > 1 else outputs[0]
+    return unpack_singleton([*outputs, *ahead, *behind])
 
 
 def _both_ways(w, layer, x):
@@ -127,14 +126,12 @@ def _both_ways(w, layer, x):
     ways = layer.forward_layer, layer.backward_layer
     if layer.return_state or ways[0].go_backwards or any(way.stateful or len(way._cells) > 1 for way in ways):
         return None
-    texts, tensors, x = set(), {}, w.at(x)
+    tensors, x = {}, w.at(x)
     for way, suffix in zip(ways, ('', '_reverse')):
         text, native, found, held = _described(w, way, way.cell)
         if not native:
             return None
         tensors |= {f'{key}{suffix}': tensor for key, tensor in found.items()}
-        texts.add(text)
-    text = texts.pop()
     module = w.module(layer, f'{text[:-1]}, bidirectional=True)', **tensors)
     for suffix in ('', '_reverse') if held else ():
         w.once(f'{module}.bias_hh_l0{suffix}.requires_grad_(False)  # Keras has one bias')
