@@ -287,7 +287,7 @@ class SequenceEnqueuer:
                 batch = self._pending.popleft().result()
                 self.most += batch is None
                 # Workers that are ahead are woken once for several batches.
-                if len(self._pending) <= self.max_queue_size // 2 or not self._pending[-1].done():
+                if len(self._pending) <= self.max_queue_size // 3 or not self._pending[-1].done():
                     self._fill()
                 if batch is not None:
                     yield batch
@@ -325,7 +325,7 @@ class SequenceEnqueuer:
         return self._pool.submit(*task)
 
     def _submit_all(self):
-        """Generator that gives the workers one task after the other; of its `Future`, or of None to wait for those."""
+        """Generator that gives the workers one task after the other; of its `Result`, or of None to wait for those."""
         raise NotImplementedError(f'{type(self).__name__} must define `_submit_all()`.')
 
 

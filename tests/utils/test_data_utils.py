@@ -408,18 +408,18 @@ def test_a_generator_that_ends():
     enqueuer.stop()
 
 
-def test_workers_that_are_ahead_go_on_when_half_is_taken():
+def test_workers_that_are_ahead_go_on_when_most_are_taken():
     made = []
     enqueuer = GeneratorEnqueuer(made.append(i) or i for i in range(1000))
     enqueuer.start(max_queue_size=8)
     batches, counts = enqueuer.get(), []
-    for i in range(4):
-        while not all(future.done() for future in enqueuer._pending):
+    for i in range(6):
+        while not all(result.done() for result in enqueuer._pending):
             time.sleep(.001)
         assert next(batches) == i
         counts.append(enqueuer._asked)
     enqueuer.stop()
-    assert counts == [8, 8, 8, 12]
+    assert counts == [8, 8, 8, 8, 8, 14]
 
 
 def test_batches_of_other_workers_come_after_the_end():
