@@ -19,6 +19,7 @@ class _LocallyConnected(SpatialLayer):
 
     settings = tuple(name for name in Conv2D.settings if name != 'dilation_rate')
     weight_layouts = {'kernel': None, 'bias': None}
+    _output_channels = Conv2D._output_channels
 
     def __init__(self, rank, arguments, kwargs):
         super().__init__(rank, arguments['data_format'], **kwargs)
@@ -48,9 +49,6 @@ class _LocallyConnected(SpatialLayer):
         if params.bias is not None:
             y = y + params.bias.reshape(y.shape[1:])  # channels first too: Keras reshapes there, it does not transpose
         return self.activated(y, activation)
-
-    def _output_channels(self, channels):
-        return self.filters
 
 
 class LocallyConnected1D(_LocallyConnected):

@@ -47,7 +47,7 @@ class RNN(LayerGroup, BuiltinLayer):
     """
 
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
-    own_settings = {'zero_output_for_mask': False}
+    own_settings = {'zero_output_for_mask': False, 'num_constants': None}
     part = 'cell'
     _feature_axis = -1  # of the states
     zero_output_for_mask = False
@@ -106,6 +106,7 @@ class RNN(LayerGroup, BuiltinLayer):
             self.reset_states()
         self.built = True
 
+    num_constants = property(lambda self: self._num_constants)
     _cells = property(lambda self: getattr(self.cell, 'cells', [self.cell]))
     _uses_phase = property(lambda self: any(getattr(cell, '_uses_phase', True) for cell in self._cells))
     get_weights, set_weights = Layer.get_weights, Layer.set_weights
@@ -322,14 +323,6 @@ class RNN(LayerGroup, BuiltinLayer):
             for kept, value in zip(self.states, last):
                 kept.assign(value.detach())
 
-    # ------------------------------------------------------------ configuration
-
-    def get_config(self):
-        config = super().get_config()
-        if self._num_constants is not None:
-            config.update(num_constants=self._num_constants, cell=config.pop('cell'))
-        return config
-
 
 def _generate_dropout_mask(ones, rate, training=None, count=1):
     """A dropout mask with the shape of `ones`, or a list of `count`: for cells written after Keras' own."""
@@ -422,10 +415,7 @@ class CellLayer(RNN):
     def call(self, inputs, mask=None, training=None, initial_state=None):
         return super().call(inputs, mask=mask, training=training, initial_state=initial_state)
 
-    def get_config(self):
-        config = super().get_config()
-        del config['cell']
-        return config
+    get_config = BuiltinLayer.get_config  # without the cell
 
     @classmethod
     def from_config(cls, config):
