@@ -165,9 +165,7 @@ def unique_scope(name):
     full = f'{mode.scope}/{name}' if mode.scope else name
     count = _session.scopes[full]
     _session.scopes[full] += 1
-    if not count:
-        return full
-    return unique_scope(f'{name}_{count}')
+    return unique_scope(f'{name}_{count}') if count else full
 
 
 @contextmanager

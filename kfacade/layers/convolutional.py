@@ -292,9 +292,7 @@ class DepthwiseConv2D(_Depthwise, Conv2D):
     The kernel has the shape (rows, columns, input channels, depth_multiplier) in Keras.
     """
 
-    settings = _COMMON[1:] + (
-        'bias_initializer', 'bias_regularizer', 'activity_regularizer', 'bias_constraint', 'depth_multiplier',
-        'depthwise_initializer', 'depthwise_regularizer', 'depthwise_constraint')
+    settings = tuple(name for name in SeparableConv2D.settings if name != 'filters' and 'pointwise' not in name)
     scaled_weight = 'depthwise_kernel'
 
     def __init__(self, kernel_size, strides=(1, 1), padding='valid', depth_multiplier=1, data_format=None,

@@ -50,7 +50,7 @@ class _Merge(BuiltinLayer):
         if not isinstance(inputs, list):
             raise ValueError(f'A merge layer should be called on a list of inputs. Layer {self.name} got {inputs!r}.')
         rank = max(x.dim() for x in inputs)
-        return self._merge_function([_expanded(x, rank) for x in inputs])
+        return self._merge_function([functools.reduce(K.expand_dims, [1] * (rank - x.dim()), x) for x in inputs])
 
     def compute_output_shape(self, input_shape):
         input_shape = to_list(input_shape)
@@ -71,11 +71,6 @@ class _Merge(BuiltinLayer):
                              'takes the steps that are not masked: Keras 2.2.4 takes all.')
         return functools.reduce(torch.logical_and, masks) if masks else None
 
-
-def _expanded(x, rank):
-    for _ in range(rank - x.dim()):
-        x = K.expand_dims(x, 1)
-    return x
 
 
 def _broadcast(shape1, shape2):
