@@ -202,8 +202,7 @@ class _BuiltIn(Optimizer):
 
     def make_step(self, params):
         own = (getattr(self.get_updates, '__func__', None), getattr(self.get_gradients, '__func__', None))
-        numbers_read = (*self.rates, *({'decay'} & vars(self).keys()))
-        held = [getattr(self, name) for name in numbers_read]
+        held = [getattr(self, name) for name in (*self.rates, 'decay') if name in vars(self)]
         # The kernels compute in 32 bits; with floatx float16, Keras rounds each step of the arithmetic.
         if own != _OVERRIDABLE or not all(isinstance(x, HostVariable) and x.dtype != torch.float16 for x in held):
             return None

@@ -150,21 +150,21 @@ class BuiltinLayer(Layer):
         kwargs.setdefault('layout', self.weight_layouts.get(name))
         return super().add_weight(*args, **kwargs)
 
-    def add_setting_weight(self, name, shape, **more):
+    def add_setting_weight(self, name, shape, wanted=True, **more):
         """A weight made as the settings ``<name>_initializer``, ``_regularizer`` and ``_constraint`` say.
 
         The settings of a ``depthwise_kernel`` are called ``depthwise_initializer`` and so on. `more` are arguments of
-        `add_weight`, and go before.
+        `add_weight`, and go before. One that is not `wanted` is None, and so is the stored parameter.
         """
+        if not wanted:
+            return self._params.register_parameter(name, None)
         stem = name.removesuffix('_kernel')
         told = {part: getattr(self, f'{stem}_{part}', None) for part in ('initializer', 'regularizer', 'constraint')}
         return self.add_weight(name=name, shape=shape, **{**told, **more})
 
     def add_bias(self, shape):
-        """Makes ``self.bias``, or None for both it and the stored parameter where ``use_bias`` is False."""
-        self.bias = self.add_setting_weight('bias', shape) if self.use_bias else None
-        if not self.use_bias:
-            self._params.register_parameter('bias', None)
+        """Makes ``self.bias``, which is None where ``use_bias`` is False."""
+        self.bias = self.add_setting_weight('bias', shape, self.use_bias)
 
 
 class LayerGroup(Layer):
@@ -183,9 +183,7 @@ class LayerGroup(Layer):
         found = [getattr(layer, name) for layer in self._inner_layers()]
         return [item for items in found for item in (items(*arguments) if arguments else items)]
 
-    @property
-    def trainable_weights(self):
-        return self._of_inner('trainable_weights') if self.trainable else []
+    trainable_weights = property(lambda self: self._of_inner('trainable_weights') if self.trainable else [])
 
     @property
     def non_trainable_weights(self):

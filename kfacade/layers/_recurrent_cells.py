@@ -240,10 +240,10 @@ class LSTMCell(Cell):
 
     settings = argument_names(__init__)
 
-    def add_setting_weight(self, name, shape, **more):
+    def add_setting_weight(self, name, shape, *wanted, **more):
         if name == 'bias' and self.unit_forget_bias:
             more['initializer'] = self._forget_gate_open
-        return super().add_setting_weight(name, shape, **more)
+        return super().add_setting_weight(name, shape, *wanted, **more)
 
     def _forget_gate_open(self, shape, dtype=None):
         parts = (self.bias_initializer, initializers.Ones(), self.bias_initializer)

@@ -322,12 +322,11 @@ def _pairs(value, rank, name):
     """One (before, after) for each spatial axis, from an int, an int an axis, or a pair an axis."""
     if isinstance(value, int):
         return ((value, value),) * rank
-    count = 'two' if rank == 2 else rank
     if not hasattr(value, '__len__'):
         raise ValueError(f'`{name}` should be either an int, a tuple of {rank} ints (symmetric along each axis), or a '
                          f'tuple of {rank} tuples of 2 ints (before and after, along each axis). Found: {value}')
     if len(value) != rank:
-        raise ValueError(f'`{name}` should have {count} elements. Found: {value}')
+        raise ValueError(f'`{name}` should have {"two" if rank == 2 else rank} elements. Found: {value}')
     ordinals = ('1st', '2nd', '3rd')
     return tuple(conv_utils.normalize_tuple(v, 2, f'{ordinals[i]} entry of {name}') for i, v in enumerate(value))
 

@@ -51,12 +51,10 @@ class BatchNormalization(BuiltinLayer):
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: dim})
         self._fused = len(input_shape) == 4 and self.axis in (-1, 3)  # so Keras would use TensorFlow's fused kernel
         self._epsilon = max(self.epsilon, MIN_FUSED_EPSILON) if self._fused else self.epsilon
-        for name, wanted in (('gamma', self.scale), ('beta', self.center)):
-            setattr(self, name, self.add_setting_weight(name, (dim,)) if wanted else None)
-            if not wanted:
-                self._params.register_parameter(name, None)
-        for name in ('moving_mean', 'moving_variance'):
-            setattr(self, name, self.add_setting_weight(name, (dim,), trainable=False))
+        self.gamma = self.add_setting_weight('gamma', (dim,), self.scale)
+        self.beta = self.add_setting_weight('beta', (dim,), self.center)
+        self.moving_mean = self.add_setting_weight('moving_mean', (dim,), trainable=False)
+        self.moving_variance = self.add_setting_weight('moving_variance', (dim,), trainable=False)
         self.built = True
 
     @opaque

@@ -238,11 +238,7 @@ class Bidirectional(Wrapper):
             layer.reset_states()
 
     get_losses_for, get_updates_for = LayerGroup.get_losses_for, LayerGroup.get_updates_for
-
-    @property
-    def constraints(self):
-        """Empty since Keras 2: a constraint belongs to its weight."""
-        return {}
+    constraints = property(lambda self: {}, doc='Empty since Keras 2: a constraint belongs to its weight.')
 
     def get_config(self):
         config = {**super().get_config(), 'merge_mode': self.merge_mode}
