@@ -71,8 +71,7 @@ class Cell(BuiltinLayer):
                 setattr(cls, f'{weight}_{name}', _GateSlice(weight, gate))
 
     def __init__(self, settings, kwargs):
-        super().__init__(**kwargs)
-        self.configure(**{name: settings[name] for name in self.settings})
+        super().__init__(settings, **kwargs)
         size = settings[self.settings[0]]
         self.check_integers(self.settings[0], size, 1)
         self.dropout = min(1., max(0., self.dropout))

@@ -72,7 +72,7 @@ class _CuDNNLSTMCell(_CuDNNCell, LSTMCell):
 class _CuDNNRNN(CellLayer):
     """Base of the layers whose arithmetic is cuDNN's. They do not take masks: a ValueError says so."""
 
-    flags = RNN.settings[:-1]
+    flags, unroll = RNN.settings[:-1], False
 
     def __init__(self, settings, kwargs):
         super().__init__(settings, kwargs)

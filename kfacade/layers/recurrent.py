@@ -48,7 +48,7 @@ class RNN(LayerGroup, BuiltinLayer):
 
     settings = ('return_sequences', 'return_state', 'go_backwards', 'stateful', 'unroll')
     own_settings = {'zero_output_for_mask': False, 'num_constants': None}
-    part = 'cell'
+    part, passes_masks = 'cell', True
     _feature_axis = -1  # of the states
     zero_output_for_mask = False
 
@@ -59,11 +59,8 @@ class RNN(LayerGroup, BuiltinLayer):
         _recurrent_cells.check_cell(cell, 'The RNN cell', cell)
         self._num_constants = kwargs.pop('num_constants', None)  # from a configuration
         self.zero_output_for_mask = kwargs.pop('zero_output_for_mask', False)
-        super().__init__(**kwargs)
+        super().__init__(locals(), **kwargs)
         self.cell = cell
-        self.configure(return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,
-                       stateful=stateful, unroll=unroll)
-        self.supports_masking = True
         self.input_spec = [InputSpec(ndim=3)]
         self.state_spec = self.constants_spec = self._states = None
 
