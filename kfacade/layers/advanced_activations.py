@@ -44,8 +44,7 @@ class PReLU(BuiltinLayer):
     @interfaces.legacy_prelu_support
     def __init__(self, alpha_initializer='zeros', alpha_regularizer=None, alpha_constraint=None, shared_axes=None,
                  **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals(), shared_axes=shared_axes and to_list(shared_axes, allow_tuple=True))
+        super().__init__({**locals(), 'shared_axes': shared_axes and to_list(shared_axes, allow_tuple=True)}, **kwargs)
 
     def build(self, input_shape):
         shared, shape = self.shared_axes or (), list(input_shape[1:])

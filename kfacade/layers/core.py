@@ -245,8 +245,7 @@ class Flatten(BuiltinLayer):
     gradients_are_new = False
 
     def __init__(self, data_format=None, **kwargs):
-        super().__init__(**kwargs)
-        self.configure(locals(), data_format=K.normalize_data_format(data_format))
+        super().__init__({**locals(), 'data_format': K.normalize_data_format(data_format)}, **kwargs)
         self.input_spec = InputSpec(min_ndim=3)
 
     @opaque
