@@ -487,7 +487,6 @@ class _Compiler:
             self.nodes[key] = make()
         return self.nodes[key]
 
-
     def _to_keras(self, variable, node):
         if isinstance(variable, Variable) and variable.layout and variable not in self.inputs:
             return self._call(variable.layout.to_keras, (node,), {}, variable.name)

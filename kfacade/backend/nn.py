@@ -63,7 +63,6 @@ def _check_axis(axis, dims):
                          f'has {dims} dimensions.')
 
 
-
 def _without_axis(target, output, from_logits=False, axis=-1):
     _check_axis(axis, output.dim())
     return [size for i, size in enumerate(output.shape) if i != axis % output.dim()]

@@ -145,7 +145,6 @@ def _size(x, axis):
     return x.size(axis)
 
 
-
 def _sizes(x, axes):
     sizes = torch.tensor([x.size(i) for i in axes], dtype=torch.int32)
     return sizes if x.is_meta else sizes.to(x.device)  # where shapes are found, the values count

@@ -41,7 +41,6 @@ class _Session:
 _session = _Session()
 
 
-
 class _Inside:
     """A context in which the mode has other values."""
 

@@ -344,7 +344,6 @@ class _Resizing(SpatialLayer):
         self.check_integers(self.settings[0], entries, self.least)
         setattr(self, self.settings[0], entries)
 
-
     def _output_sizes(self, sizes):
         return [None if size is None else self._resized(size, entry)
                 for size, entry in zip(sizes, getattr(self, self.settings[0]))]

@@ -386,7 +386,6 @@ _REFUSAL = ('The function of the Lambda layer "{name}" is stored as Python bytec
             'comes from, pass safe_mode=False.')
 
 
-
 def _backend_function(name):
     """The backend function of a name, among those that compute; else None."""
     function = getattr(K, name, None)

@@ -72,7 +72,6 @@ class _Merge(BuiltinLayer):
         return functools.reduce(torch.logical_and, masks) if masks else None
 
 
-
 def _broadcast(shape1, shape2):
     if len(shape1) < len(shape2):
         shape1, shape2 = shape2, shape1

@@ -173,7 +173,6 @@ class RNN(LayerGroup, BuiltinLayer):
         """Whether a masked step gives the last output, and zeros before the first, rather than the first state."""
         return self.unroll or self.as_tf_keras or self.zero_output_for_mask
 
-
     def forward(self, inputs, *args, recorded=False, **kwargs):
         return self._run(inputs, **kwargs) if recorded else self.call(inputs, *args, **kwargs)
 
