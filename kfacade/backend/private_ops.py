@@ -28,6 +28,9 @@ _MIN_WORK, _MIN_SIZE = 2 ** 21, 8
 # Of one product without the Function; before Zen 5 the numbers of a weight, whose packing is what oneDNN then saves.
 _MIN_STEP_WORK, _MIN_STEP_WEIGHT = 2 ** 20, 2 ** 18
 _MIN_CACHED = 2 ** 22  # numbers that are written once rather than twice
+# Columns, before Zen 5 and from then on, up to which MKL computes a weight's gradient, and numbers in that for each row
+# of the batch: oneDNN first copies its transposed operand. Measured on a Zen 4, reckoned for a Zen 5.
+_MOST_COLUMNS, _MOST_A_ROW = (128, 64), 2 ** 14
 
 
 @functools.cache
@@ -172,10 +175,18 @@ class _Linear(torch.autograd.Function):
 
 def linear_gradients(wanted, dy, x, weight):
     """The gradients of `linear` for rows `x`, `weight` and a bias, where they are wanted, from that for its result."""
-    small = x.numel() * weight.shape[0] <= _MIN_WORK
-    product = torch.mm if small else lambda a, b: linear(a, b.t())
-    dweight = None
+    dweight = dx = None
     if wanted[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
-        dweight = product(x.t(), dy).t() if weight.stride(0) == 1 else product(dy.t(), x)
-    dx = product(dy, weight) if wanted[0] else None
+        dweight = product_over_rows(x, dy).t() if weight.stride(0) == 1 else product_over_rows(dy, x)
+    if wanted[0]:
+        small = x.numel() * weight.shape[0] <= _MIN_WORK
+        dx = torch.mm(dy, weight) if small else linear(dy, weight.t())
     return dx, dweight, dy.sum(0) if wanted[2] else None
+
+
+def product_over_rows(x, y):
+    """``x.T @ y`` of (n, k) and (n, m), to (k, m): a weight's gradient."""
+    columns = y.shape[1]
+    work, most = x.numel() * columns, _MOST_COLUMNS[amd_family() >= 26]
+    few = columns <= most and x.shape[1] * columns <= _MOST_A_ROW * len(x)
+    return torch.mm(x.t(), y) if few or work <= _MIN_WORK else linear(x.t(), y.t())

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import activations
-from ..backend.private_ops import all_plain, linear, multiplier
+from ..backend.private_ops import all_plain, linear, multiplier, product_over_rows
 from ..backend.state import is_exporting
 
 _aten = torch.ops.aten
@@ -101,7 +101,7 @@ class _Product:
     def weight_gradient(self, dz, h):
         """The gradient of the weight, from `dz` (time, batch, gates, units) and `h` (time, batch, units)."""
         if self.masks is None:
-            return linear(h.flatten(0, 1).t(), dz.flatten(2).flatten(0, 1).contiguous().t()).t()
+            return product_over_rows(h.flatten(0, 1), dz.flatten(2).flatten(0, 1).contiguous()).t()
         dropped = (h[:, None] * self.masks).transpose(0, 1).flatten(1, 2)
         return (dz.permute(2, 3, 0, 1).flatten(2) @ dropped).flatten(0, 1)
 
@@ -391,7 +391,7 @@ class _Sequence(torch.autograd.Function):
         else:
             dz, x = dz.flatten(0, 1), x.flatten(0, 1)
             dx = linear(dz, w_ih.t()).view(*z.shape[:2], w_ih.shape[1]) if need[0] else None
-            dw_ih = linear(x.t(), dz.t()).t() if need[1] else None
+            dw_ih = product_over_rows(x, dz).t() if need[1] else None
             db_ih = dz.sum(0) if need[2] else None
         return None, None, None, None, dx, dw_ih, db_ih, dw_hh, db_hh if need[4] else None, *dstates
 

@@ -23,6 +23,7 @@ def calls(monkeypatch):
     monkeypatch.setattr(private_ops, '_MIN_STEP_WORK', 0)
     monkeypatch.setattr(private_ops, '_MIN_STEP_WEIGHT', 0)
     monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
+    monkeypatch.setattr(private_ops, '_MOST_COLUMNS', (0, 0))
     monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
     monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
     return calls
@@ -141,6 +142,22 @@ def test_products_in_loops_are_by_oneDNN_where_it_is_faster(monkeypatch, family,
     h = torch.zeros(32, units)
     multiplier(h, torch.zeros(4 * units, units))(h, torch.zeros(32, 4 * units))
     assert len(calls) == private
+
+
+@needs_op
+@pytest.mark.parametrize('family, rows, columns, private', [
+    (25, 64, 128, False), (25, 64, 129, True), (26, 64, 64, False), (26, 64, 128, True), (25, 4, 128, True)])
+def test_gradients_of_narrow_weights_need_no_transposed_copy(monkeypatch, family, rows, columns, private):
+    calls, op = [], private_ops._onednn_linear
+    monkeypatch.setattr(private_ops, 'amd_family', lambda: family)
+    monkeypatch.setattr(private_ops, 'prefers_onednn', lambda: True)
+    monkeypatch.setattr(private_ops, '_MIN_WORK', 0)
+    monkeypatch.setattr(private_ops, '_MIN_SIZE', 1)
+    monkeypatch.setattr(private_ops, '_onednn_linear', lambda *args: calls.append(args) or op(*args))
+    x, y = torch.rand(rows, 600), torch.rand(rows, columns)
+    product = private_ops.product_over_rows(x, y)
+    torch.testing.assert_close(product, torch.einsum('nk,nm->km', x, y))
+    assert len(calls) == private and product.is_contiguous()
 
 
 def _transformed(x, weight, bias):
