@@ -541,7 +541,7 @@ class _Compiler:
         return name
 
 
-def invoke(fn, *args, **kwargs):
+def invoke(fn, /, *args, **kwargs):
     """Calls a function that the graph holds as an object."""
     return fn(*args, **kwargs)
 

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from ..config import epsilon as fuzz
 from .private_ops import gradients, linear, linear_gradients
-from .trees import map_leaves
 
 _aten = torch.ops.aten
 _MIN_OVER = 2 ** 12  # numbers from which memory that need not be new saves more than the longer call costs
@@ -25,28 +24,23 @@ def full(gradient, like):
     return gradient if gradient is None or has_axes(gradient) else torch.full_like(like, gradient)
 
 
-def by_autograd(wanted, call, parameters, args, kwargs):
+def as_leaf(x):
+    """`x` as a tensor that a record of autograd's begins with."""
+    return x.detach().requires_grad_(x.is_floating_point())
+
+
+def by_autograd(targets, parameters, call, /, *args, **kwargs):
     """``call(*args, **kwargs)``, with the pullback of this one call that autograd finds.
 
-    `wanted` has a flag for each leaf of ``(args, kwargs)``; the pullback gives the gradients for those that are wanted,
-    then for the parameters.
+    That gives the gradients for `targets`, which are among the arguments, each `as_leaf`, then for the parameters.
     """
-    flags, targets = iter(wanted), []
-
-    def target(x):
-        if not next(flags):
-            return x
-        targets.append(x.detach().requires_grad_(x.is_floating_point()))
-        return targets[-1]
-    args, kwargs = map_leaves(target, (args, kwargs))
-    targets += parameters
     with torch.enable_grad():
         y = call(*args, **kwargs)
 
     def pullback(dy):
-        reached = [x for x in targets if x.requires_grad and y.requires_grad]
+        reached = [x for x in targets + parameters if x.requires_grad and y.requires_grad]
         found = iter(gradients(y, reached, full(dy, y)) if reached else ())
-        return [next(found) if x.requires_grad and y.requires_grad else None for x in targets]
+        return [next(found) if x.requires_grad and y.requires_grad else None for x in targets + parameters]
     return y.detach(), pullback
 
 

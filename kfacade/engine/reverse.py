@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import fx
-from torch.fx.node import map_aggregate
 
 from .. import backend, losses
 from ..backend import pullbacks
@@ -23,6 +22,7 @@ from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
 from ..backend.pullbacks import ACTIVATIONS, full
 from ..utils.generic_utils import is_own
+from .base_layer import Layer
 from .inference import FORWARD, are_patched, global_hooks, hooks_of
 
 _FUNCTIONS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
@@ -177,12 +177,13 @@ class _Reverser:
         return True
 
     def _emit_by_autograd(self, node, called, kwargs):
-        leaves, parameters = [], self._parameters(node)
-        map_aggregate((node.args, kwargs), leaves.append)
-        wanted = [isinstance(x, fx.Node) and x in self.path for x in leaves]
-        targets = list(enumerate([x for x, flag in zip(leaves, wanted) if flag] + parameters))
-        given = tuple(wanted), self._object(called, node), self._object(parameters, node), node.args, kwargs
-        self._emit(node, pullbacks.by_autograd, given, {}, targets)
+        parameters = self._parameters(node)
+        leaves = {x: self._call(pullbacks.as_leaf, self.env[x]) for x in node.all_input_nodes if x in self.path}
+        if type(called).__call__ is Layer.__call__:  # a module's call takes as long as a small product
+            called, kwargs = called.forward, {**({'training': True} if called._takes_training else {}), **kwargs}
+        args, kwargs = fx.map_arg((node.args, kwargs), lambda x: leaves.get(x, x))
+        given = [*leaves.values()], self._object(parameters, node), self._object(called, node), *args
+        self._emit(node, pullbacks.by_autograd, given, kwargs, list(enumerate([*leaves, *parameters])))
 
     def _emit(self, node, rule, args, kwargs, targets):
         """Emits one `rule`, whose result may stand for that of `node`; returns that."""

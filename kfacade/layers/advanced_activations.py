@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from .. import activations
 from .. import backend as K
+from ..backend.pullbacks import full
 from ..engine.base_layer import InputSpec, Layer, opaque
 from ..legacy import interfaces
 from ..utils.generic_utils import to_list
@@ -30,6 +31,10 @@ class LeakyReLU(_Scaled):
     @opaque
     def call(self, inputs):
         return F.leaky_relu(inputs, self.alpha)
+
+    def with_pullback(self, wanted, inputs):
+        return F.leaky_relu(inputs, self.alpha), lambda dy: [
+            torch.ops.aten.leaky_relu_backward.default(full(dy, inputs), inputs, self.alpha, False)]
 
 
 class PReLU(BuiltinLayer):
@@ -77,6 +82,10 @@ class ELU(_Scaled):
     @opaque
     def call(self, inputs):
         return F.elu(inputs, self.alpha)
+
+    def with_pullback(self, wanted, inputs):
+        return F.elu(inputs, self.alpha), lambda dy: [
+            torch.ops.aten.elu_backward.default(full(dy, inputs), self.alpha, 1., 1., False, inputs)]
 
 
 class ThresholdedReLU(_Scaled):

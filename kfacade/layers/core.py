@@ -256,7 +256,8 @@ class Flatten(BuiltinLayer):
 
     def with_pullback(self, wanted, inputs):
         if self.data_format == 'channels_first':
-            return pullbacks.by_autograd(wanted, self.forward, [], (inputs,), {})
+            inputs = pullbacks.as_leaf(inputs)
+            return pullbacks.by_autograd([inputs], [], self.forward, inputs)
         return pullbacks.reshaped(wanted, inputs, self.forward(inputs))
 
     def assert_input_compatibility(self, inputs):

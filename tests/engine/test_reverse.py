@@ -73,6 +73,9 @@ NETWORKS = {
     'sparse crossentropy': lambda: sequential(
         layers.Dense(8, activation='elu', input_shape=(6,)), layers.Dense(8), layers.Activation('relu'),
         layers.Dense(3, activation='softmax'), loss='kullback_leibler_divergence'),
+    'slopes': lambda: sequential(
+        layers.Dense(8, input_shape=(6,)), layers.LeakyReLU(.2), layers.Dense(8), layers.ELU(.5), layers.Dense(8),
+        layers.LeakyReLU(-.1), layers.Dense(3)),
     'steps': lambda: sequential(
         layers.Dense(8, activation='relu', input_shape=(5, 6)), layers.Reshape((8, 5)), layers.Dense(3),
         layers.Flatten(), layers.Dense(2), loss='mae'),
