@@ -175,11 +175,12 @@ class _Linear(torch.autograd.Function):
 
 def linear_gradients(wanted, dy, x, weight):
     """The gradients of `linear` for rows `x`, `weight` and a bias, where they are wanted, from that for its result."""
-    dweight = dx = None
+    small, by_column, dweight, dx = x.numel() * weight.shape[0] <= _MIN_WORK, weight.stride(0) == 1, None, None
     if wanted[1]:  # in the weight's order in memory, or autograd copies it; first, as oneDNN copies an input to do so
-        dweight = product_over_rows(x, dy).t() if weight.stride(0) == 1 else product_over_rows(dy, x)
+        first, second = (x, dy) if by_column else (dy, x)
+        dweight = torch.mm(first.t(), second) if small else product_over_rows(first, second)
+        dweight = dweight.t() if by_column else dweight
     if wanted[0]:
-        small = x.numel() * weight.shape[0] <= _MIN_WORK
         dx = torch.mm(dy, weight) if small else linear(dy, weight.t())
     return dx, dweight, dy.sum(0) if wanted[2] else None
 
