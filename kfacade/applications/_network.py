@@ -95,10 +95,8 @@ def input_shape_of(network, require_flatten, weights, input_shape, size=None):
 
 def assemble(network, include_top, weights, input_tensor, input_shape, pooling, classes, name=None, variant=()):
     """The Model called `name` (default: the network's), with its weights; `variant` picks among the files."""
-    if input_tensor is None:
-        images = Input(shape=input_shape)
-    else:
-        images = input_tensor if K.is_keras_tensor(input_tensor) else Input(tensor=input_tensor, shape=input_shape)
+    is_made = input_tensor is not None and K.is_keras_tensor(input_tensor)
+    images = input_tensor if is_made else Input(tensor=input_tensor, shape=input_shape)
     x = network.features(images)
     if include_top:
         x = network.top(x, classes)

@@ -100,8 +100,8 @@ def _traced(model, module, shapes):
     open_sizes = tuple({axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(shape) if size is None}
                        for shape in shapes)
     with state.running(phase=False):
-        program = torch.export.export(module, example_inputs(model, shapes, *_EXAMPLE), dynamic_shapes=open_sizes,
-                                      strict=False)
+        program = torch.export.export(module, tuple(example_inputs(model, shapes, *_EXAMPLE)),
+                                      dynamic_shapes=open_sizes, strict=False)
         random = any(torch.Tag.nondeterministic_seeded in getattr(node.target, 'tags', ())
                      for node in program.graph.nodes)
         if any(open_sizes) and not random:
@@ -112,21 +112,19 @@ def _traced(model, module, shapes):
 
 
 def example_inputs(model, shapes, batch, size, highest=.9):
-    """Inputs from 0 to `highest`, with `batch` and `size` in the place of what `shapes` leave open."""
+    """The inputs, from 0 to `highest`, with `batch` and `size` in the place of what `shapes` leave open."""
     device, floating = model._place()
-    inputs = []
     for symbol, shape in zip(model._feed_inputs, shapes):
         sizes = [d or (size if axis else batch) for axis, d in enumerate(shape)]
         values = torch.linspace(0, highest, math.prod(sizes), device=device).view(sizes)
         dtype = floating if floating and symbol.dtype.is_floating_point else symbol.dtype
-        inputs.append(values.to(torch_dtype(dtype)))
-    return tuple(inputs)
+        yield values.to(torch_dtype(dtype))
 
 
 def _check(model, module, exported, shapes):
     """Raises ValueError where the program is wrong for other sizes than those it was made with."""
     for sizes in _OTHERS:
-        inputs = example_inputs(model, shapes, *sizes)
+        inputs = tuple(example_inputs(model, shapes, *sizes))
         try:
             wanted = module(*inputs)
         except Exception:  # a size that the model itself cannot take (U-shaped ones want multiples) is no test

@@ -56,8 +56,7 @@ def as_keras_2(value, own, is_layer=True, is_whole=False):
 def _layers(config, own, is_whole):
     """The layers of a model, with their calls in Keras 2's form and without what only makes masks."""
     entries = config['layers']
-    ends = {key[0] for key in coordinates(config.get('output_layers') or [])}
-    masks = _mask_operations(entries, ends)
+    masks = _mask_operations(entries, {key[0] for key in coordinates(config.get('output_layers') or [])})
     nested = {entry['config']['name'] for entry in entries if 'layers' in entry['config']}
     return [{**as_keras_2(entry, own), 'name': entry['config']['name'], 'inbound_nodes': [
         _call(entry, node, nested, masks, is_whole, own) for node in entry.get('inbound_nodes', [])]}

@@ -57,8 +57,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             raise InvalidModelFile(f'No model found in config. {reader.where()} has no attribute model_config. {hint}')
         config = parse_json(text, f'the attribute model_config of {reader.where()}')
         with state.WeightClaims(64 * reader.file_size, 'the size of its file', blank=True):
-            version = reader.text('keras_version')
-            model = model_from_stored_config(config, custom_objects, version)
+            model = model_from_stored_config(config, custom_objects, reader.text('keras_version'))
         with refusing(f'The weights of {reader.where()}'):
             load_weights_from_hdf5_group(reader.child('model_weights'), model.layers)
         if compile:

@@ -66,8 +66,7 @@ def unpickle_model(state):
 
 def restore(model, state):
     """Makes the empty ``model`` the one that ``state`` describes (what ``__setstate__`` has to do)."""
-    rebuilt = unpickle_model(state)
-    vars(model).update(vars(rebuilt))
+    vars(model).update(vars(unpickle_model(state)))
     for node in model._inbound_nodes:
         node.outbound_layer = model
 

@@ -45,8 +45,7 @@ def model_to_dot(model, show_shapes=False, show_layer_names=True, rankdir='TB', 
     def end(layer, index, is_output):
         """The id of the layer that makes output number `index` of a layer, or takes its input."""
         while expands(layer):
-            coordinates = layer._output_coordinates if is_output else layer._input_coordinates
-            layer, _, index = coordinates[index]
+            layer, _, index = (layer._output_coordinates if is_output else layer._input_coordinates)[index]
         return str(id(layer))
 
     def draw(model, graph):

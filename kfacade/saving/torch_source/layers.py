@@ -167,9 +167,8 @@ def locally_connected(w, layer, x):
     first, (kernel, bias) = layer.data_format == 'channels_first', parameters(layer, 'kernel', 'bias')
     x, _, channels = _channels(w, layer, x)
     rank, sizes = len(layer.kernel_size), layer._spatial(layer.compute_output_shape(x.shape))
-    window = [*layer.kernel_size]
     if not first:  # there an element of a window comes before its channel
-        kernel = kernel.unflatten(1, (*window, channels)).movedim(1 + rank, 1).flatten(1, 1 + rank)
+        kernel = kernel.unflatten(1, (*layer.kernel_size, channels)).movedim(1 + rank, 1).flatten(1, 1 + rank)
     if bias is not None:
         bias = bias.reshape(layer.filters, *sizes) if first else bias.movedim(-1, 0)
     module = w.module(
@@ -403,9 +402,8 @@ def time_distributed(w, layer, x):
     x = w.bound(x if x.at == 2 else w.at(x))
     place = 1 if x.at == 2 else -1
     mask = x.mask and not x.shape[0] and hasattr(inner, 'return_sequences') and f'{x.mask}.flatten(0, 1)' or None
-    out = w.shapes[0]
     y = w.applied(inner, [x.gives(f'{x}.flatten(0, 1)', shape=(None, *x.shape[2:]), at=place, image=place, mask=mask)],
-                  [(None, *out[2:])])
+                  [(None, *w.shapes[0][2:])])
     if isinstance(y, list):
         raise refusal(layer, 'what it distributes has several outputs.')
     y = w.at(y, 1 if y.image == 1 else -1)

@@ -43,12 +43,11 @@ def number(x):
 
 
 def parameters(layer, *names):
-    """The tensors of a built-in layer, as torch has them; those that it lacks are left out."""
+    """The tensors of a built-in layer, as torch has them; None for those that it lacks."""
     for name in layer.weight_layouts:
         if not layer._owns(getattr(layer, name, None)):
             raise refusal(layer, f'its {name} was replaced by another tensor.')
-    found = {name: getattr(layer._params, name, None) for name in names}
-    return [found[name] for name in names]
+    return [getattr(layer._params, name, None) for name in names]
 
 
 # ---------------------------------------------------------------- names

@@ -17,8 +17,7 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
     name, cells = name or w.name_of(layer), layer._cells
     if x.mask is not None and len(cells) > 1 and not layer._repeats_output:
         raise refusal(layer, 'of stacked cells, Keras outputs the first state where the mask leaves out a step.')
-    convolves = type(layer).__name__ == 'ConvLSTM2D'
-    place = -1 if not convolves or layer.data_format == 'channels_first' else 2
+    place = 2 if type(layer).__name__ == 'ConvLSTM2D' and layer.data_format == 'channels_last' else -1
     step = 1 if place == 2 else -1  # the place of the channels in the images of one step
     groups = layer._nested(list(states)) if states else [[]] * len(cells)
     x, mask, shape = w.at(x, place), x.mask, x.shape
@@ -32,13 +31,10 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         if held:
             w.once(f'{module}.bias_hh_l0.requires_grad_(False)  # Keras has one bias')
         given = [s.text[:-3] if s.text.endswith('[0]') else f'{w.at(s, step)}.unsqueeze(0)' for s in given]
-        state = f'({", ".join(given)})' if len(given) > 1 else ''.join(given) or None
+        state = [f'({", ".join(given)})'] if len(given) > 1 else given
         if layer.stateful and not states:
-            state = w.keeps(f'{label}_state')
-        if native and mask:
-            text = call('run_masked', module, x, mask, *([state] if state else []))
-        else:
-            text = call(module, x, *([state] if state else []), mask=mask)
+            state = [w.keeps(f'{label}_state')]
+        text = call('run_masked', module, x, mask, *state) if native and mask else call(module, x, *state, mask=mask)
         if layer.return_state or layer.stateful:
             out, *own = (w.fresh(f'{label}_{part}') for part in ('out', *parts))
             w.line(f'{out}, {own[0] if len(own) == 1 else "(" + ", ".join(own) + ")"} = {text}')
