@@ -93,11 +93,8 @@ def decode_predictions(preds, top=5, **kwargs):
                         file_hash=CLASS_INDEX_HASH)
         with open(path) as f:
             CLASS_INDEX = json.load(f)
-    results = []
-    for scores in preds:
-        best = scores.argsort()[-top:][::-1]
-        results.append(sorted([(*CLASS_INDEX[str(i)], scores[i]) for i in best], key=lambda row: row[2], reverse=True))
-    return results
+    return [sorted([(*CLASS_INDEX[str(i)], scores[i]) for i in scores.argsort()[-top:][::-1]],
+                   key=lambda row: row[2], reverse=True) for scores in preds]
 
 
 def _obtain_input_shape(input_shape, default_size, min_size, data_format, require_flatten, weights=None):

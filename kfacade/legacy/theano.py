@@ -16,13 +16,7 @@ class Config:
 
     __slots__ = ()
 
-    @property
-    def floatX(self):
-        return settings.floatx()
-
-    @floatX.setter
-    def floatX(self, name):
-        settings.set_floatx(name)
+    floatX = property(lambda self: settings.floatx(), lambda self, name: settings.set_floatx(name))
 
     @property
     def device(self):

@@ -91,8 +91,7 @@ class Tokenizer:
         words = words if self.oov_token is None else [self.oov_token, *words]
         self.word_index = {word: i for i, word in enumerate(words, 1)}
         self.index_word = {i: word for word, i in self.word_index.items()}
-        for word, count in self.word_docs.items():
-            self.index_docs[self.word_index[word]] = count
+        self.index_docs.update((self.word_index[word], count) for word, count in self.word_docs.items())
 
     def fit_on_sequences(self, sequences):
         """Counts in how many of the sequences of word numbers each number occurs, for `sequences_to_matrix`."""

@@ -227,10 +227,8 @@ def load_torch_weights(model, state_dict, names=None, channels_first=True):
 
 def plain_layers(model):
     """The plain layers of a model and of the models in it, each once."""
-    found = {}
-    for layer in model.layers:
-        found.update(dict.fromkeys(plain_layers(layer) if is_model(layer) else [layer]))
-    return found
+    return dict.fromkeys(plain for layer in model.layers for plain in (
+        plain_layers(layer) if is_model(layer) else [layer]))
 
 
 def _by_names(tensors, leaves, names):

@@ -71,25 +71,10 @@ class HDF5Matrix:
     def _normalized(self, data):
         return data if self.normalizer is None else self.normalizer(data)
 
-    @property
-    def shape(self):
-        """Shape of the part in use, with normalised samples."""
-        return (len(self), *self._base_shape)
-
-    @property
-    def dtype(self):
-        """Dtype of normalised samples."""
-        return self._base_dtype
-
-    @property
-    def ndim(self):
-        """Rank of the dataset."""
-        return self.data.ndim
-
-    @property
-    def size(self):
-        """Number of elements of the part in use."""
-        return np.prod(self.shape)
+    shape = property(lambda self: (len(self), *self._base_shape), doc='Of the part in use, with normalised samples.')
+    dtype = property(lambda self: self._base_dtype, doc='Dtype of normalised samples.')
+    ndim = property(lambda self: self.data.ndim, doc='Rank of the dataset.')
+    size = property(lambda self: np.prod(self.shape), doc='Number of elements of the part in use.')
 
 
 def ask_to_proceed_with_overwrite(filepath):
