@@ -3,8 +3,8 @@ import copy
 import itertools
 import operator
 import sys
-import threading
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -208,11 +208,7 @@ _call_numpy.gradients_reach = lambda *args: ()
 
 # ---------------------------------------------------------------- what happens when a value is computed
 
-class _Scope(threading.local):
-    dependencies = ()
-
-
-_scope = _Scope()
+_dependencies = ContextVar('dependencies', default=())
 
 
 @contextmanager
@@ -224,18 +220,18 @@ def control_dependencies(control_inputs):
     if any(isinstance(x, Update) for x in control_inputs or ()):
         raise TypeError('An update cannot be a control dependency here. Give it to `K.function(..., updates=)`, to '
                         '`Session.run` or to `Layer.add_update`.')
-    outer = _scope.dependencies
-    _scope.dependencies = (*outer, *[x for x in control_inputs if x is not None]) if control_inputs else ()
+    token = _dependencies.set((*_dependencies.get(), *[x for x in control_inputs if x is not None])
+                              if control_inputs else ())
     try:
         yield
     finally:
-        _scope.dependencies = outer
+        _dependencies.reset(token)
 
 
 def dependent(x):
     """`x`, computed after what the open scopes of `control_dependencies` demand."""
-    depends = isinstance(x, SymbolicTensor) and _scope.dependencies
-    return record(_after, (x, *_scope.dependencies), {}, metas=x.metas) if depends else x
+    depends = isinstance(x, SymbolicTensor) and _dependencies.get()
+    return record(_after, (x, *depends), {}, metas=x.metas) if depends else x
 
 
 def _after(x, *dependencies):
