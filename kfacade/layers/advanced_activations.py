@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from .. import activations
 from .. import backend as K
 from ..backend.pullbacks import full
-from ..engine.base_layer import InputSpec, Layer, opaque
+from ..engine.base_layer import InputSpec, opaque
 from ..legacy import interfaces
 from ..utils.generic_utils import to_list
 from ._base import BuiltinLayer, size_along
 
-__all__ = ['ELU', 'InputSpec', 'Layer', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU', 'to_list']
+__all__ = ['ELU', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU']
 
 
 class _Scaled(BuiltinLayer):

@@ -10,21 +10,19 @@ import torch
 
 from ..backend import spatial
 from ..backend.variable import Layout
-from ..engine.base_layer import InputSpec, Layer, opaque
+from ..engine.base_layer import InputSpec, opaque
 from ..legacy import interfaces
 from ..utils import conv_utils
-from ..utils.generic_utils import transpose_shape
 from ._base import SpatialLayer, handed_on, spatial_settings
 from .pooling import AveragePooling1D, AveragePooling2D, AveragePooling3D, MaxPooling1D, MaxPooling2D, MaxPooling3D
 
 __all__ = ['AtrousConv1D', 'AtrousConv2D', 'AtrousConvolution1D', 'AtrousConvolution2D', 'AveragePooling1D',
            'AveragePooling2D', 'AveragePooling3D', 'Conv1D', 'Conv2D', 'Conv2DTranspose', 'Conv3D', 'Conv3DTranspose',
            'Convolution1D', 'Convolution2D', 'Convolution2DTranspose', 'Convolution3D', 'Cropping1D', 'Cropping2D',
-           'Cropping3D', 'Deconv2D', 'Deconv3D', 'Deconvolution2D', 'Deconvolution3D', 'DepthwiseConv2D', 'InputSpec',
-           'Layer', 'MaxPooling1D', 'MaxPooling2D', 'MaxPooling3D', 'SeparableConv1D', 'SeparableConv2D',
+           'Cropping3D', 'Deconv2D', 'Deconv3D', 'Deconvolution2D', 'Deconvolution3D', 'DepthwiseConv2D',
+           'MaxPooling1D', 'MaxPooling2D', 'MaxPooling3D', 'SeparableConv1D', 'SeparableConv2D',
            'SeparableConvolution1D', 'SeparableConvolution2D', 'UpSampling1D', 'UpSampling2D', 'UpSampling3D',
-           'ZeroPadding1D', 'ZeroPadding2D', 'ZeroPadding3D', '_Cropping', '_UpSampling', '_ZeroPadding',
-           'transpose_shape']
+           'ZeroPadding1D', 'ZeroPadding2D', 'ZeroPadding3D', '_Cropping', '_UpSampling', '_ZeroPadding']
 
 # ---------------------------------------------------------------- how torch stores kernels
 

@@ -3,18 +3,17 @@ from functools import partial
 
 from .. import backend as K
 from ..backend.spatial import conv_nd, refuse_dilated_strides
-from ..engine.base_layer import InputSpec, Layer
+from ..engine.base_layer import InputSpec
 from ..legacy import interfaces
 from ..utils import conv_utils
-from ..utils.generic_utils import has_arg, to_list, transpose_shape
+from ..utils.generic_utils import transpose_shape
 from . import _recurrent_kernels as kernels
 from ._base import SpatialLayer, argument_names, checked_sizes, spatial_settings
 from ._recurrent_cells import LSTMCell, state_sizes
 from .convolutional import KERNEL_LAYOUT
 from .recurrent import RNN, CellLayer
 
-__all__ = ['ConvLSTM2D', 'ConvLSTM2DCell', 'ConvRNN2D', 'InputSpec', 'Layer', 'RNN', 'has_arg', 'to_list',
-           'transpose_shape']
+__all__ = ['ConvLSTM2D', 'ConvLSTM2DCell', 'ConvRNN2D', 'RNN']
 
 
 def image_shapes(layer, convolution, input_shape, channels):

@@ -22,9 +22,9 @@ from ..saving.trust import bytecode_allowed, unsafe_deserialization
 from ..utils.generic_utils import deserialize_keras_object, func_dump, func_load, get_custom_objects, has_arg
 from ._base import BuiltinLayer, NoiseLayer
 
-__all__ = ['Activation', 'ActivityRegularization', 'Dense', 'Dropout', 'Flatten', 'InputSpec', 'Lambda', 'Layer',
-           'Masking', 'Permute', 'RepeatVector', 'Reshape', 'SpatialDropout1D', 'SpatialDropout2D', 'SpatialDropout3D',
-           'deserialize_keras_object', 'func_dump', 'func_load', 'has_arg', 'unsafe_deserialization']
+__all__ = ['Activation', 'ActivityRegularization', 'Dense', 'Dropout', 'Flatten', 'Lambda', 'Masking', 'Permute',
+           'RepeatVector', 'Reshape', 'SpatialDropout1D', 'SpatialDropout2D', 'SpatialDropout3D',
+           'deserialize_keras_object', 'func_dump', 'func_load', 'unsafe_deserialization']
 
 
 class Dense(BuiltinLayer):

@@ -2,11 +2,10 @@
 from functools import partial
 
 from ..backend.variable import Layout
-from ..engine.base_layer import InputSpec
 from ._recurrent_cells import GRUCell, LSTMCell, swapped
 from .recurrent import RNN, CellLayer
 
-__all__ = ['CuDNNGRU', 'CuDNNLSTM', 'InputSpec', 'RNN']
+__all__ = ['CuDNNGRU', 'CuDNNLSTM', 'RNN']
 
 
 def _to_keras(gates, weight):

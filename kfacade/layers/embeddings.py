@@ -5,12 +5,12 @@ import torch.nn.functional as F
 from .. import backend as K
 from ..backend.dtypes import torch_dtype
 from ..backend.face import Shape
-from ..engine.base_layer import Layer, opaque
+from ..engine.base_layer import opaque
 from ..legacy import interfaces
 from ..utils.generic_utils import to_list
 from ._base import BuiltinLayer
 
-__all__ = ['Embedding', 'Layer', 'to_list']
+__all__ = ['Embedding']
 
 
 class Embedding(BuiltinLayer):

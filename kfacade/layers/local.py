@@ -2,12 +2,12 @@
 import math
 
 from ..backend.spatial import local_conv_nd
-from ..engine.base_layer import InputSpec, Layer, opaque
+from ..engine.base_layer import InputSpec, opaque
 from ..legacy import interfaces
 from ._base import SpatialLayer, spatial_settings
 from .convolutional import Conv2D
 
-__all__ = ['InputSpec', 'Layer', 'LocallyConnected1D', 'LocallyConnected2D']
+__all__ = ['LocallyConnected1D', 'LocallyConnected2D']
 
 
 class _LocallyConnected(SpatialLayer):

@@ -5,12 +5,12 @@ import torch
 
 from .. import backend as K
 from ..backend.state import mode
-from ..engine.base_layer import Layer, opaque
+from ..engine.base_layer import opaque
 from ..utils.generic_utils import is_all_none, to_list
 from ._base import BuiltinLayer, size_along
 
-__all__ = ['Add', 'Average', 'Concatenate', 'Dot', 'Layer', 'Maximum', 'Minimum', 'Multiply', 'Subtract', 'add',
-           'average', 'concatenate', 'dot', 'maximum', 'minimum', 'multiply', 'subtract']
+__all__ = ['Add', 'Average', 'Concatenate', 'Dot', 'Maximum', 'Minimum', 'Multiply', 'Subtract', 'add', 'average',
+           'concatenate', 'dot', 'maximum', 'minimum', 'multiply', 'subtract']
 
 
 def _check_masks(inputs, mask):

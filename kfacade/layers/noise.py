@@ -4,12 +4,11 @@ import torch
 from .. import backend as K
 from ..backend.math import as_ints
 from ..backend.random import keep_mask
-from ..engine.base_layer import Layer
 from ..legacy import interfaces
 from ..utils.ranks import of_batch
 from ._base import NoiseLayer
 
-__all__ = ['AlphaDropout', 'GaussianDropout', 'GaussianNoise', 'Layer']
+__all__ = ['AlphaDropout', 'GaussianDropout', 'GaussianNoise']
 
 # The negative saturation value of selu, -alpha * scale (Klambauer et al. 2017, arXiv:1706.02515).
 _SELU_FLOOR = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946

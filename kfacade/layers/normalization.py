@@ -8,12 +8,12 @@ from ..backend.nn import MIN_FUSED_EPSILON
 from ..backend.pullbacks import batch_norm, full
 from ..backend.symbolic import record
 from ..backend.variable import MovingAverageUpdate, averaging_rate
-from ..engine.base_layer import InputSpec, Layer, opaque
+from ..engine.base_layer import InputSpec, opaque
 from ..legacy import interfaces
 from ..utils import ranks
 from ._base import BuiltinLayer, argument_names, size_along, with_params
 
-__all__ = ['BatchNormalization', 'InputSpec', 'Layer']
+__all__ = ['BatchNormalization']
 
 
 class BatchNormalization(BuiltinLayer):

@@ -3,11 +3,11 @@ import torch
 
 from .. import backend as K
 from ..backend.spatial import pool_nd
-from ..engine.base_layer import InputSpec, Layer, opaque
+from ..engine.base_layer import opaque
 from ..legacy import interfaces
 from ._base import SpatialLayer, spatial_settings
 
-__all__ = ['InputSpec', 'Layer'] + [
+__all__ = [
     f'{kind}{rank}D' for rank in (1, 2, 3) for kind in (
         'AveragePooling', 'AvgPool', 'MaxPooling', 'MaxPool', 'GlobalAveragePooling', 'GlobalAvgPool',
         'GlobalMaxPooling', 'GlobalMaxPool')]

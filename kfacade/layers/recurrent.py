@@ -17,8 +17,7 @@ from . import _recurrent_cells
 from ._base import BuiltinLayer, LayerGroup
 from ._recurrent_cells import Cell, GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells, output_size_of, state_sizes
 
-__all__ = ['GRU', 'GRUCell', 'InputSpec', 'LSTM', 'LSTMCell', 'Layer', 'RNN', 'SimpleRNN', 'SimpleRNNCell',
-           'StackedRNNCells', 'has_arg', 'to_list']
+__all__ = ['GRU', 'GRUCell', 'LSTM', 'LSTMCell', 'RNN', 'SimpleRNN', 'SimpleRNNCell', 'StackedRNNCells']
 
 
 class RNN(LayerGroup, BuiltinLayer):

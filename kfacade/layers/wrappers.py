@@ -11,7 +11,7 @@ from . import recurrent
 from ._base import LayerGroup
 from .core import Lambda
 
-__all__ = ['Bidirectional', 'InputSpec', 'Layer', 'TimeDistributed', 'Wrapper', 'has_arg', 'object_list_uid']
+__all__ = ['Bidirectional', 'TimeDistributed', 'Wrapper']
 
 
 class Wrapper(LayerGroup):

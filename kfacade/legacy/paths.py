@@ -27,9 +27,9 @@ NAMES = {
         'weighted_masked_objective yaml',
     'layers layers.[!_]* legacy.layers':
         'activations advanced_activations constraints conv_utils convolutional convolutional_recurrent '
-        'ConvRecurrent2D copy core cudnn_recurrent embeddings initializers InputSpec interfaces K Layer local merge '
-        'namedtuple noise normalization np pooling python_types recurrent Recurrent regularizers to_list warnings '
-        'wrappers',
+        'ConvRecurrent2D copy core cudnn_recurrent embeddings has_arg initializers InputSpec interfaces K Layer local '
+        'merge namedtuple noise normalization np object_list_uid pooling python_types recurrent Recurrent regularizers '
+        'to_list transpose_shape warnings wrappers',
     'preprocessing preprocessing.*': 'backend image inspect sequence text utils',
     'utils': 'multi_gpu_model',
     'utils.*':
