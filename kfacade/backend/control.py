@@ -31,8 +31,7 @@ def switch(condition, then_expression, else_expression):
     Raises ValueError for a condition of higher rank than the expressions.
     """
     choices = then_expression, else_expression
-    shapes = {int_shape(x) for x in choices if is_tensor(x)} - {None}
-    if not getattr(condition, 'shape', ()) and len(shapes) > 1:
+    if not getattr(condition, 'shape', ()) and len({int_shape(x) for x in choices if is_tensor(x)} - {None}) > 1:
         if computes((condition, *choices)):
             return live(_pick(as_tensor(condition), *choices))
         return record(_pick, (condition, *choices), {}, metas=either(*(x.metas for x in _tensors(choices))))

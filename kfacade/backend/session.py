@@ -308,13 +308,11 @@ def gradients(loss, variables):
 
 def weighted_gradients(losses, weights, variables):
     """`gradients` of the sum of several losses, each times its weight, of the same shape or None."""
-    single = not isinstance(variables, (list, tuple))
-    variables = [variables] if single else list(variables)
+    variables = list(variables) if isinstance(variables, (list, tuple)) else [variables]
     found = [t if there else None for t, there in zip(variables, has_gradient(losses, variables))]
     targets = [t for t in found if t is not None]
-    metas = [t.metas for t in targets]
     symbols = iter(record(gradients_of, (losses, weights, targets, False), {}, metas=tuple(
-        zip(*metas))) if targets else ())
+        zip(*[t.metas for t in targets]))) if targets else ())
     return [None if t is None else next(symbols) for t in found]
 
 

@@ -196,9 +196,7 @@ class SymbolicTensor(TensorFace):
 
 def dispatch(func, args, kwargs):
     """What `op` does, for a function that is torch's own: compute in a running forward, else record."""
-    if state.mode.depth:
-        return func(*live(args), **live(kwargs))
-    return record(func, args, kwargs)
+    return func(*live(args), **live(kwargs)) if state.mode.depth else record(func, args, kwargs)
 
 
 # ---------------------------------------------------------------- trees of arguments

@@ -113,9 +113,7 @@ class BuiltinLayer(Layer):
 
     def _phase(self, training):
         """Whether to train: as a call says, or else the learning phase where that makes a difference."""
-        if training is None:
-            return learning_phase() if self._uses_phase else False
-        return training
+        return self._uses_phase and learning_phase() if training is None else training
 
     def _record_activation(self, kwargs, metas):
         """Adds the activation to the arguments of a recorded call: a user's own is recorded on what has the `metas`."""
@@ -187,8 +185,7 @@ class LayerGroup(Layer):
 
     @property
     def non_trainable_weights(self):
-        frozen = [] if self.trainable else self._of_inner('trainable_weights')
-        return frozen + self._of_inner('non_trainable_weights')
+        return ([] if self.trainable else self._of_inner('trainable_weights')) + self._of_inner('non_trainable_weights')
 
     def get_weights(self):
         return [array for layer in self._inner_layers() for array in layer.get_weights()]
@@ -280,8 +277,7 @@ def argument_names(constructor):
 
 def handed_on(arguments):
     """A constructor's ``locals()`` as the keyword arguments of another one."""
-    given = {name: value for name, value in arguments.items() if name not in _NO_SETTINGS}
-    return {**given, **arguments['kwargs']}
+    return {name: value for name, value in arguments.items() if name not in _NO_SETTINGS} | arguments['kwargs']
 
 
 def call_with_weights(layer, body, weights, inputs, **kwargs):
