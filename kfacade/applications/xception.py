@@ -7,11 +7,11 @@ from .inception_v3 import preprocess_input
 __all__ = ['Xception', 'decode_predictions', 'preprocess_input']
 
 
-def _normalized(layer, x):
-    """`layer`, and its normalization, which has its name."""
-    x = layer(x)
+def _normalized(layer, x, activate=False):
+    """`layer`, its normalization, which has its name, and perhaps a relu."""
     named = not layer.name.startswith('conv2d_')
-    return BatchNormalization(axis=channel_axis(-1), name=layer.name + '_bn' if named else None)(x)
+    x = BatchNormalization(axis=channel_axis(-1), name=layer.name + '_bn' if named else None)(layer(x))
+    return Activation('relu', name=layer.name + '_act')(x) if activate else x
 
 
 def _separable(x, block, filters, activate_first=True):
@@ -34,18 +34,15 @@ def _halving(x, block, *filters):
 
 def _features(x):
     for i, (filters, strides) in enumerate(((32, 2), (64, 1)), 1):
-        name = f'block1_conv{i}'
-        x = _normalized(Conv2D(filters, 3, strides=strides, use_bias=False, name=name), x)
-        x = Activation('relu', name=name + '_act')(x)
+        x = _normalized(Conv2D(filters, 3, strides=strides, use_bias=False, name=f'block1_conv{i}'), x, True)
     for block, filters in ((2, 128), (3, 256), (4, 728)):
         x = _halving(x, block, filters, filters)
     for block in range(5, 13):
         x = add([_separable(x, block, (728, 728, 728)), x])
     x = _halving(x, 13, 728, 1024)
     for i, filters in enumerate((1536, 2048), 1):
-        name = f'block14_sepconv{i}'
-        x = _normalized(SeparableConv2D(filters, 3, padding='same', use_bias=False, name=name), x)
-        x = Activation('relu', name=name + '_act')(x)
+        last = SeparableConv2D(filters, 3, padding='same', use_bias=False, name=f'block14_sepconv{i}')
+        x = _normalized(last, x, True)
     return x
 
 

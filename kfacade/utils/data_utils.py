@@ -1,4 +1,5 @@
 """Files from the net, and batches made in parallel while the model trains."""
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -77,12 +78,10 @@ def get_file(fname, origin, untar=False, md5_hash=None, file_hash=None, cache_su
 
 def _writable(folder):
     """The folder, or, with a warning, another one where it cannot be written to."""
-    try:
+    with contextlib.suppress(OSError):  # a file is in the way, or a folder above it cannot be written to
         os.makedirs(folder, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except OSError:
-        pass  # a file is in the way, or a folder above it cannot be written to
     other = os.path.join('/tmp', '.keras')
     warnings.warn(f'The cache folder {folder} cannot be written to. {other} is used instead.', stacklevel=3)
     return other

@@ -66,9 +66,8 @@ def _is_chain(model, nodes):
 
 
 def _connections(layer, nodes):
-    own = {id(node) for node in nodes}
     return [f'{source.name}[{node_index}][{tensor_index}]'
-            for node in layer._inbound_nodes if id(node) in own
+            for node in layer._inbound_nodes if node in nodes
             for source, node_index, tensor_index in zip(node.inbound_layers, node.node_indices, node.tensor_indices)]
 
 
