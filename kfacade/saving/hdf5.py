@@ -42,7 +42,8 @@ def _place(name):
 
 
 def write_arrays(group, names, arrays):
-    """Writes ``arrays`` to ``group`` under their ``names``, and the order of these as ``weight_names``."""
+    """Writes ``arrays`` to ``group`` under their ``names``, made unique, with their order as ``weight_names``."""
+    names = unique_names(names)
     save_attributes_to_hdf5_group(group, 'weight_names', [name.encode() for name in names])
     for name, array in zip(names, arrays):
         group.create_dataset(name, data=array)
@@ -51,7 +52,7 @@ def write_arrays(group, names, arrays):
 def write_variables(group, variables):
     """Writes the values of ``variables`` as :func:`write_arrays` does, under their names."""
     names = (str(variable.name or f'param_{i}') for i, variable in enumerate(variables))
-    names = unique_names(_place(name).encode('utf-8', 'replace').decode().replace('\0', '?') for name in names)
+    names = (_place(name).encode('utf-8', 'replace').decode().replace('\0', '?') for name in names)
     # written from where they lie, wherever that is in Keras' order: `Variable.numpy` would copy them
     write_arrays(group, names, (on_host(variable.value).contiguous().numpy() for variable in variables))
 

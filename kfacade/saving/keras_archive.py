@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import h5py
 
 from ..utils.generic_utils import to_snake_case
-from .hdf5 import save_attributes_to_hdf5_group, stamp, unique_names, write_arrays
+from .hdf5 import save_attributes_to_hdf5_group, stamp, write_arrays
 from .report import some
 from .text import model_config, parse_json
 from .trust import InvalidModelFile, Reader, opened, reading, refusing
@@ -96,8 +96,7 @@ def _write_weights(group, config, reader):
     layers = {name: trained + rest for name, trained, rest in _by_layer(config, reader, {})}
     save_attributes_to_hdf5_group(group, 'layer_names', [name.encode() for name in layers])
     for name, arrays in layers.items():
-        names = unique_names(name for name, _ in arrays)
-        write_arrays(group.require_group(name), names, [array for _, array in arrays])
+        write_arrays(group.require_group(name), [key for key, _ in arrays], [array for _, array in arrays])
     return layers
 
 
@@ -151,14 +150,12 @@ def _by_layer(config, group, found, container='layers'):
 def _arrays(entry, group, found):
     """The trainable arrays and the other ones of a layer, with those of the layers in it."""
     kind, config = entry['class_name'], entry['config']
-    containers = [key for key in ('layers', 'cells') if key in config]
-    if containers:
-        parts = [(trained, rest) for _, trained, rest in _by_layer(config, group, found, *containers)]
-    elif 'layer' in config:
-        places = ('forward_layer', 'backward_layer') if kind == 'Bidirectional' else ('layer',)
-        parts = [_arrays(config['layer'], group.child(place), found) for place in places]
-    elif 'cell' in config:
-        parts = [_arrays(config['cell'], group.child('cell'), found)]
+    inner = next((key for key in ('layers', 'cells', 'layer', 'cell') if key in config), None)
+    if inner in ('layers', 'cells'):
+        parts = [(trained, rest) for _, trained, rest in _by_layer(config, group, found, inner)]
+    elif inner:
+        places = ('forward_layer', 'backward_layer') if kind == 'Bidirectional' else (inner,)
+        parts = [_arrays(config[inner], group.child(place), found) for place in places]
     else:
         stored = group.child('cell/vars' if 'cell' in group else 'vars')
         arrays = [(f'{config.get("name")}/weight_{i}', stored.array(str(i)))
