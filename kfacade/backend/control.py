@@ -1,12 +1,16 @@
 """Choices and loops. Their functions are recorded, once, as graphs of their own; on live tensors they simply run."""
 import functools
+import operator
 
 import torch
 
+from . import math
 from .dtypes import torch_dtype
 from .math import named
+from .nn import elu, relu
 from .session import int_shape, is_tensor
 from .shapes import either, unknown
+from .spatial import bias_add
 from .state import is_exporting
 from .symbolic import as_tensor, closure, computes, live, op, record
 from .trees import filled, leaves, map_leaves
@@ -169,7 +173,7 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
                          '`t-1`).')
     inputs, states, constants = _tensors((inputs, list(initial_states), list(constants or ())))
     repeat_output = unroll if repeat_output is None else repeat_output
-    run, examples = _rnn, (inputs[:, 0], states + constants)
+    run, examples, ahead = _rnn, (inputs[:, 0], states + constants), []
     if computes((inputs, states, constants, mask)):
         step = _flat(step_function, *examples)
     elif unroll:
@@ -177,28 +181,68 @@ def rnn(step_function, inputs, initial_states, go_backwards=False, mask=None, co
     else:
         step_function(*examples)
         step = closure(step_function, *examples)
-    last, outputs, *states = run(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length,
-                                 return_all_outputs)
+        ahead = _ahead(step.args[0], inputs)
+    last, outputs, *states = run(step, [inputs, *ahead], states, go_backwards, mask, constants, repeat_output,
+                                 input_length, return_all_outputs)
     return last, outputs, states
+
+
+def _ahead(graph, inputs):
+    """What the sub-graph of a step computes of its input alone, computed of the inputs of all steps at once.
+
+    Symbols (samples, time, ...), of each of whose steps the sub-graph then takes what it needs after its own arguments.
+    """
+    whole, used = {graph.inputs[0]: inputs}, set(leaves(graph.outputs))
+    for x in graph.symbols:
+        operands = leaves((x.args, x.kwargs))
+        if _is_the_same_at_once(x, operands, whole, set(graph.captured)):
+            args, kwargs = map_leaves(lambda y: whole.get(y, y), (x.args, x.kwargs))
+            whole[x] = record(operator.add, args[:2], {}) if x.fn is bias_add.body else record(x.fn, args, kwargs)
+        else:
+            used.update(filter(is_tensor, operands))
+    found = [x for x in whole if x in used and x is not graph.inputs[0]]
+    graph.inputs += found
+    return [whole[x] for x in found]
+
+
+# Recorded functions that compute every row of a matrix, or every element, by itself.
+_BY_ROW = {math.dot.body, bias_add.body}
+_BY_ELEMENT = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg, *(fn.body for fn in (
+    math.abs, math.clip, math.cos, math.exp, math.hard_sigmoid, math.log, math.maximum, math.minimum, math.pow,
+    math.sigmoid, math.sign, math.sin, math.softplus, math.softsign, math.sqrt, math.square, math.tanh, elu, relu))}
+
+
+def _is_the_same_at_once(x, operands, whole, captured):
+    """Whether what a step computes of what is in `whole`, or known outside, may be computed of all steps at once."""
+    tensors, rank = list(filter(is_tensor, operands)), len(x.shape)
+    known = [y for y in tensors if y not in whole]
+    if len(known) == len(tensors) or not captured.issuperset(known):
+        return False
+    if x.fn in _BY_ROW:
+        return rank == 2 and len(x.args) > 1 and x.args[0] in whole and x.args[1] not in whole
+    return x.fn in _BY_ELEMENT and all(
+        len(y.shape) < 2 or y.shape[0].value == 1 and len(y.shape) == rank for y in known) and all(
+        len(y.shape) == rank for y in tensors if y in whole)
 
 
 @op
 def _rnn(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length, return_all_outputs):
-    if isinstance(inputs.shape[1], torch.SymInt) and is_exporting():
+    if isinstance(inputs[0].shape[1], torch.SymInt) and is_exporting():
         raise ValueError('a step function, or a cell of your own, runs a known number of time steps only.')
-    if not inputs.is_meta:
+    if not inputs[0].is_meta:
         return _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length,
                           return_all_outputs)
-    output, states = step(inputs[:, 0], *states, *constants)  # all steps have the shapes of the first
+    output, states = step(inputs[0][:, 0], *states, *constants)  # all steps have the shapes of the first
     time = unknown() if return_all_outputs else 1
     return output, output.unsqueeze(1).expand(-1, time, *output.shape[1:]), *states
 
 
 def _over_time(step, inputs, states, go_backwards, mask, constants, repeat_output, input_length, return_all_outputs):
-    steps, outputs = torch.unbind(inputs, 1), []
+    steps, outputs = list(zip(*(torch.unbind(x, 1) for x in inputs))), []
     flags = None if mask is None else torch.unbind(mask.bool(), 1)
     for t in range(len(steps))[::-1 if go_backwards else 1][:input_length]:
-        output, new_states = step(steps[t], *states, *constants)
+        x, *ahead = steps[t]
+        output, new_states = step(x, *states, *constants, *ahead)
         if flags is not None:
             masked = states[0] if not repeat_output else outputs[-1] if outputs else torch.zeros_like(output)
             output = _where_unmasked(flags[t], output, masked)

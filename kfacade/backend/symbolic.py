@@ -445,7 +445,8 @@ def rank(x):
 class SubGraph:
     """A function as a graph of its own: `outputs`, a tree of symbols, in terms of `captured` and then `inputs`.
 
-    `captured` are the Variables, and the symbols made outside, that the function closes over.
+    `captured` are the Variables, and the symbols made outside, that the function closes over; `symbols` those made
+    inside, in the order of computation.
     """
 
     def __init__(self, fn, examples):
@@ -455,7 +456,7 @@ class SubGraph:
         if any(x is None for x in leaves(result)):
             raise TypeError(f'`{self.__name__}` must return tensors; it returned {result!r}.')
         self.outputs = map_leaves(lambda x: x if isinstance(x, TensorFace) else as_tensor(x), result)
-        known, self.captured, stack = set(self.inputs), [], leaves(self.outputs)
+        known, self.captured, self.symbols, stack = set(self.inputs), [], [], leaves(self.outputs)
         while stack:
             x = stack.pop()
             if not isinstance(x, TensorFace) or x in known:
@@ -464,7 +465,9 @@ class SubGraph:
             if isinstance(x, Face) or x.number < first:
                 self.captured.append(x)
             else:
+                self.symbols.append(x)
                 stack += leaves((x.args, x.kwargs))
+        self.symbols.sort(key=operator.attrgetter('number'))
 
     def results(self, run):
         """What stands for the outputs in meta run number `run`."""

@@ -144,6 +144,44 @@ def test_rnn_gives_the_last_output_alone(check, masked, unroll):
     check(call, [X, H, C, MASK], [last, outputs[:, -1:], *states], atol=1e-5)
 
 
+STEPS = {  # of an input x, a state h and what is outside: how many things are computed of all steps at once, and how
+    'cell': (2, lambda x, h, o: K.tanh(K.dot(x, o['w']) + o['b'] + K.dot(h, o['u'])) * K.sigmoid(K.dot(x, o['w']))),
+    'bias': (1, lambda x, h, o: h + K.relu(K.bias_add(K.dot(2 * x - 1, o['w']), o['b']), alpha=.1)),
+    'row': (1, lambda x, h, o: h + K.dot(x * o['row'], o['w']) / 3),
+    'two of x': (1, lambda x, h, o: h * K.dot(K.maximum(x, 1 - x) + K.pow(K.abs(x), 2), o['w'])),
+    'of x alone': (1, lambda x, h, o: K.dot(K.clip(x, -1, 1), o['w'])),
+    'samples outside': (0, lambda x, h, o: h + K.dot(x * o['samples'], o['w'])),
+    'matrix outside': (0, lambda x, h, o: h + K.dot(x + o['matrix'], o['w'])),
+    'sums': (0, lambda x, h, o: h + K.sum(x, axis=1, keepdims=True)),
+    'other ranks': (0, lambda x, h, o: h + K.sum(K.expand_dims(x, 1) * K.ones((6, 1)), axis=[1])[:, :3]),
+    'three axes': (1, lambda x, h, o: h + K.batch_flatten(K.reshape(x * 2, (-1, 2, 3)) + o['pair'])[:, :3]),
+    'states': (0, lambda x, h, o: K.dot(x + K.tile(h, (1, 2)), o['w'])),
+}
+
+
+@pytest.mark.parametrize('name', STEPS)
+def test_rnn_computes_of_all_inputs_at_once_what_needs_no_state(name):
+    count, compute = STEPS[name]
+
+    def step(e, states):
+        y = compute(e, states[0], outside)
+        return y, [y]
+    random, shapes = np.random.RandomState(1), {
+        'w': (6, 3), 'u': (3, 3), 'b': (3,), 'row': (1, 6), 'matrix': (4, 6), 'pair': (2, 3)}
+    outside = {key: K.variable(random.uniform(-1, 1, shape)) for key, shape in shapes.items()}
+    variables, values = [*outside.values()], random.uniform(-1, 1, (4, 6))
+    x, h, outside['samples'] = fed = [K.placeholder(shape) for shape in ((4, 5, 6), (4, 3), (4, 6))]
+    found = []
+    for unroll in (False, True):  # unrolled, each step computes for itself
+        last, outputs, _ = K.rnn(step, x, [h], unroll=unroll, go_backwards=True)
+        gradients = [g for g in K.gradients(K.sum(K.square(outputs)), [x, *variables]) if g is not None]
+        found.append(K.function(fed, [last, outputs, *gradients])([X, H, values]))
+        if not unroll:
+            assert len(last.args[0].args[1]) == 1 + count
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
 def test_rnn_gradients_reach_what_the_step_closes_over():
     x, h, w = K.placeholder((None, 5, 6)), K.placeholder((None, 3)), K.variable(W)
     last, _, _ = K.rnn(lambda i, s: (K.dot(i, w) + s[0], [s[0] + 1]), x, [h])
