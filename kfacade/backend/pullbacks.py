@@ -4,6 +4,8 @@ Each takes `wanted`, whether a gradient is wanted for each of its arguments, the
 gives the result and its pullback, a function from the gradient for the result to a list of those for the arguments
 (None, or anything, where none is wanted). A gradient may be a number, or a tensor without axes, for all elements.
 """
+import operator
+
 import torch
 import torch.nn.functional as F
 
@@ -75,6 +77,34 @@ def activation(wanted, x, activation, over=False):
     in_place, backward = ACTIVATIONS[activation]
     y = in_place(x) if over else activation(x)
     return y, lambda dy, over=False: [backward(full(dy, y), y, over)]
+
+
+# ---------------------------------------------------------------- arithmetic
+
+# By the function: for each argument, its gradient from that for the result, the result, and the arguments.
+ELEMENTWISE = {
+    operator.add: (lambda dy, y, a, b: dy, lambda dy, y, a, b: dy),
+    operator.sub: (lambda dy, y, a, b: dy, lambda dy, y, a, b: -dy),
+    operator.mul: (lambda dy, y, a, b: dy * b, lambda dy, y, a, b: dy * a),
+    operator.truediv: (lambda dy, y, a, b: dy / b, lambda dy, y, a, b: dy * -y / b),
+    operator.neg: (lambda dy, y, a: -dy,),
+    torch.exp: (lambda dy, y, a: dy * y,),
+    torch.square: (lambda dy, y, a: dy * (2. * a),),
+}
+
+
+def elementwise(wanted, function, *args):
+    """One of the `ELEMENTWISE` of numbers and tensors, which are broadcast. Gradients may share memory."""
+    y = function(*args)
+
+    def fitted(dy, x):
+        fits = x.shape == y.shape and x.dtype == y.dtype and (not has_axes(dy) or dy.shape == y.shape)
+        return dy if fits else full(dy, y).expand(y.shape).sum_to_size(x.shape).to(x.dtype)
+
+    def pullback(dy):
+        return [fitted(back(dy, y, *args), x) if flag and x.is_floating_point() else None
+                for flag, back, x in zip(wanted, ELEMENTWISE[function], args)]
+    return y, pullback
 
 
 # ---------------------------------------------------------------- layers

@@ -150,6 +150,9 @@ def _sizes(x, axes):
     return sizes if x.is_meta else sizes.to(x.device)  # where shapes are found, the values count
 
 
+_size.differentiable = _sizes.differentiable = False
+
+
 def shape(x):
     """The shape at run time: an int32 tensor whose elements may size other tensors (``K.shape(x)[0]``)."""
     if isinstance(x, SymbolicTensor):

@@ -20,14 +20,14 @@ from ..backend import pullbacks
 from ..backend.devices import count_virtual
 from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
-from ..backend.pullbacks import ACTIVATIONS, full
+from ..backend.pullbacks import ACTIVATIONS, ELEMENTWISE, full
 from ..utils.generic_utils import is_own
 from .base_layer import Layer
 from .inference import FORWARD, are_patched, global_hooks, hooks_of
 
-_FUNCTIONS = {operator.add, operator.sub, operator.mul, operator.truediv, operator.neg}
 _HOOKS = *FORWARD, 'backward', 'backward_pre'
 _STORED = torch.Tensor, torch.nn.Module
+_SHARING = pullbacks.by_autograd, pullbacks.elementwise  # whose gradients may share memory
 _NONE = collections.defaultdict(lambda: None)
 _ROOMS = {backend.math.__name__, backend.nn.__name__, backend.spatial.__name__, losses.__name__}
 
@@ -111,7 +111,8 @@ class _Reverser:
         """The nodes through which the variables make a difference to the loss."""
         moved, reaching = set(), {loss}
         for node in nodes:
-            if self._parameters(node) or not moved.isdisjoint(node.all_input_nodes):
+            if getattr(node.target, 'differentiable', True) and (
+                    self._parameters(node) or not moved.isdisjoint(node.all_input_nodes)):
                 moved.add(node)
         for node in reversed(nodes):
             if node in reaching:
@@ -145,7 +146,7 @@ class _Reverser:
             self._emit_activation(node, args[0], function, over=args[0] in self.new and len(args[0].users) == 1)
             return
         rule = self._rule(called, args, kwargs) if function is None or activates else None
-        if rule is None:
+        if rule is None and called not in ELEMENTWISE:
             self._emit_by_autograd(node, called, kwargs if function is None else {**kwargs, 'activation': function})
             if node in self.put_off:
                 self._emit_activation(node, self.env[node], self.put_off[node], over=False)
@@ -154,7 +155,8 @@ class _Reverser:
         sources = [*args, *weights]
         wanted = [x in self.path if isinstance(x, fx.Node) else id(x) in self.places for x in sources]
         targets = [(i, x) for i, (x, flag) in enumerate(zip(sources, wanted)) if flag]
-        result = self._emit(node, rule, (tuple(wanted), *args), kwargs, targets)
+        given = (rule, tuple(wanted)) if rule else (pullbacks.elementwise, tuple(wanted), self._object(called, node))
+        result = self._emit(node, given[0], (*given[1:], *args), kwargs, targets)
         if activates:
             self._emit_activation(node, result, function, over=True)
         elif getattr(called, 'makes_new', False):
@@ -192,7 +194,7 @@ class _Reverser:
         pair = self.graph.create_node('call_function', invoke, args, kwargs, name=node.name)
         pair.meta.update(node.meta)
         self.env[node] = result = self._call(operator.getitem, pair, 0)
-        makes_new = getattr(self._held(node), 'gradients_are_new', rule is not pullbacks.by_autograd)
+        makes_new = getattr(self._held(node), 'gradients_are_new', rule not in _SHARING)
         self.calls.append(_Call(result, self._call(operator.getitem, pair, 1), targets, makes_new,
                                 rule is pullbacks.activation))
         return result
@@ -213,7 +215,7 @@ class _Reverser:
             known = all(map(is_own, parts))
         else:
             name = getattr(called, '__name__', '_')
-            known = called in _FUNCTIONS or getattr(called, '__module__', '') in _ROOMS or (
+            known = called in ELEMENTWISE or getattr(called, '__module__', '') in _ROOMS or (
                 getattr(torch, name, None) is called and not name.endswith('_'))
         if not known:
             raise _NotReversible

@@ -187,7 +187,7 @@ class Model(BatchMethods, GeneratorMethods, Network):
                              for given in (self.metrics, self.weighted_metrics))
         self.metrics_names, masks = ['loss'], to_list(self._inbound_nodes[0].output_masks)
         used = [i for i, loss_fn in enumerate(self.loss_functions) if loss_fn is not None]
-        totals, plain = [], []
+        totals, plain, units = [], [], []
         for i in used:
             name, weight = self.output_names[i], self.loss_weights_list[i]
             with state.name_scope(f'{name}_loss'):
@@ -197,13 +197,14 @@ class Model(BatchMethods, GeneratorMethods, Network):
             if len(self.outputs) > 1:
                 self.metrics_tensors.append(value)
                 self.metrics_names.append(f'{name}_loss')
+                units.append(unit)
             for parts, term in ((totals, value), (plain, unit)):
                 parts.append(term if isinstance(weight, (int, float)) and weight == 1 else weight * term)
         shared = self.losses
         if not totals and not shared:
             raise ValueError('The model cannot be compiled because it has no loss to optimize.')
-        self.total_loss, self._plain_loss = (functools.reduce(operator.add, [*parts, *shared])
-                                             for parts in (totals, plain))
+        self.total_loss, plain_loss = (functools.reduce(operator.add, [*parts, *shared]) for parts in (totals, plain))
+        self._plain_losses = [plain_loss, *units]
         for i in used:
             for kind, weights in ((metrics[i], None), (weighted[i], self.sample_weights[i])):
                 for metric in kind:
@@ -235,9 +236,9 @@ class Model(BatchMethods, GeneratorMethods, Network):
         """
         untouched = len(outputs) == len(self._compiled_outputs) and all(
             a is b for a, b in zip(outputs, self._compiled_outputs))
-        if not untouched or len(self.outputs) > 1 or self.weighted_metrics:
+        if not untouched or self.weighted_metrics:
             return None
-        return [self._plain_loss, *outputs[1:]]
+        return [*self._plain_losses, *outputs[len(self._plain_losses):]]
 
     def _how(self):
         """How functions compute: as `compile` said, and by rows where several processes can take a batch apart."""

@@ -60,6 +60,12 @@ def sequential(*parts, loss='mse', **options):
     return model
 
 
+def arithmetic(y_true, y_pred):
+    total = K.sum(y_pred, axis=-1, keepdims=True)  # which is broadcast, as is a mean of all
+    distances = K.square(y_pred - y_true / total) + (-total) * K.exp(-y_pred) / (2. + K.square(y_pred))
+    return .5 * (1. - K.mean(y_pred)) * distances + K.mean(distances) - 3 / K.exp(total) + total * total
+
+
 NETWORKS = {
     'mlp': lambda: sequential(
         layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dropout(.25, seed=1),
@@ -99,6 +105,8 @@ NETWORKS = {
     'own loss': lambda: sequential(
         layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dense(3), layers.Dense(3),
         loss=lambda y_true, y_pred: K.mean(K.square(K.abs(y_pred) - y_true), axis=[-1])),
+    'arithmetic': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dense(3), loss=arithmetic),
     'penalties': lambda: sequential(
         layers.Dense(8, activation='relu', kernel_regularizer='l2', input_shape=(6,)), layers.Dense(4),
         layers.Dense(4, activation='relu'), layers.Dense(4, activation='sigmoid'), layers.Dense(2)),
@@ -163,6 +171,18 @@ def test_of_branches():
     model = Model(x, [layers.Dense(2, name='a')(z), layers.Dense(1, name='b')(y)])
     model.compile('sgd', {'a': 'mse', 'b': 'mse'}, loss_weights=[.3, 2.], metrics=['mae'])
     check(model, weighted=True)
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+def test_of_arithmetic_between_layers(weighted):
+    x, row = layers.Input((4,)), K.variable(np.arange(1., 5), 'float64')
+    y, z = layers.Dense(4)(x), layers.Dense(4)(x)
+    drawn = layers.Lambda(lambda ab: ab[0] + K.exp(.5 * ab[1]) * K.random_normal(K.shape(ab[0]), seed=1))([y, z])
+    wider = layers.Lambda(lambda a: K.cast(a * row, 'float32'))(z)
+    model = Model(x, [layers.Dense(2)(drawn), layers.Activation('relu')(y), wider])
+    model.add_loss(K.mean(K.square(y) - z))
+    model.compile('sgd', 'mse')
+    check(model, weighted)
 
 
 def test_of_weighted_samples():
@@ -278,8 +298,22 @@ def test_an_error_names_the_layer():
 
 
 @can_tell
-def test_a_network_of_rules_alone_asks_autograd_for_nothing():
+@pytest.mark.parametrize('weights', [None, np.ones(4)])
+def test_a_network_of_rules_alone_asks_autograd_for_nothing(weights):
     model = NETWORKS['mlp']()
     with torch.profiler.profile() as profile:
-        model.train_on_batch(np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32'))
+        model.train_on_batch(np.ones((4, 6), 'float32'), np.eye(4, 3, dtype='float32'), weights)
     assert not [event.name for event in profile.events() if 'autograd::engine' in event.name]
+
+
+@pytest.mark.parametrize('weighted', [False, True])
+def test_several_losses_are_weighted_only_by_weights_that_are_not_one(weighted):
+    x = layers.Input((4,))
+    model = Model(x, [layers.Dense(2, name='a')(x), layers.Dense(1, name='b')(x)])
+    model.compile('sgd', 'mse', loss_weights=[.3, 2.], metrics=['mae'], weighted_metrics=['mse'] * weighted)
+    data = np.ones((3, 4), 'float32'), [np.ones((3, 2), 'float32'), np.zeros((3, 1), 'float32')]
+    with torch.profiler.profile() as profile:
+        unit = model.test_on_batch(*data)
+    assert any(event.name == 'aten::ne' for event in profile.events()) == weighted  # of the weights and zero
+    np.testing.assert_allclose(unit, model.test_on_batch(*data, [np.ones(3), np.ones(3)]), rtol=1e-6)
+    np.testing.assert_allclose(unit[0], .3 * unit[1] + 2. * unit[2], rtol=1e-6)
