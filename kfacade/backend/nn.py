@@ -31,6 +31,8 @@ def relu(x, alpha=0., max_value=None, threshold=0.):
     leaks, shifted = _differs(alpha, 0), _differs(threshold, 0)
     if not shifted and max_value is None and isinstance(alpha, (int, float)):
         return F.leaky_relu(x, alpha) if leaks else F.relu(x)
+    if not (leaks or shifted or _differs(max_value, 6)) and x.is_floating_point():
+        return F.hardtanh(x, 0., 6.)  # whose gradient is that of TensorFlow's relu6: none at 6
     positive = torch.where(x > as_tensor(threshold), x, 0.) if shifted else F.relu(x)
     if max_value is not None:
         positive = clip(positive, 0., max_value)

@@ -152,14 +152,17 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
             raise ValueError(f'A transposed convolution with padding {padding!r}, kernel size {k}, stride {stride} and '
                              f'dilation {rate} cannot turn size {size} into {wanted}.')
         surplus = (size - 1) * stride + extent - wanted
-        cropped.append(max(surplus, 0) // 2)
-        missing.append(max(-surplus, 0))
+        crop, lack = max(surplus, 0) // 2, max(-surplus, 0)
+        # oneDNN takes twice as long to add a bias where the output's size is no multiple of the stride.
+        over = (2 * crop - lack - extent) % stride if bias is not None and x.is_cpu else 0
+        cropped.append(crop)
+        missing.append(lack + over if lack + over < stride else lack)
     if x.is_meta:
         if x.shape[1] != weight.shape[0]:
             raise ValueError(f'A kernel for {weight.shape[0]} channels does not fit data of {x.shape[1]}.')
         return _restored(x.new_empty((x.shape[0], weight.shape[1], *output_size)), rank, data_format)
     y = _CONV_TRANSPOSE[x.dim()](x, weight, bias, strides, cropped, missing, 1, dilation)
-    for axis, wanted in enumerate(output_size, start=2):  # an odd number of surplus elements: the last one goes here
+    for axis, wanted in enumerate(output_size, start=2):  # what is too much at the end goes here
         if y.shape[axis] != wanted:
             y = y.narrow(axis, 0, wanted)
     return _restored(y, rank, data_format)

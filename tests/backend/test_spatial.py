@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kfacade import backend as K
+from kfacade.backend import spatial
 from kfacade.backend.spatial import conv_nd, conv_transpose_nd, pool_nd, same_padding
 
 RNG = np.random.RandomState(1)
@@ -262,3 +263,22 @@ def test_channels_last_images_are_never_copied_to_another_layout(kernel, stride)
 def test_errors_say_what_was_wrong(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize('kernel, stride, padding, size', [
+    (3, 2, 'same', 10), (3, 2, 'same', 9), (3, 2, 'valid', 11), (5, 2, 'same', 10), (2, 3, 'valid', 15),
+    (5, 3, 'valid', 17), (4, 4, 'same', 20), (3, 1, 'same', 5), (1, 3, 'same', 13)])
+def test_a_transposed_convolution_adds_its_bias_where_strides_divide_the_size(monkeypatch, kernel, stride, padding,
+                                                                              size):
+    x, weight = torch.randn(2, 5, 5, 3), torch.randn(3, 4, kernel, kernel)
+    bias, sizes, convolve = torch.randn(4), [], spatial._CONV_TRANSPOSE[4]
+
+    def counted(*args):
+        y = convolve(*args)
+        sizes.extend(y.shape[2:])
+        return y
+    monkeypatch.setitem(spatial._CONV_TRANSPOSE, 4, counted)
+    plain = conv_transpose_nd(x, weight, (size, size), None, stride, padding)
+    sizes.clear()
+    torch.testing.assert_close(conv_transpose_nd(x, weight, (size, size), bias, stride, padding), plain + bias)
+    assert plain.shape == (2, size, size, 4) and not any(n % stride for n in sizes)
