@@ -22,10 +22,10 @@ _is_unpatched = operator.methodcaller('isdisjoint', {'forward', '_compiled_call_
 def fuse(graph):
     """Joins layers of a `CompiledGraph` of the test phase.
 
-    A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or in its
-    place. Layers that act in training alone are left out. Of others the graph calls `forward`: to call a module takes
-    as long as a small product. Layers with hooks are left alone, since hooks see what goes in and comes out; of later
-    ones `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
+    A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or it and
+    its like in its place. Layers that act in training alone are left out. Of others the graph calls `forward`: to call
+    a module takes as long as a small product. Layers with hooks are left alone, since hooks see what goes in and comes
+    out; of later ones `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
     """
     module, nodes = graph.module, graph.module.graph
     graph.hooks = global_hooks()
@@ -50,7 +50,8 @@ def fuse(graph):
         before = behind.get(source) or _layer(module, source)
         scales = getattr(before, 'scaled_weight', None) and 'activation' not in source.kwargs
         normalizes = scales and inputs and source not in behind and _normalizes(after, before, node)
-        if not normalizes and not (_is_relu(module, after, node) and (scales or getattr(before, 'makes_new', False))):
+        relu, over = _is_relu(module, after, node), getattr(after, 'may_write_over', False)
+        if not normalizes and not ((relu or over) and (scales or getattr(before, 'makes_new', False))):
             continue
         if are_seen(before, after):
             continue
@@ -60,6 +61,9 @@ def fuse(graph):
                 with nodes.inserting_after(inputs[-1]):
                     inputs.append(nodes.placeholder(f'scaled_{source.name}'))
                 joined = nodes.call_function(invoke, (inputs[-1], *source.args))
+            elif over:
+                node.update_kwarg('over', True)
+                continue
             elif scales:
                 joined = nodes.create_node(source.op, source.target, source.args, {**source.kwargs, **node.kwargs})
             else:

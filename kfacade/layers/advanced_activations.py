@@ -14,9 +14,12 @@ __all__ = ['ELU', 'LeakyReLU', 'PReLU', 'ReLU', 'Softmax', 'ThresholdedReLU']
 
 
 class _Scaled(BuiltinLayer):
-    """Base of layers whose arguments are rounded to ``floatx()``, as Keras keeps them and writes them to files."""
+    """Base of layers whose arguments are rounded to ``floatx()``, as Keras keeps them and writes them to files.
 
-    passes_masks = True
+    Where `may_write_over` says so, ``call(inputs, over=True)`` gives the result in the place of `inputs`.
+    """
+
+    passes_masks, may_write_over = True, False
 
     def _checked(self, name, value):
         return float(K.cast_to_floatx(super()._checked(name, value)))
@@ -25,12 +28,14 @@ class _Scaled(BuiltinLayer):
 class LeakyReLU(_Scaled):
     """``x`` where x > 0, else ``alpha * x``."""
 
+    may_write_over = True
+
     def __init__(self, alpha=0.3, **kwargs):
         super().__init__(locals(), **kwargs)
 
     @opaque
-    def call(self, inputs):
-        return F.leaky_relu(inputs, self.alpha)
+    def call(self, inputs, over=False):
+        return F.leaky_relu(inputs, self.alpha, over)
 
     def with_pullback(self, wanted, inputs):
         return F.leaky_relu(inputs, self.alpha), lambda dy: [
@@ -76,12 +81,14 @@ class PReLU(BuiltinLayer):
 class ELU(_Scaled):
     """``x`` where x > 0, else ``alpha * (exp(x) - 1)``."""
 
+    may_write_over = True
+
     def __init__(self, alpha=1.0, **kwargs):
         super().__init__(locals(), **kwargs)
 
     @opaque
-    def call(self, inputs):
-        return F.elu(inputs, self.alpha)
+    def call(self, inputs, over=False):
+        return F.elu(inputs, self.alpha, over)
 
     def with_pullback(self, wanted, inputs):
         return F.elu(inputs, self.alpha), lambda dy: [
@@ -132,10 +139,10 @@ class ReLU(_Scaled):
         for name in ('max_value', 'negative_slope'):
             if (getattr(self, name) or 0.) < 0.:
                 raise ValueError(f'{name} of ReLU layer cannot be negative value: {getattr(self, name)}')
-        self._plain = max_value is None and not negative_slope and not threshold
+        self.may_write_over = self.max_value in (None, 6.) and not negative_slope and not threshold
 
     @opaque
-    def call(self, inputs):
-        if self._plain:
-            return torch.relu(inputs)
+    def call(self, inputs, over=False):
+        if self.may_write_over and (over or self.max_value is None):
+            return F.relu(inputs, over) if self.max_value is None else F.hardtanh(inputs, 0., 6., over)
         return K.relu(inputs, alpha=self.negative_slope, max_value=self.max_value, threshold=self.threshold)

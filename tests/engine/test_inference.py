@@ -103,6 +103,22 @@ def test_relu_works_in_place_only_on_what_is_nobody_elses(monkeypatch):
     assert (found['aten::relu_'], found['aten::relu']) == (2, 2)
 
 
+@pytest.mark.parametrize('make, op', [
+    (L.ReLU, 'relu'), (lambda: L.ReLU(6.), 'hardtanh'), (lambda: L.LeakyReLU(.2), 'leaky_relu'), (L.ELU, 'elu')])
+def test_layers_of_an_activation_work_in_place_only_on_what_is_nobody_elses(make, op, monkeypatch):
+    x = L.Input((12, 12, 3))
+    first = make()(x)
+    conv = L.Conv2D(4, 3, padding='same', name='seen')(first)
+    y = make()(L.BatchNormalization()(L.Conv2D(4, 3)(make()(L.Conv2D(4, 3)(conv)))))
+    model = with_odd_averages(Model(x, [conv, make()(conv), y, L.ReLU(5.)(L.Conv2D(2, 3)(first))]))
+    data = 9 * np.random.RandomState(1).randn(4, 12, 12, 3).astype('float32')
+    before = data.copy()
+    for found, expected in zip(model.predict(data), layer_by_layer(model, data, monkeypatch)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    assert np.array_equal(data, before)
+    assert ops(lambda: model.predict(data))[f'aten::{op}_'] == 2
+
+
 def test_batch_statistics_asked_for_in_test_stay():
     x = L.Input((6, 6, 3))
     model = Model(x, L.BatchNormalization()(L.Conv2D(2, 1)(x), training=True))
