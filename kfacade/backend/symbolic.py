@@ -168,7 +168,8 @@ class SymbolicTensor(TensorFace):
     def __init__(self, fn, args, kwargs, metas, name=None):
         self.fn, self.args, self.kwargs, self.metas, self.number = fn, args, kwargs, metas, next(_ids)
         self.shape = common_shape(metas)
-        self.dtype = DTYPES[getattr(metas[0], 'dtype', None) or _OF_NUMBERS.get(type(metas[0])) or torch_dtype()]
+        is_number = not isinstance(metas[0], torch.Tensor)
+        self.dtype = DTYPES[_OF_NUMBERS.get(type(metas[0])) or torch_dtype() if is_number else metas[0].dtype]
         self._keras_shape = tuple(self.shape.as_list())
         self._uses_learning_phase = any(s._uses_learning_phase for s in symbols_in((args, kwargs)))
         self._scope, self._path = state.mode.scope, state.mode.path
