@@ -1,5 +1,7 @@
 """Ops of torch that have no public name, each with the public one that takes its place where it is missing."""
 import functools
+import itertools
+import math
 import re
 
 import torch
@@ -89,13 +91,18 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
         # torch does not see the order in memory in a slice.
         x, strides = x[(..., *(slice(None, None, stride) for stride in strides))].clone(), [1] * len(strides)
     settings, work = (strides, padding, dilation, groups), x.numel() * len(weight)
+    few = weight.shape[0] <= 4 and _goes_to_few(x, weight, settings)
+    if few and not grad:
+        y = _convolved_to_few(x, weight, padding)
+        y = y if bias is None else y + bias.view(-1, 1, 1)
+        return y.relu_() if relu else y
     if not grad:
         pays = work > _MIN_WORK if weight.shape[2:] == (1, 1) else relu and work > _MIN_CACHED * x.shape[1]
         if pays and _onednn_convolution and torch.backends.mkldnn.enabled and all_plain(x, weight, bias) and (
                 x.is_contiguous(memory_format=torch.channels_last)):
             return _onednn_convolution(x, weight, bias, padding, strides, dilation, groups, 'relu' if relu else 'none',
                                        [], '')
-    elif (bias is not None or relu) and work > _MIN_WORK and all_plain(x, weight, bias) and any(
+    elif (bias is not None or relu) and (few or work > _MIN_WORK) and all_plain(x, weight, bias) and any(
             t is not None and t.requires_grad for t in (x, weight, bias)):
         return _Convolution.apply(x, weight, bias, relu, settings)
     y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, *settings)
@@ -117,9 +124,45 @@ class _Convolution(torch.autograd.Function):
         (x, weight, y), need, (*settings, groups) = ctx.saved_tensors, ctx.needs_input_grad, ctx.settings
         if ctx.relu:
             dy = torch.ops.aten.threshold_backward(dy, y, 0)
+        few = need[1] and weight.shape[0] <= 4 and _goes_to_few(x, weight, (*settings, groups))
+        wanted = [need[0], need[1] and not few, False]
         dx, dweight, _ = torch.ops.aten.convolution_backward(
-            dy, x, weight, None, *settings, False, [0] * len(settings[0]), groups, [*need[:2], False])
+            dy, x, weight, None, *settings, False, [0] * len(settings[0]), groups, wanted)
+        if few:
+            dweight = _gradient_of_few(dy, x, weight, settings[1])
         return dx, dweight, dy.sum([0, *range(2, dy.dim())]) if need[2] else None, None, None
+
+
+def _goes_to_few(x, weight, settings):
+    """Whether a convolution of images is to so few channels that oneDNN, which computes 16, wastes most of its work."""
+    (strides, padding, dilation, groups), (filters, channels, *window) = settings, weight.shape
+    return (filters <= 4 and len(window) == 2 and filters < math.prod(window) * filters <= channels and groups == 1
+            and {*strides, *dilation} == {1} and all(pad < size for pad, size in zip(padding, window))
+            and x.numel() * filters * math.prod(window) > _MIN_WORK and all_plain(x, weight)
+            and x.is_contiguous(memory_format=torch.channels_last))
+
+
+def _convolved_to_few(x, weight, padding):
+    """``F.conv2d(x, weight, None, 1, padding)``: a product for each position in the window, of which sums are taken."""
+    (n, channels, *sizes), (filters, _, height, width) = x.shape, weight.shape
+    rows, kernel = x.permute(0, 2, 3, 1).reshape(-1, channels), weight.permute(2, 3, 0, 1).reshape(-1, channels)
+    parts = torch.mm(kernel, rows.t()).view(height, width, filters, n, *sizes)
+    y = x.new_zeros(filters, n, sizes[0] + height - 1, sizes[1] + width - 1)
+    for i, j in itertools.product(range(height), range(width)):
+        y[:, :, height - 1 - i:, width - 1 - j:][:, :, :sizes[0], :sizes[1]] += parts[i, j]
+    for axis, (size, pad) in enumerate(zip((height, width), padding), start=2):
+        y = y.narrow(axis, size - 1 - pad, y.shape[axis] - 2 * (size - 1 - pad))
+    return y.movedim(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _gradient_of_few(dy, x, weight, padding):
+    """The gradient for the weight of `_convolved_to_few`."""
+    (_, channels, *sizes), (filters, _, height, width) = x.shape, weight.shape
+    top, left = height - 1 - padding[0], width - 1 - padding[1]
+    windows = F.pad(dy.movedim(1, 0), (left, left, top, top)).unfold(2, sizes[0], 1).unfold(3, sizes[1], 1).flip(2, 3)
+    rows = windows.permute(2, 3, 0, 1, 4, 5).reshape(height * width * filters, -1)
+    gradient = torch.mm(rows, x.permute(0, 2, 3, 1).reshape(-1, channels)).view(height, width, filters, channels)
+    return torch.empty_like(weight).copy_(gradient.permute(2, 3, 0, 1))
 
 
 def _pays(x, weight, bias, min_work):

@@ -161,7 +161,12 @@ def conv_transpose_nd(x, weight, output_size, bias=None, strides=1, padding='val
         if x.shape[1] != weight.shape[0]:
             raise ValueError(f'A kernel for {weight.shape[0]} channels does not fit data of {x.shape[1]}.')
         return _restored(x.new_empty((x.shape[0], weight.shape[1], *output_size)), rank, data_format)
-    y = _CONV_TRANSPOSE[x.dim()](x, weight, bias, strides, cropped, missing, 1, dilation)
+    if {*strides} == {1}:  # a convolution by the mirrored kernel, which is as fast or, of few channels, faster
+        mirrored = weight.transpose(0, 1).flip(*range(2, weight.dim()))
+        pads = [(k - 1) * rate - crop for k, rate, crop in zip(weight.shape[2:], dilation, cropped)]
+        y = convolution(x, mirrored, bias, strides, pads, dilation, 1)
+    else:
+        y = _CONV_TRANSPOSE[x.dim()](x, weight, bias, strides, cropped, missing, 1, dilation)
     for axis, wanted in enumerate(output_size, start=2):  # what is too much at the end goes here
         if y.shape[axis] != wanted:
             y = y.narrow(axis, 0, wanted)

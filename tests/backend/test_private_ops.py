@@ -475,3 +475,36 @@ def test_gradients_are_those_of_autograd_grad(private, monkeypatch):
     torch.testing.assert_close(dx, slope @ weight.detach().t())
     torch.testing.assert_close(dweight, x.detach().t() @ slope)
     assert none is None and x.grad is None
+
+
+@pytest.mark.parametrize('filters, window, padding, few', [
+    (1, (3, 3), (1, 1), True), (2, (5, 2), (0, 1), True), (3, (1, 3), (0, 2), True),
+    (1, (1, 1), (0, 0), False), (4, (3, 3), (1, 1), False), (1, (3, 3), (3, 1), False)])
+@pytest.mark.parametrize('relu', [False, True])
+def test_convolutions_to_few_channels(filters, window, padding, few, relu, monkeypatch):
+    x = torch.randn(32, 32, 20, 24).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight, bias = torch.randn(filters, 32, *window, requires_grad=True), torch.randn(filters, requires_grad=True)
+    assert private_ops._goes_to_few(x, weight, ((1, 1), padding, (1, 1), 1)) == few
+    dy, found = torch.randn_like(F.conv2d(x, weight, bias, 1, padding)), []
+    for ours in (True, False):
+        if not ours:
+            monkeypatch.setattr(private_ops, '_goes_to_few', lambda *_: False)
+        y = private_ops.convolution(x, weight, bias, (1, 1), padding, (1, 1), 1, relu)
+        gradients = torch.autograd.grad(y, (x, weight, bias), dy, create_graph=True)
+        twice = torch.autograd.grad(sum(g.square().sum() for g in gradients), (x, weight))
+        with torch.no_grad():
+            plain = private_ops.convolution(x, weight, bias, (1, 1), padding, (1, 1), 1, relu)
+        found.append((y, plain, *gradients, *twice))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.detach().abs().max()))
+    assert not few or found[0][3].stride() == weight.stride()
+
+
+def test_what_does_not_convolve_to_few_channels():
+    x, weight = torch.randn(32, 20, 24, 32).permute(0, 3, 1, 2), torch.randn(1, 32, 3, 3)
+    settings = (1, 1), (1, 1), (1, 1), 1
+    assert private_ops._goes_to_few(x, weight, settings)
+    for others in ((x.contiguous(), weight, settings), (x[:1, :, :5], weight, settings),
+                   (x.double(), weight.double(), settings), (x, weight, ((2, 2), *settings[1:])),
+                   (x, weight, (*settings[:2], (2, 2), 1)), (x.unsqueeze(2), weight.unsqueeze(2), settings)):
+        assert not private_ops._goes_to_few(*others)
