@@ -81,30 +81,35 @@ def activation(wanted, x, activation, over=False):
 
 # ---------------------------------------------------------------- arithmetic
 
-# By the function: for each argument, its gradient from that for the result, the result, and the arguments.
-ELEMENTWISE = {
-    operator.add: (lambda dy, y, a, b: dy, lambda dy, y, a, b: dy),
-    operator.sub: (lambda dy, y, a, b: dy, lambda dy, y, a, b: -dy),
-    operator.mul: (lambda dy, y, a, b: dy * b, lambda dy, y, a, b: dy * a),
-    operator.truediv: (lambda dy, y, a, b: dy / b, lambda dy, y, a, b: dy * -y / b),
-    operator.neg: (lambda dy, y, a: -dy,),
-    torch.exp: (lambda dy, y, a: dy * y,),
-    torch.square: (lambda dy, y, a: dy * (2. * a),),
-}
+def _by_element(function, *backward):
+    """The rule of a function of numbers and tensors, which are broadcast. Its gradients may share memory.
+
+    `backward` gives, for each argument, its gradient from that for the result, the result, and the arguments.
+    """
+    def rule(wanted, *args):
+        y = function(*args)
+
+        def fitted(dy, x):
+            fits = x.shape == y.shape and x.dtype == y.dtype and (not has_axes(dy) or dy.shape == y.shape)
+            return dy if fits else full(dy, y).expand(y.shape).sum_to_size(x.shape).to(x.dtype)
+
+        def pullback(dy):
+            return [fitted(back(dy, y, *args), x) if flag and x.is_floating_point() else None
+                    for flag, back, x in zip(wanted, backward, args)]
+        return y, pullback
+    return rule
 
 
-def elementwise(wanted, function, *args):
-    """One of the `ELEMENTWISE` of numbers and tensors, which are broadcast. Gradients may share memory."""
-    y = function(*args)
-
-    def fitted(dy, x):
-        fits = x.shape == y.shape and x.dtype == y.dtype and (not has_axes(dy) or dy.shape == y.shape)
-        return dy if fits else full(dy, y).expand(y.shape).sum_to_size(x.shape).to(x.dtype)
-
-    def pullback(dy):
-        return [fitted(back(dy, y, *args), x) if flag and x.is_floating_point() else None
-                for flag, back, x in zip(wanted, ELEMENTWISE[function], args)]
-    return y, pullback
+# By the function, which cannot have an attribute.
+ARITHMETIC = {function: _by_element(function, *backward) for function, *backward in (
+    (operator.add, lambda dy, y, a, b: dy, lambda dy, y, a, b: dy),
+    (operator.sub, lambda dy, y, a, b: dy, lambda dy, y, a, b: -dy),
+    (operator.mul, lambda dy, y, a, b: dy * b, lambda dy, y, a, b: dy * a),
+    (operator.truediv, lambda dy, y, a, b: dy / b, lambda dy, y, a, b: dy * -y / b),
+    (operator.neg, lambda dy, y, a: -dy),
+    (torch.exp, lambda dy, y, a: dy * y),
+    (torch.square, lambda dy, y, a: dy * (2. * a)),
+)}
 
 
 # ---------------------------------------------------------------- layers

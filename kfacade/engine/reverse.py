@@ -20,14 +20,14 @@ from ..backend import pullbacks
 from ..backend.devices import count_virtual
 from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
-from ..backend.pullbacks import ACTIVATIONS, ELEMENTWISE, full
+from ..backend.pullbacks import ACTIVATIONS, ARITHMETIC, full
 from ..utils.generic_utils import is_own
 from .base_layer import Layer
 from .inference import FORWARD, are_patched, global_hooks, hooks_of
 
 _HOOKS = *FORWARD, 'backward', 'backward_pre'
 _STORED = torch.Tensor, torch.nn.Module
-_SHARING = pullbacks.by_autograd, pullbacks.elementwise  # whose gradients may share memory
+_SHARING = {pullbacks.by_autograd, *ARITHMETIC.values()}  # whose gradients may share memory
 _NONE = collections.defaultdict(lambda: None)
 _ROOMS = {backend.math.__name__, backend.nn.__name__, backend.spatial.__name__, losses.__name__}
 
@@ -146,7 +146,7 @@ class _Reverser:
             self._emit_activation(node, args[0], function, over=args[0] in self.new and len(args[0].users) == 1)
             return
         rule = self._rule(called, args, kwargs) if function is None or activates else None
-        if rule is None and called not in ELEMENTWISE:
+        if rule is None:
             self._emit_by_autograd(node, called, kwargs if function is None else {**kwargs, 'activation': function})
             if node in self.put_off:
                 self._emit_activation(node, self.env[node], self.put_off[node], over=False)
@@ -155,8 +155,7 @@ class _Reverser:
         sources = [*args, *weights]
         wanted = [x in self.path if isinstance(x, fx.Node) else id(x) in self.places for x in sources]
         targets = [(i, x) for i, (x, flag) in enumerate(zip(sources, wanted)) if flag]
-        given = (rule, tuple(wanted)) if rule else (pullbacks.elementwise, tuple(wanted), self._object(called, node))
-        result = self._emit(node, given[0], (*given[1:], *args), kwargs, targets)
+        result = self._emit(node, rule, (tuple(wanted), *args), kwargs, targets)
         if activates:
             self._emit_activation(node, result, function, over=True)
         elif getattr(called, 'makes_new', False):
@@ -215,7 +214,7 @@ class _Reverser:
             known = all(map(is_own, parts))
         else:
             name = getattr(called, '__name__', '_')
-            known = called in ELEMENTWISE or getattr(called, '__module__', '') in _ROOMS or (
+            known = called in ARITHMETIC or getattr(called, '__module__', '') in _ROOMS or (
                 getattr(torch, name, None) is called and not name.endswith('_'))
         if not known:
             raise _NotReversible
@@ -223,7 +222,7 @@ class _Reverser:
     @staticmethod
     def _rule(called, args, kwargs):
         """What gives a result and its pullback, if there is such a thing for these arguments."""
-        rule = getattr(called, 'with_pullback', None)
+        rule = ARITHMETIC.get(called) or getattr(called, 'with_pullback', None)
         if rule is None or isinstance(called, torch.nn.Module) and not issubclass(*(
                 next(c for c in type(called).__mro__ if name in c.__dict__) for name in ('with_pullback', 'call'))):
             return None

@@ -38,7 +38,7 @@ class LeakyReLU(_Scaled):
         return F.leaky_relu(inputs, self.alpha, over)
 
     def with_pullback(self, wanted, inputs):
-        return F.leaky_relu(inputs, self.alpha), lambda dy: [
+        return self.forward(inputs), lambda dy: [
             torch.ops.aten.leaky_relu_backward.default(full(dy, inputs), inputs, self.alpha, False)]
 
 
@@ -91,7 +91,7 @@ class ELU(_Scaled):
         return F.elu(inputs, self.alpha, over)
 
     def with_pullback(self, wanted, inputs):
-        return F.elu(inputs, self.alpha), lambda dy: [
+        return self.forward(inputs), lambda dy: [
             torch.ops.aten.elu_backward.default(full(dy, inputs), self.alpha, 1., 1., False, inputs)]
 
 
