@@ -192,10 +192,10 @@ def _ahead(graph, inputs):
 
     Symbols (samples, time, ...), of each of whose steps the sub-graph then takes what it needs after its own arguments.
     """
-    whole, used = {graph.inputs[0]: inputs}, set(leaves(graph.outputs))
+    whole, used, captured = {graph.inputs[0]: inputs}, set(leaves(graph.outputs)), set(graph.captured)
     for x in graph.symbols:
         operands = leaves((x.args, x.kwargs))
-        if _is_the_same_at_once(x, operands, whole, set(graph.captured)):
+        if _is_the_same_at_once(x, operands, whole, captured):
             args, kwargs = map_leaves(lambda y: whole.get(y, y), (x.args, x.kwargs))
             whole[x] = record(operator.add, args[:2], {}) if x.fn is bias_add.body else record(x.fn, args, kwargs)
         else:

@@ -231,6 +231,5 @@ def linear_gradients(wanted, dy, x, weight):
 def product_over_rows(x, y):
     """``x.T @ y`` of (n, k) and (n, m), to (k, m): a weight's gradient."""
     columns = y.shape[1]
-    work, most = x.numel() * columns, _MOST_COLUMNS[amd_family() >= 26]
-    few = columns <= most and x.shape[1] * columns <= _MOST_A_ROW * len(x)
-    return torch.mm(x.t(), y) if few or work <= _MIN_WORK else linear(x.t(), y.t())
+    few = columns <= _MOST_COLUMNS[amd_family() >= 26] and x.shape[1] * columns <= _MOST_A_ROW * len(x)
+    return torch.mm(x.t(), y) if few else linear(x.t(), y.t())

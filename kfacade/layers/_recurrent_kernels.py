@@ -381,8 +381,8 @@ class _Sequence(torch.autograd.Function):
             return None, None, None, None, *_differentiable(ctx, masks, saved[1:6 + kind.states], grads)
         douts, dlast = grads[:kind.states], grads[kind.states:]
         grads = [_history_gradient(histories[0], douts[0], dlast[0])]
-        if kind is LSTM:
-            grads += [douts[1], torch.zeros_like(histories[1][0]) if dlast[1] is None else dlast[1].clone()]
+        for history, dhistory, dstate in zip(histories[1:], douts[1:], dlast[1:]):
+            grads += [dhistory, torch.zeros_like(history[0]) if dstate is None else dstate.clone()]
         dz, dw_hh, db_hh, dstates = kind.backward(
             grads, z, histories, extra, _Product(w_hh, masks), NONLINEARITIES[ctx.act], NONLINEARITIES.get(ctx.rec))
         dz, need = dz.flatten(2), ctx.needs_input_grad[4:]

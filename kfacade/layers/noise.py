@@ -63,4 +63,3 @@ class AlphaDropout(NoiseLayer):
         kept = keep_mask(as_ints(self._get_noise_shape(inputs)), keep, self._stream, inputs) > 0
         scale = (keep * (1. + self.rate * _SELU_FLOOR ** 2)) ** -.5
         return torch.where(kept, inputs, _SELU_FLOOR) * scale - scale * _SELU_FLOOR * self.rate
-

@@ -164,5 +164,3 @@ def _arrays(entry, group, found):
         parts = [(arrays[:len(arrays) - averages], arrays[len(arrays) - averages:])]
     trained, rest = ([array for part in parts for array in part[i]] for i in range(2))
     return (trained, rest) if config.get('trainable', True) or 'layers' in config else ([], trained + rest)
-
-
