@@ -259,8 +259,8 @@ class Step(torch.optim.Optimizer):
         if norms:
             norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
             scale = torch.where(norm >= self._clipnorm, self._clipnorm / norm, 1.)
-            for gs in gradients:
-                torch._foreach_mul_(gs, scale.to(gs[0]))
+            for gs in gradients:  # of a sum's parts, one tensor may be the gradient
+                torch._foreach_mul_([*{g.data_ptr(): g for g in gs}.values()], scale.to(gs[0]))
 
 
 def _in_rows(ps):

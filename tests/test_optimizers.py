@@ -176,6 +176,12 @@ def test_clipnorm_is_of_all_gradients_at_once():
     np.testing.assert_allclose(flat(params), [-.6, 0., -.8], rtol=1e-6)
 
 
+def test_clipnorm_scales_once_what_is_the_gradient_of_two():
+    params, gradient = [Variable([0., 0.]), Variable([0., 0.])], torch.tensor([3., 4.])
+    optimizers.SGD(lr=1., clipnorm=1.).make_step(params)([gradient, gradient])
+    np.testing.assert_allclose(flat(params), -np.array([.6, .8, .6, .8]) / 2 ** .5, rtol=1e-6)
+
+
 @pytest.mark.parametrize('n, expected', [(.5, 3.), (2., 3.), (4., 1.5)])
 def test_clip_norm(n, expected):
     assert K.eval(optimizers.clip_norm(K.variable(3.), 2., K.variable(n))) == pytest.approx(expected)

@@ -212,17 +212,18 @@ class CompiledGraph:
         """Runs without keeping a graph for autograd, applies the updates, and returns the outputs, detached."""
         if not self.updates and not self.differentiates:
             with torch.set_grad_enabled(False):
-                return self.detached(self(*inputs))
+                return self.detached(self(*inputs), inputs)
         with self.lock:
             with torch.set_grad_enabled(self.differentiates):
-                results = self.detached(self(*inputs))
+                results = self.detached(self(*inputs), inputs)
             self.apply_updates(results[self.n_outputs:])
             return results[:self.n_outputs]
 
     @staticmethod
-    def detached(results):
-        """Results without history that share no memory with a variable, so that no assignment changes them."""
-        return [r if not isinstance(r, torch.Tensor) else r.detach().clone() if r._is_view() else
+    def detached(results, inputs=()):
+        """Results without history that share no memory with a variable or an input, so that nothing changes them."""
+        fed = set(map(id, inputs))
+        return [r if not isinstance(r, torch.Tensor) else r.detach().clone() if r._is_view() or id(r) in fed else
                 r.detach() if r.requires_grad else r for r in results]
 
     @functools.cached_property

@@ -26,6 +26,12 @@ def full(gradient, like):
     return gradient if gradient is None or has_axes(gradient) else torch.full_like(like, gradient)
 
 
+def _fitted(gradient, x, y):
+    """The gradient for `x`, from one for each element of `y`, to whose shape it was broadcast."""
+    fits = x.shape == y.shape and x.dtype == y.dtype and (not has_axes(gradient) or gradient.shape == y.shape)
+    return gradient if fits else full(gradient, y).expand(y.shape).sum_to_size(x.shape).to(x.dtype)
+
+
 def as_leaf(x):
     """`x` as a tensor that a record of autograd's begins with."""
     return x.detach().requires_grad_(x.is_floating_point())
@@ -89,12 +95,8 @@ def _by_element(function, *backward):
     def rule(wanted, *args):
         y = function(*args)
 
-        def fitted(dy, x):
-            fits = x.shape == y.shape and x.dtype == y.dtype and (not has_axes(dy) or dy.shape == y.shape)
-            return dy if fits else full(dy, y).expand(y.shape).sum_to_size(x.shape).to(x.dtype)
-
         def pullback(dy):
-            return [fitted(back(dy, y, *args), x) if flag and x.is_floating_point() else None
+            return [_fitted(back(dy, y, *args), x, y) if flag and x.is_floating_point() else None
                     for flag, back, x in zip(wanted, backward, args)]
         return y, pullback
     return rule
@@ -134,8 +136,8 @@ def batch_norm(wanted, x, gamma, beta, mean, variance, training, rate, epsilon, 
 
 
 def times(wanted, x, mask):
-    """``x * mask``, for a mask without gradient."""
-    return x * mask, lambda dy: [dy * mask]
+    """``x * mask``, for a mask without gradient, which is broadcast."""
+    return x * mask, lambda dy: [full(dy, x) * mask]
 
 
 def reshaped(wanted, x, y):
@@ -153,7 +155,7 @@ def mean(wanted, x, axis=None):
     def pullback(dy):
         if has_axes(dy):
             dy = dy.reshape([1 if i in axes else size for i, size in enumerate(x.shape)]).expand(x.shape)
-        return [dy / (x.numel() // max(y.numel(), 1))]
+        return [dy / max(x.numel() // max(y.numel(), 1), 1)]
     return y, pullback
 
 
@@ -167,8 +169,8 @@ def mean_squared_error(wanted, target, output):
     error = output - target
 
     def pullback(dy):
-        gradient = error * (_by_sample(dy) * (2. / error.shape[-1]))
-        return [-gradient if wanted[0] else None, gradient]
+        gradient = error * (_by_sample(dy) * (2. / max(error.shape[-1], 1)))
+        return [_fitted(-gradient, target, error) if wanted[0] else None, _fitted(gradient, output, error)]
     return (error * error).mean(-1), pullback  # autograd takes longer for a square
 
 
@@ -183,13 +185,14 @@ def categorical_crossentropy(wanted, target, output, *, axis=-1):
     scaled = output / total
     inner = clipped(scaled)
     logs = inner.log()
+    products = target * logs
 
     def pullback(dy):
         dy = _by_sample(dy, axis)
-        gradient = target / inner * (inner == scaled) * -dy
+        gradient = _fitted(target / inner * (inner == scaled) * -dy, output, products)
         gradient = (gradient - (gradient * scaled).sum(axis, True)) / total
-        return [logs * -dy if wanted[0] else None, gradient]
-    return -(target * logs).sum(axis), pullback
+        return [_fitted(logs * -dy, target, products) if wanted[0] else None, gradient]
+    return -products.sum(axis), pullback
 
 
 def binary_crossentropy(wanted, target, output):

@@ -146,6 +146,8 @@ class _Reverser:
             self._emit_activation(node, args[0], function, over=args[0] in self.new and len(args[0].users) == 1)
             return
         rule = self._rule(called, args, kwargs) if function is None or activates else None
+        if not self.path.isdisjoint(x for x in kwargs.values() if isinstance(x, fx.Node)):
+            rule = None  # they give gradients for what comes by position
         if rule is None:
             self._emit_by_autograd(node, called, kwargs if function is None else {**kwargs, 'activation': function})
             if node in self.put_off:

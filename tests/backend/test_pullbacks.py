@@ -33,6 +33,20 @@ def test_losses(name):
     assert rule((False, True), TARGETS, PROBABILITIES)[1](1.)[0] is None
 
 
+@pytest.mark.parametrize('name', ['mean_squared_error', 'categorical_crossentropy'])
+@pytest.mark.parametrize('narrow', [0, 1])
+def test_losses_of_what_is_broadcast(name, narrow):
+    pair = [x[:, 1:2] if i == narrow else x for i, x in enumerate((TARGETS, PROBABILITIES))]
+    compare(LOSSES[name].with_pullback((True, True), *pair), LOSSES[name], *pair)
+
+
+def test_a_mask_is_broadcast():
+    x, mask = torch.randn(2, 3, 4), torch.tensor([[[2., 0., 2., 0.]], [[2., 2., 0., 0.]]])
+    y, pullback = pullbacks.times((True,), x, mask)
+    torch.testing.assert_close(pullback(.5)[0], .5 * mask.expand(2, 3, 4), rtol=0, atol=0)
+    compare((y, pullback), lambda x: x * mask, x)
+
+
 def test_crossentropy_along_another_axis():
     rule, function = K.categorical_crossentropy.body.with_pullback, K.categorical_crossentropy.body
     compare(rule((True, True), TARGETS, PROBABILITIES, axis=0), lambda *x: function(*x, axis=0), TARGETS, PROBABILITIES)

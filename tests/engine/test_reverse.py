@@ -107,6 +107,13 @@ NETWORKS = {
         loss=lambda y_true, y_pred: K.mean(K.square(K.abs(y_pred) - y_true), axis=[-1])),
     'arithmetic': lambda: sequential(
         layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dense(3), loss=arithmetic),
+    'arguments by name': lambda: sequential(
+        layers.Dense(8, activation='relu', input_shape=(6,)), layers.Dense(3), layers.Dense(3, activation='softmax'),
+        loss=lambda y_true, y_pred: K.mean(x=K.square(y_pred)) + K.categorical_crossentropy(
+            y_pred / 2., output=K.exp(y_pred))),
+    'an average of dropped channels': lambda: sequential(
+        layers.Dense(3, input_shape=(5, 6)), layers.SpatialDropout1D(.5, seed=1),
+        loss=lambda y_true, y_pred: K.mean(y_pred, axis=-1)),
     'penalties': lambda: sequential(
         layers.Dense(8, activation='relu', kernel_regularizer='l2', input_shape=(6,)), layers.Dense(4),
         layers.Dense(4, activation='relu'), layers.Dense(4, activation='sigmoid'), layers.Dense(2)),
@@ -183,6 +190,16 @@ def test_of_arithmetic_between_layers(weighted):
     model.add_loss(K.mean(K.square(y) - z))
     model.compile('sgd', 'mse')
     check(model, weighted)
+
+
+@pytest.mark.parametrize('loss', ['mse', 'mae'])
+def test_an_empty_batch_has_gradients_of_zero(loss):
+    model = sequential(layers.Dense(4, activation='relu', input_shape=(3,)), layers.Dense(2), layers.Dense(2),
+                       loss=loss)
+    before = model.get_weights()
+    model.train_on_batch(np.zeros((0, 3)), np.zeros((0, 2)))
+    for now, then in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_of_weighted_samples():
