@@ -527,6 +527,11 @@ def pool1d_same():
 
 
 @case
+def pool3d_same_smaller_than_its_window():
+    return Sequential([AveragePooling3D(3, 1, padding='same', input_shape=(2, 5, 1, 2)), MaxPooling3D(2, padding='same')])
+
+
+@case
 def conv3d_net():
     return Sequential(
         [Conv3D(3, 3, input_shape=(6, 6, 6, 2)), MaxPooling3D(2), BatchNormalization(), Flatten(), Dense(2)]

@@ -186,7 +186,10 @@ def pool_nd(x, pool_size, strides=None, padding='valid', data_format='channels_l
     pool_size, strides = _sizes(pool_size, rank), _sizes(pool_size if strides is None else strides, rank)
     x = _widened(to_channels_first(x, data_format))
     pads = _paddings(padding, None, x.shape[2:], pool_size, strides, (1,) * len(strides))
-    if any(map(_is_open, pads)):
+    # torch's avg_pool3d wants data that are no smaller than a window.
+    short = padding == 'same' and mode == 'avg' and rank == 3 and any(
+        isinstance(size, int) and size < window for size, window in zip(x.shape[2:], pool_size))
+    if short or any(map(_is_open, pads)):
         return _restored(_padded_pool(x, pads, _POOL[mode][x.dim()], pool_size, strides, mode), rank, data_format)
     dropped = [stride == 1 and before != after for (before, after), stride in zip(pads, strides)]
     before = tuple([before + drop for (before, _), drop in zip(pads, dropped)])

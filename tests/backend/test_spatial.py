@@ -240,6 +240,20 @@ def test_same_padding_puts_the_odd_zero_at_the_end(size, kernel, stride, dilatio
     assert same_padding(size, kernel, stride, dilation) == expected
 
 
+@pytest.mark.parametrize('mode', ['max', 'avg'])
+@pytest.mark.parametrize('stride', [1, 2])
+@pytest.mark.parametrize('size, window', list(itertools.product(([1], [3], [1, 4], [1, 2, 5]), (2, 3, 4))))
+def test_a_window_may_be_larger_than_what_it_pools(size, window, stride, mode):
+    x = np.random.RandomState(0).randn(2, *size, 3).astype('float32')
+    starts = [range(-same_padding(n, window, stride)[0], n - same_padding(n, window, stride)[0], stride) for n in size]
+    reduce = {'max': np.max, 'avg': np.mean}[mode]
+    expected = np.stack([
+        reduce(x[(slice(None), *(slice(max(at, 0), at + window) for at in place))], tuple(range(1, len(size) + 1)))
+        for place in itertools.product(*starts)], 1).reshape(2, *map(len, starts), 3)
+    y = pool_nd(torch.from_numpy(x), window, stride, 'same', mode=mode)
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize('kernel', [1, 3, 5])
 @pytest.mark.parametrize('stride', [1, 2])
 def test_channels_last_images_are_never_copied_to_another_layout(kernel, stride):

@@ -183,7 +183,9 @@ def pooling(w, layer, x):
     options, cut = {}, None
     if layer.padding == 'same':
         pads = [_same(*axis) for axis in zip(sizes, layer.pool_size, layer.strides)]
-        if None not in pads:
+        # torch's AvgPool3d wants data that are no smaller than a window.
+        short = kind == 'Avg' and len(sizes) == 3 and any(size and size < n for size, n in zip(sizes, layer.pool_size))
+        if None not in pads and not short:
             odd = [before != after for before, after in pads]
             late = [stride == 1 and uneven for stride, uneven in zip(layer.strides, odd)]  # one window too many, before
             padding = [before + more for (before, _), more in zip(pads, late)]
