@@ -162,7 +162,8 @@ def _resolve(value, own, where=None):
     are refused and metrics left out with a warning.
     """
     if isinstance(value, list):
-        return [item for item in (_resolve(item, own, where) for item in value) if item is not None]
+        found = [_resolve(item, own, where) for item in value]
+        return [item for item, saved in zip(found, value) if item is not None or saved is None]
     if isinstance(value, dict) and isinstance(value.get('class_name'), str) and 'config' in value:
         kind = value['class_name'] if value['class_name'] in own else value['class_name'].rpartition('>')[2]
         if kind == 'function':

@@ -197,6 +197,19 @@ def test_generator_resumed_from_a_checkpoint(path):
 
 # ------------------------------------------------------------ the arguments of compile
 
+def test_an_output_without_a_loss(tmp_path):
+    x = L.Input((4,))
+    inner = L.Dense(3)(x)
+    model = Model(x, [inner, L.Dense(2)(inner)])
+    model.compile('sgd', [None, 'mae'])
+    model.save(str(tmp_path / 'model.h5'))
+    loaded = load_model(str(tmp_path / 'model.h5'))
+    assert loaded.loss == [None, 'mae']
+    assert loaded.train_on_batch(X, Y) == model.train_on_batch(X, Y)
+    for mine, its in zip(loaded.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(mine, its)
+
+
 def test_weighted_metrics_and_loss_weights(tmp_path):
     model = network('sgd', metrics=['mae'], weighted_metrics=['mse'], loss_weights=[2.])
     weights = np.linspace(0, 2, 24)
