@@ -4,7 +4,6 @@ import functools
 import torch
 import torch.nn.functional as F
 
-from ..config import epsilon as fuzz
 from . import pullbacks
 from .math import as_ints, clip, resolved
 from .random import SeedStream, keep_mask
@@ -124,9 +123,10 @@ def binary_crossentropy(target, output, from_logits=False):
 
     Raises ValueError where the shapes of target and output differ.
     """
-    output = as_tensor(output)
-    logits = output if from_logits else torch.logit(output, fuzz())
-    return F.binary_cross_entropy_with_logits(logits, as_tensor(target).to(output.dtype), reduction='none')
+    target, output = as_tensor(target), as_tensor(output)
+    if from_logits:
+        return F.binary_cross_entropy_with_logits(output, target.to(output.dtype), reduction='none')
+    return pullbacks.binary_crossentropy((), target, output)[0]
 
 
 binary_crossentropy.body.with_pullback = pullbacks.binary_crossentropy

@@ -30,6 +30,7 @@ _MIN_WORK, _MIN_SIZE = 2 ** 21, 8
 # Of one product without the Function; before Zen 5 the numbers of a weight, whose packing is what oneDNN then saves.
 _MIN_STEP_WORK, _MIN_STEP_WEIGHT = 2 ** 20, 2 ** 18
 _MIN_CACHED = 2 ** 22  # numbers that are written once rather than twice
+_FEW = 4  # channels; of so few, oneDNN's convolutions compute 16
 # Columns, before Zen 5 and from then on, up to which MKL computes a weight's gradient, and numbers in that for each row
 # of the batch: oneDNN first copies its transposed operand. Measured on a Zen 4, reckoned for a Zen 5.
 _MOST_COLUMNS, _MOST_A_ROW = (128, 64), 2 ** 14
@@ -91,7 +92,7 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
         # torch does not see the order in memory in a slice.
         x, strides = x[(..., *(slice(None, None, stride) for stride in strides))].clone(), [1] * len(strides)
     settings, work = (strides, padding, dilation, groups), x.numel() * len(weight)
-    few = weight.shape[0] <= 4 and _goes_to_few(x, weight, settings)
+    few = weight.shape[0] <= _FEW and _goes_to_few(x, weight, settings)
     if few and not grad:
         y = _convolved_to_few(x, weight, padding)
         y = y if bias is None else y + bias.view(-1, 1, 1)
@@ -104,7 +105,7 @@ def convolution(x, weight, bias, strides, padding, dilation, groups, relu=False)
                                        [], '')
     elif (bias is not None or relu) and (few or work > _MIN_WORK) and all_plain(x, weight, bias) and any(
             t is not None and t.requires_grad for t in (x, weight, bias)):
-        return _Convolution.apply(x, weight, bias, relu, settings)
+        return _Convolution.apply(x, weight, bias, relu, settings, few)
     y = (F.conv2d if x.dim() == 4 else F.conv3d)(x, weight, bias, *settings)
     return y if not relu else y.relu() if grad else y.relu_()
 
@@ -113,8 +114,8 @@ class _Convolution(torch.autograd.Function):
     """Sums the gradient of the bias by itself: oneDNN, which torch asks for all three, takes five times as long."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, relu, settings):
-        ctx.settings, ctx.relu = settings, relu
+    def forward(ctx, x, weight, bias, relu, settings, few):
+        ctx.settings, ctx.relu, ctx.few = settings, relu, few
         y = convolution(x, weight, bias, *settings, relu)
         ctx.save_for_backward(x, weight, y if relu else None)
         return y
@@ -124,19 +125,19 @@ class _Convolution(torch.autograd.Function):
         (x, weight, y), need, (*settings, groups) = ctx.saved_tensors, ctx.needs_input_grad, ctx.settings
         if ctx.relu:
             dy = torch.ops.aten.threshold_backward(dy, y, 0)
-        few = need[1] and weight.shape[0] <= 4 and _goes_to_few(x, weight, (*settings, groups))
+        few = need[1] and ctx.few
         wanted = [need[0], need[1] and not few, False]
         dx, dweight, _ = torch.ops.aten.convolution_backward(
             dy, x, weight, None, *settings, False, [0] * len(settings[0]), groups, wanted)
         if few:
             dweight = _gradient_of_few(dy, x, weight, settings[1])
-        return dx, dweight, dy.sum([0, *range(2, dy.dim())]) if need[2] else None, None, None
+        return dx, dweight, dy.sum([0, *range(2, dy.dim())]) if need[2] else None, None, None, None
 
 
 def _goes_to_few(x, weight, settings):
-    """Whether a convolution of images is to so few channels that oneDNN, which computes 16, wastes most of its work."""
+    """Whether a convolution to `_FEW` channels at most is one of images of which oneDNN wastes most of its work."""
     (strides, padding, dilation, groups), (filters, channels, *window) = settings, weight.shape
-    return (filters <= 4 and len(window) == 2 and filters < math.prod(window) * filters <= channels and groups == 1
+    return (len(window) == 2 and filters < math.prod(window) * filters <= channels and groups == 1
             and {*strides, *dilation} == {1} and all(pad < size for pad, size in zip(padding, window))
             and x.numel() * filters * math.prod(window) > _MIN_WORK and all_plain(x, weight)
             and x.is_contiguous(memory_format=torch.channels_last))

@@ -197,10 +197,10 @@ def categorical_crossentropy(wanted, target, output, *, axis=-1):
 
 def binary_crossentropy(wanted, target, output):
     """Of each probability."""
-    inner = clipped(output)
-    logits = torch.logit(inner)
+    logits = torch.logit(output, fuzz())
 
     def pullback(dy):
+        inner = clipped(output)
         gradient = (inner - target) / (inner * (1. - inner)) * (inner == output) * dy
         return [logits * -dy if wanted[0] else None, gradient]
     return F.binary_cross_entropy_with_logits(logits, target.to(output.dtype), reduction='none'), pullback

@@ -23,9 +23,9 @@ def fuse(graph):
     """Joins layers of a `CompiledGraph` of the test phase.
 
     A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or it and
-    its like in its place. Layers that act in training alone are left out. Of others the graph calls `forward`: to call
-    a module takes as long as a small product. Layers with hooks are left alone, since hooks see what goes in and comes
-    out; of later ones `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
+    its like in its place. Layers that act in training alone are left out. Others are called as `called_directly` says.
+    Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated` tells. The
+    graph then takes what `scaled` gives after its other inputs.
     """
     module, nodes = graph.module, graph.module.graph
     graph.hooks = global_hooks()
@@ -50,10 +50,13 @@ def fuse(graph):
         before = behind.get(source) or _layer(module, source)
         scales = getattr(before, 'scaled_weight', None) and 'activation' not in source.kwargs
         normalizes = scales and inputs and source not in behind and _normalizes(after, before, node)
-        relu, over = _is_relu(module, after, node), getattr(after, 'may_write_over', False)
-        if not normalizes and not ((relu or over) and (scales or getattr(before, 'makes_new', False))):
+        relu = _is_relu(module, after, node)
+        joins = normalizes or relu and scales
+        over = (relu or getattr(after, 'may_write_over', False)) and (scales or getattr(before, 'makes_new', False))
+        if not (joins or over) or are_seen(before, after):
             continue
-        if are_seen(before, after):
+        if not joins:
+            node.update_kwarg('over', True)
             continue
         with nodes.inserting_before(node):
             if normalizes:
@@ -61,36 +64,37 @@ def fuse(graph):
                 with nodes.inserting_after(inputs[-1]):
                     inputs.append(nodes.placeholder(f'scaled_{source.name}'))
                 joined = nodes.call_function(invoke, (inputs[-1], *source.args))
-            elif over:
-                node.update_kwarg('over', True)
-                continue
-            elif scales:
-                joined = nodes.create_node(source.op, source.target, source.args, {**source.kwargs, **node.kwargs})
             else:
-                module.relu_in_place = torch.relu_
-                node.update_kwarg('activation', nodes.create_node('get_attr', 'relu_in_place'))
-                continue
+                joined = nodes.create_node(source.op, source.target, source.args, {**source.kwargs, **node.kwargs})
         behind[joined] = before
-        joined.meta.update(node.meta)
-        node.replace_all_uses_with(joined)
+        node.replace_all_uses_with(joined, propagate_meta=True)
         nodes.erase_node(node)
         nodes.erase_node(source)
     methods = {}  # of layers that are called more than once: the fx of torch 2.6 asks for the same object
     for node in list(nodes.nodes):
         layer = _layer(module, node)
-        if type(layer).__call__ is not Layer.__call__ or are_patched([vars(layer).keys()]) or are_seen(layer):
+        method, kwargs = called_directly(layer, node.kwargs, training=False)
+        if method is layer or are_patched([vars(layer).keys()]) or are_seen(layer):
             continue
         graph.direct.append(vars(layer).keys())
-        phase = {'training': False} if layer._takes_training else {}
         with nodes.inserting_before(node):
-            method = methods.setdefault(layer, layer.forward)
-            direct = nodes.create_node('call_function', method, node.args, {**phase, **node.kwargs}, node.name)
-        direct.meta.update(node.meta)
-        node.replace_all_uses_with(direct)
+            method = methods.setdefault(layer, method)
+            direct = nodes.create_node('call_function', method, node.args, kwargs, node.name)
+        node.replace_all_uses_with(direct, propagate_meta=True)
         nodes.erase_node(node)
     module.recompile()
     graph.forward = module.forward
     graph.watched = list(map(bool, graph.hooks))
+
+
+def called_directly(called, kwargs, training):
+    """What a graph may call in the place of a layer, and with which keywords, unless somebody would see the difference.
+
+    To call a module takes as long as a small product. Other functions and modules come back as they are.
+    """
+    if type(called).__call__ is not Layer.__call__:
+        return called, kwargs
+    return called.forward, {**({'training': training} if called._takes_training else {}), **kwargs}
 
 
 def scaled(graph):

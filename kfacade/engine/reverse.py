@@ -22,8 +22,7 @@ from ..backend.graph import invoke
 from ..backend.private_ops import all_plain, autograd_is_watched
 from ..backend.pullbacks import ACTIVATIONS, ARITHMETIC, full
 from ..utils.generic_utils import is_own
-from .base_layer import Layer
-from .inference import FORWARD, are_patched, global_hooks, hooks_of
+from .inference import FORWARD, are_patched, called_directly, global_hooks, hooks_of
 
 _HOOKS = *FORWARD, 'backward', 'backward_pre'
 _STORED = torch.Tensor, torch.nn.Module
@@ -182,8 +181,7 @@ class _Reverser:
     def _emit_by_autograd(self, node, called, kwargs):
         parameters = self._parameters(node)
         leaves = {x: self._call(pullbacks.as_leaf, self.env[x]) for x in node.all_input_nodes if x in self.path}
-        if type(called).__call__ is Layer.__call__:  # a module's call takes as long as a small product
-            called, kwargs = called.forward, {**({'training': True} if called._takes_training else {}), **kwargs}
+        called, kwargs = called_directly(called, kwargs, training=True)
         args, kwargs = fx.map_arg((node.args, kwargs), lambda x: leaves.get(x, x))
         given = [*leaves.values()], self._object(parameters, node), self._object(called, node), *args
         self._emit(node, pullbacks.by_autograd, given, kwargs, list(enumerate([*leaves, *parameters])))

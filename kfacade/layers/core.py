@@ -84,8 +84,9 @@ class Activation(BuiltinLayer):
         super().__init__(locals(), **kwargs)
 
     @opaque
-    def call(self, inputs, activation=None):
-        return self.activated(inputs, activation)
+    def call(self, inputs, activation=None, over=False):
+        activate = activation or self._activate
+        return self.activated(inputs, pullbacks.ACTIVATIONS[activate][0] if over else activate)
 
 
 class ActivityRegularization(BuiltinLayer):
