@@ -26,17 +26,14 @@ def _clone_functional_model(model, input_tensors=None):
     inputs = _clone_inputs(model, input_tensors)
     clones = {layer: x._keras_history[0] for layer, x in zip(model._input_layers, inputs)}
     symbols = dict(zip(model.inputs, inputs))
-    for node in model._nodes_in_order():
-        layer = node.outbound_layer
-        if isinstance(layer, InputLayer) or any(x not in symbols for x in node.input_tensors):
-            continue
-        if layer not in clones:
-            clones[layer] = _clone_layer(layer)
+
+    def call_of_clone(node, given):
+        if node.outbound_layer not in clones:
+            clones[node.outbound_layer] = _clone_layer(node.outbound_layer)
         arguments = {key: symbols.get(value, value) if K.is_tensor(value) else value
                      for key, value in (node.arguments or {}).items()}
-        outputs = clones[layer](unpack_singleton([symbols[x] for x in node.input_tensors]), **arguments)
-        symbols.update(zip(node.output_tensors, to_list(outputs)))
-    return Model(inputs, [symbols[x] for x in model.outputs], name=model.name)
+        return clones[node.outbound_layer](unpack_singleton(given), **arguments)
+    return Model(inputs, model._propagate(symbols, call_of_clone), name=model.name)
 
 
 def _clone_inputs(model, tensors):

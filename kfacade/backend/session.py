@@ -195,10 +195,8 @@ get_variable_shape = int_shape
 
 def evaluate(x, phase=False):
     """The live value of a symbol that is not fed, or of a Variable; of an update, which it applies, the new one."""
-    if isinstance(x, Update):
-        return compile_graph([], [x.new_value], [x], phase).run()[0]
-    if isinstance(x, SymbolicTensor):
-        return compile_graph([], [x], phase=phase).run()[0]
+    if isinstance(x, (SymbolicTensor, Update)):
+        return Function([], [x]).graph(phase).run()[0]
     return as_tensor(x).detach()
 
 

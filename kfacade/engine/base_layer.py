@@ -18,7 +18,15 @@ from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves,
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils import generic_utils
-from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
+from ..utils.generic_utils import (
+    has_arg,
+    is_all_none,
+    object_list_uid,
+    to_list,
+    to_snake_case,
+    unique_name,
+    unpack_singleton,
+)
 from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
@@ -187,7 +195,7 @@ class Layer(NodeAccess, torch.nn.Module):
     def _set_shapes(self, outputs, inputs):
         if type(self).compute_output_shape is Layer.compute_output_shape:
             return  # nothing said: the recorded call knows better than "as the input"
-        shapes = self.compute_output_shape(_collect_input_shape(inputs))
+        shapes = self.compute_output_shape(unpack_singleton([K.int_shape(x) for x in inputs]))
         shapes = [shapes] if len(outputs) == 1 and not isinstance(shapes, list) else shapes
         for x, shape in zip(outputs, shapes):
             if isinstance(x, SymbolicTensor):
@@ -222,7 +230,7 @@ class Layer(NodeAccess, torch.nn.Module):
             both = [rule(self, unpack_singleton([tuple(x.metas[which].shape) for x in given])) for which in (0, 1)]
         except ValueError:  # a size that stands for None does not fit beside a known one
             both = [rule(self, unpack_singleton([K.int_shape(x) for x in given]))] * 2
-        several = isinstance(both[0], list) or both[0] and isinstance(both[0][0], (tuple, list))
+        several = is_several(both[0])
         sizes = list(map(pairs_of, given))
         metas = [stand_in(told_apart(zip(*shapes), sizes), dtype) if shapes[0] is not None else (None, None)
                  for shapes in (zip(*both) if several else [both])]
@@ -265,14 +273,9 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def get_config(self):
         """What `from_config` needs to make the layer again, without its weights."""
-        config = {'name': self.name, 'trainable': self.trainable}
-        if hasattr(self, 'batch_input_shape'):
-            config['batch_input_shape'] = self.batch_input_shape
-        if hasattr(self, 'dtype'):
-            config['dtype'] = self.dtype
-        if self.as_tf_keras:
-            config['as_tf_keras'] = True
-        return config
+        given = [name for name in ('batch_input_shape', 'dtype') if hasattr(self, name)]
+        given += ['as_tf_keras'] if self.as_tf_keras else []
+        return {name: getattr(self, name) for name in ('name', 'trainable', *given)}
 
     @classmethod
     def from_config(cls, config):
@@ -308,12 +311,8 @@ class Layer(NodeAccess, torch.nn.Module):
         return weight
 
     def _free_key(self, name):
-        stem = key = re.sub(r'\W+', '_', (name or 'weight').split(':')[0].rpartition('/')[2]) or 'weight'
-        count = 0
-        while hasattr(self._params, key):
-            count += 1
-            key = f'{stem}_{count}'
-        return key
+        stem = re.sub(r'\W+', '_', (name or 'weight').split(':')[0].rpartition('/')[2]) or 'weight'
+        return unique_name(stem, functools.partial(hasattr, self._params))
 
     def _adopt_weights(self):
         """Stores Variables that the layer lists as its weights, but which nobody stores yet, with the layer."""
@@ -475,6 +474,21 @@ class Layer(NodeAccess, torch.nn.Module):
         return f'<{type(self).__name__} {getattr(self, "name", "")}>'
 
 
+class LayerOfLayers(Layer):
+    """Base of layers whose weights are those of others, which `_inner_layers` gives."""
+
+    def _of_inner(self, name, *arguments):
+        """The lists that an attribute (or, with arguments, a method) of the inner layers gives, as one."""
+        found = [getattr(layer, name) for layer in self._inner_layers()]
+        return [item for items in found for item in (items(*arguments) if arguments else items)]
+
+    trainable_weights = property(lambda self: self._of_inner('trainable_weights') if self.trainable else [])
+
+    @property
+    def non_trainable_weights(self):
+        return ([] if self.trainable else self._of_inner('trainable_weights')) + self._of_inner('non_trainable_weights')
+
+
 def checked_shape(shape, argument):
     """`shape` as a tuple of integers and None. Raises ValueError, which names the argument, where it is no shape."""
     with contextlib.suppress(TypeError, ValueError):  # no sequence, or not of numbers
@@ -499,11 +513,9 @@ def each_once(items):
     return list({(i,) if isinstance(x, (int, float)) else id(x): x for i, x in enumerate(items)}.values())
 
 
-def map_shapes(f, shape):
-    """Applies `f` to a shape, or to each of a list (or tuple) of shapes."""
-    if isinstance(shape, list) or (shape and isinstance(shape[0], (tuple, list))):
-        return [None if s is None else f(tuple(s)) for s in shape]
-    return f(tuple(shape))
+def is_several(shape):
+    """Whether this is a list (or tuple) of shapes."""
+    return isinstance(shape, list) or bool(shape) and isinstance(shape[0], (tuple, list))
 
 
 def _key(inputs):
@@ -517,16 +529,5 @@ def _identity(x):
 
 def _collect_previous_mask(input_tensors):
     """The masks of symbols, as the layers that made them gave them."""
-    masks = []
-    for x in to_list(input_tensors):
-        if hasattr(x, '_keras_history'):
-            layer, node_index, tensor_index = x._keras_history
-            masks.append(layer._inbound_nodes[node_index].output_masks[tensor_index])
-        else:
-            masks.append(None)
-    return unpack_singleton(masks)
-
-
-def _collect_input_shape(input_tensors):
-    """The shapes that Keras knows of symbols."""
-    return unpack_singleton([K.int_shape(x) for x in to_list(input_tensors)])
+    made = [getattr(x, '_keras_history', None) for x in to_list(input_tensors)]
+    return unpack_singleton([call and call[0]._inbound_nodes[call[1]].output_masks[call[2]] for call in made])

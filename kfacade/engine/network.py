@@ -16,11 +16,11 @@ from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from ..utils.layer_utils import print_summary
-from .base_layer import Layer, Node, each_once, map_shapes
+from .base_layer import Layer, LayerOfLayers, Node, each_once, is_several
 from .input_layer import InputLayer
 
 
-class Network(Layer):
+class Network(LayerOfLayers):
     """A graph of layers between `inputs` and `outputs`, or, subclassed, whatever its `call` makes of its layers."""
 
     @interfaces.legacy_model_constructor_support
@@ -146,16 +146,8 @@ class Network(Layer):
                 return layer
         raise ValueError(f'No such layer: {name}. This model has: {[layer.name for layer in self.layers]}')
 
-    @property
-    def trainable_weights(self):
-        return [w for layer in self._layers for w in layer.trainable_weights] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self):
-        weights = [w for layer in self._layers for w in layer.non_trainable_weights]
-        if self.trainable:
-            return weights
-        return [w for layer in self._layers for w in layer.trainable_weights] + weights
+    def _inner_layers(self):
+        return self._layers
 
     def get_weights(self):
         """The weights of all layers, layer by layer, as arrays."""
@@ -280,15 +272,15 @@ class Network(Layer):
                              'inputs.')
 
         def shapes_of_call(node, given):
-            return map_shapes(tuple, node.outbound_layer.compute_output_shape(unpack_singleton(given)))
-        return unpack_singleton(self._propagate(zip(self.inputs, map(tuple, shapes)), shapes_of_call))
+            shape = node.outbound_layer.compute_output_shape(unpack_singleton(given))
+            return list(map(tuple, shape)) if is_several(shape) else tuple(shape)
+        return unpack_singleton(self._propagate(dict(zip(self.inputs, map(tuple, shapes))), shapes_of_call))
 
     def _propagate(self, known, of_call):
-        """What stands for the model's outputs, where `known` has (tensor, what stands for it) pairs of its inputs.
+        """What stands for the model's outputs, where `known` has what stands for its inputs, and gets what for others.
 
         `of_call(node, values)` gives what stands for the outputs of a call, from what stands for its inputs.
         """
-        known = dict(known)
         for node in self._nodes_in_order():
             if node.outbound_layer not in self._input_layers and all(x in known for x in node.input_tensors):
                 results = of_call(node, [known[x] for x in node.input_tensors])
@@ -334,8 +326,8 @@ class Network(Layer):
                 layer._set_shapes(results, tensors)
             return list(zip(results, out_masks))
 
-        pairs = zip(inputs, masks or [None] * len(inputs))
-        outputs, output_masks = (list(part) for part in zip(*self._propagate(zip(self.inputs, pairs), run_call)))
+        known = dict(zip(self.inputs, zip(inputs, masks or [None] * len(inputs))))
+        outputs, output_masks = (list(part) for part in zip(*self._propagate(known, run_call)))
         return outputs, output_masks, [K.int_shape(x) for x in outputs]
 
     def _collect_from(self, layer, tensors, results, inputs):

@@ -10,7 +10,7 @@ from ..backend import session as K
 from ..backend import state
 from ..backend.shapes import pairs_of, stand_in
 from ..backend.symbolic import placeholder, record
-from ..utils.generic_utils import check_for_unexpected_keys
+from ..utils.generic_utils import check_for_unexpected_keys, unique_name
 from . import training_utils
 from .base_layer import Layer
 
@@ -144,11 +144,8 @@ def add_metric(model, index, metric, weights, mask):
     with state.name_scope(name):
         value = training_utils.weighted_mean(scores(function, model.targets[index], output, mask), weights)
     name = f'weighted_{name}' if weights is not None else name
-    base = name = f'{model.output_names[index]}_{name}' if len(model.output_names) > 1 else name
-    count = 0
-    while name in model.metrics_names:
-        count += 1
-        name = f'{base}_{count}'
+    name = f'{model.output_names[index]}_{name}' if len(model.output_names) > 1 else name
+    name = unique_name(name, model.metrics_names.__contains__)
     model.metrics_names.append(name)
     model.metrics_tensors.append(value)
     if isinstance(function, Layer) and function.stateful:

@@ -69,9 +69,7 @@ class Sequential(Model):
 
     def _add_first(self, layer):
         if isinstance(layer, InputLayer):
-            self._layers.append(layer)
-            self.outputs = [layer._inbound_nodes[-1].output_tensors[0]]
-            self.inputs = [layer._inbound_nodes[-1].input_tensors[0]]
+            self._start_from(layer.get_output_at(-1))
             return
         batch_shape, dtype = _input_of(layer)
         if batch_shape is None:
@@ -79,9 +77,11 @@ class Sequential(Model):
             self._register_layers()
             return
         x = Input(batch_shape=batch_shape, dtype=dtype, name=f'{layer.name}_input')
-        self._layers.append(x._keras_history[0])
-        self.inputs = [x]
+        self._start_from(x)
         self._append(layer, layer(x))
+
+    def _start_from(self, x):
+        self._layers, self.inputs, self.outputs = [x._keras_history[0]], [x], [x]
 
     def _append(self, layer, output):
         if isinstance(output, list):
@@ -115,13 +115,10 @@ class Sequential(Model):
         if input_shape and not self.inputs:
             batch_shape = tuple(input_shape)
             self._build_input_shape = input_shape
-            layers, self._layers = self.layers, []
-            x = Input(batch_shape=batch_shape, name=f'{self.name}_input', dtype=_input_of(layers[0])[1])
-            self.inputs = [x]
-            self._layers = [x._keras_history[0]]
+            layers = self.layers
+            self._start_from(Input(batch_shape=batch_shape, name=f'{self.name}_input', dtype=_input_of(layers[0])[1]))
             for layer in layers:
-                x = layer(x)
-                self._append(layer, x)
+                self._append(layer, layer(self.outputs[0]))
         if not self.inputs:
             raise ValueError(f'Sequential model "{self.name}" cannot be built: fit it on some data first, call '
                              '`build(input_shape)`, or give its first layer an `input_shape` or `batch_input_shape`.')

@@ -56,7 +56,7 @@ class Model(BatchMethods, GeneratorMethods, Network):
 
     def _clear_compiled(self):
         self.train_function = self.test_function = self.predict_function = None
-        self.total_loss = self._plain_loss = None
+        self.total_loss = None
         self.metrics_names, self.metrics_tensors, self.metrics_updates = ['loss'], [], []
         self.stateful_metric_names, self.stateful_metric_functions = [], []
 

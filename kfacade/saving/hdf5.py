@@ -4,10 +4,10 @@ Datasets hold what ``layer.weights`` hold, in Keras' own shapes. Loading goes by
 the names of weights matter within nested models alone. All arrays are checked, and read if they have to be converted,
 before the first weight changes.
 """
-import itertools
 import warnings
 
 from ..backend.dtypes import on_host
+from ..utils.generic_utils import unique_name
 from ..utils.io_utils import save_attributes_to_hdf5_group
 from .conversions import inner_layers, is_model, places_by_name, preprocess_weights_for_loading
 from .report import LoadReport
@@ -202,6 +202,5 @@ def unique_names(names):
     """``names``, each made different from those before it by a suffix ``_1``, ``_2``, ..."""
     found = {}
     for name in names:
-        candidates = itertools.chain([name], (f'{name}_{suffix}' for suffix in itertools.count(1)))
-        found[next(candidate for candidate in candidates if candidate not in found)] = True
+        found[unique_name(name, found.__contains__)] = True
     return list(found)

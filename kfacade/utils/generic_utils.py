@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import itertools
 import marshal
 import re
 import types
@@ -216,6 +217,12 @@ def to_list(x, allow_tuple=False):
     if isinstance(x, list):
         return x
     return list(x) if allow_tuple and isinstance(x, tuple) else [x]
+
+
+def unique_name(name, is_taken):
+    """`name`, or else the first of ``name_1``, ``name_2``, ... that is not taken."""
+    names = itertools.chain([name], (f'{name}_{i}' for i in itertools.count(1)))
+    return next(name for name in names if not is_taken(name))
 
 
 def unpack_singleton(x):
