@@ -474,21 +474,6 @@ class Layer(NodeAccess, torch.nn.Module):
         return f'<{type(self).__name__} {getattr(self, "name", "")}>'
 
 
-class LayerOfLayers(Layer):
-    """Base of layers whose weights are those of others, which `_inner_layers` gives."""
-
-    def _of_inner(self, name, *arguments):
-        """The lists that an attribute (or, with arguments, a method) of the inner layers gives, as one."""
-        found = [getattr(layer, name) for layer in self._inner_layers()]
-        return [item for items in found for item in (items(*arguments) if arguments else items)]
-
-    trainable_weights = property(lambda self: self._of_inner('trainable_weights') if self.trainable else [])
-
-    @property
-    def non_trainable_weights(self):
-        return ([] if self.trainable else self._of_inner('trainable_weights')) + self._of_inner('non_trainable_weights')
-
-
 def checked_shape(shape, argument):
     """`shape` as a tuple of integers and None. Raises ValueError, which names the argument, where it is no shape."""
     with contextlib.suppress(TypeError, ValueError):  # no sequence, or not of numbers

@@ -16,11 +16,11 @@ from ..backend.symbolic import is_symbolic
 from ..legacy import interfaces
 from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from ..utils.layer_utils import print_summary
-from .base_layer import Layer, LayerOfLayers, Node, each_once, is_several
+from .base_layer import Layer, Node, each_once, is_several
 from .input_layer import InputLayer
 
 
-class Network(LayerOfLayers):
+class Network(Layer):
     """A graph of layers between `inputs` and `outputs`, or, subclassed, whatever its `call` makes of its layers."""
 
     @interfaces.legacy_model_constructor_support
@@ -146,8 +146,16 @@ class Network(LayerOfLayers):
                 return layer
         raise ValueError(f'No such layer: {name}. This model has: {[layer.name for layer in self.layers]}')
 
-    def _inner_layers(self):
-        return self._layers
+    @property
+    def trainable_weights(self):
+        return [w for layer in self._layers for w in layer.trainable_weights] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self):
+        weights = [w for layer in self._layers for w in layer.non_trainable_weights]
+        if self.trainable:
+            return weights
+        return [w for layer in self._layers for w in layer.trainable_weights] + weights
 
     def get_weights(self):
         """The weights of all layers, layer by layer, as arrays."""

@@ -12,7 +12,7 @@ from ..backend.pullbacks import softmax
 from ..backend.random import SeedStream
 from ..backend.symbolic import SymbolicNode, SymbolicTensor, closure
 from ..backend.variable import Variable
-from ..engine.base_layer import InputSpec, Layer, LayerOfLayers, opaque
+from ..engine.base_layer import InputSpec, Layer, opaque
 from ..utils import conv_utils
 from ..utils.generic_utils import check_number, is_own, serialize_keras_object, to_list, transpose_shape
 
@@ -165,8 +165,8 @@ class BuiltinLayer(Layer):
         self.bias = self.add_setting_weight('bias', shape, self.use_bias)
 
 
-class LayerGroup(LayerOfLayers):
-    """Base of layers whose losses and updates, too, are those of other layers.
+class LayerGroup(Layer):
+    """Base of layers whose weights, losses and updates are those of other layers.
 
     `part` is the name under which the constructor takes them, and a configuration has theirs: one, or a list.
     """
@@ -175,6 +175,17 @@ class LayerGroup(LayerOfLayers):
 
     def _inner_layers(self):
         return [x for x in to_list(getattr(self, self.part), allow_tuple=True) if isinstance(x, Layer)]
+
+    def _of_inner(self, name, *arguments):
+        """The lists that an attribute (or, with arguments, a method) of the inner layers gives, as one."""
+        found = [getattr(layer, name) for layer in self._inner_layers()]
+        return [item for items in found for item in (items(*arguments) if arguments else items)]
+
+    trainable_weights = property(lambda self: self._of_inner('trainable_weights') if self.trainable else [])
+
+    @property
+    def non_trainable_weights(self):
+        return ([] if self.trainable else self._of_inner('trainable_weights')) + self._of_inner('non_trainable_weights')
 
     def get_weights(self):
         return [array for layer in self._inner_layers() for array in layer.get_weights()]
