@@ -53,7 +53,7 @@ def _as_input(x, name):
 
 
 def _clone_sequential_model(model, input_tensors=None):
-    layers = [_clone_layer(layer) for layer in model.layers]
+    layers = [_clone_layer(layer) for layer in (model._described() if input_tensors is None else model.layers)]
     if input_tensors is not None:
         tensors = to_list(input_tensors)
         if len(tensors) != 1:

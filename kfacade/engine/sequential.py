@@ -147,9 +147,16 @@ class Sequential(Model):
 
     # ------------------------------------------------------------ configuration
 
+    def _described(self):
+        """The layers to make the stack anew of, with an InputLayer that alone knows the shape, which Keras forgets."""
+        layers = self.layers
+        by_first = not (layers and self.inputs) or self._build_input_shape or (
+            tuple(_input_of(layers[0])[0] or ()) == K.int_shape(self.inputs[0]))
+        return layers if by_first else self._layers
+
     def get_config(self):
         config = {'name': self.name, 'layers': [{'class_name': type(layer).__name__, 'config': layer.get_config()}
-                                                for layer in self.layers]}
+                                                for layer in self._described()]}
         if self._build_input_shape:
             config['build_input_shape'] = self._build_input_shape
         return copy.deepcopy(config)

@@ -1,4 +1,6 @@
 """Stacks of layers: with and without an input shape, grown, cut and nested."""
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ import torch
 from kfacade import backend as K
 from kfacade import layers
 from kfacade.engine import Input
-from kfacade.models import Model, Sequential
+from kfacade.models import Model, Sequential, clone_model, load_model
 
 
 def dense_stack(**first):
@@ -116,6 +118,31 @@ def test_torch_modules_in_a_stack_that_is_built_late():
 def test_input_layer_first():
     model = Sequential([layers.InputLayer((3,)), layers.Dense(2)])
     assert model.predict(np.zeros((1, 3))).shape == (1, 2) and len(model.layers) == 1
+
+
+@pytest.mark.parametrize('shape, batch, made', [
+    ((3,), None, lambda: [layers.Dense(2)]), ((3,), 4, lambda: [layers.Dense(2)]),
+    ((3,), None, lambda: [layers.Embedding(9, 2), layers.Flatten()])])
+@pytest.mark.parametrize('again', [
+    clone_model, copy.deepcopy, lambda model: Sequential.from_config(model.get_config()),
+    lambda model: (model.save('model.h5'), load_model('model.h5', compile=False))[1]])
+def test_an_input_layer_that_alone_knows_the_shape_is_kept(shape, batch, made, again, tmp_path, monkeypatch):
+    """Keras 2.2.4 leaves it out, so that it can load no file of such a model; a configuration with it, it reads."""
+    monkeypatch.chdir(tmp_path)
+    model = Sequential([layers.InputLayer(shape, batch, name='first'), *made()])
+    found = again(model)
+    assert found.input_shape == (batch, *shape) and found.input_names == ['first']
+    assert len(found.layers) == len(model.layers)
+    found.set_weights(model.get_weights())
+    x = np.arange(12).reshape(4, 3) % 9
+    np.testing.assert_array_equal(found.predict(x, batch_size=4), model.predict(x, batch_size=4))
+    assert found.get_config() == model.get_config()
+
+
+def test_an_input_layer_that_says_what_the_first_layer_says_is_left_out():
+    model = Sequential([layers.InputLayer((3,)), layers.Dense(2, input_shape=(3,))])
+    assert [layer['class_name'] for layer in model.get_config()['layers']] == ['Dense']
+    assert Sequential([layers.InputLayer((3,))]).get_config()['layers'] == []
 
 
 @pytest.mark.parametrize('made', [lambda added: Sequential(added),

@@ -143,6 +143,7 @@ def test_by_position_passes_over_layers_without_weights(path):
 @pytest.mark.parametrize('make, message', [
     (lambda: Sequential([L.Dense(2, input_shape=(3,))]),
      'You are trying to load a weight file containing 3 layers into a model with 1 layers'),
+    (lambda: Sequential([L.Dense(2)]), 'into a model with 0 layers. It is not built: make it with the shape'),
     (lambda: Sequential([L.Conv2D(2, 2, input_shape=(4, 4, 1), use_bias=False, name='q'), L.Flatten(), L.Dense(3),
                          L.BatchNormalization()]),
      r'Layer #0 \(named "q" in the current model\) was found to correspond to layer a in the save file. However the '
