@@ -10,7 +10,7 @@ import torch
 from ..backend import session as K
 from ..backend import state
 from ..backend.devices import count_virtual, device_of, put
-from ..backend.graph import PHASE, Ways, compile_graph
+from ..backend.graph import PHASE, Ways, compile_graph, has_gradient
 from ..backend.private_ops import all_plain
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
@@ -144,7 +144,7 @@ class TrainFunction(StepFunction):
             found = self._are_plain and self._reverse(graph)
             if found and found.serves(tensors):
                 results, gradients = found(*tensors)
-                self._optimizer_step(gradients)
+                self._optimizer_step(self._filled(gradients) if type(None) in map(type, gradients) else gradients)
             else:
                 results = self._forward(graph, tensors, casting)
                 if self._params:
@@ -198,9 +198,18 @@ class TrainFunction(StepFunction):
         self._scaler.update()
 
     def _gradients(self, loss):
-        if not loss.requires_grad:
-            return [None] * len(self._params)
-        return ranks.average(torch.autograd.grad(loss, self._params, allow_unused=True), self._params)
+        found = torch.autograd.grad(loss, self._params, allow_unused=True) if loss.requires_grad else (
+            [None] * len(self._params))
+        return ranks.average(self._filled(found), self._params)
+
+    def _filled(self, gradients):
+        """The gradients, with zeros for parameters that stand in the branch which this step did not take."""
+        return [torch.zeros_like(p) if g is None and self._reached[i] else g
+                for i, (g, p) in enumerate(zip(gradients, self._params))]
+
+    @functools.cached_property
+    def _reached(self):
+        return has_gradient(self.outputs[0], self.variables)
 
 
 def _compile(graph):

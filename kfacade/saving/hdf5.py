@@ -90,8 +90,8 @@ def load_weights_from_hdf5_group(f, layers, reshape=False):
     layers = [layer for layer in layers if layer.weights]
     if len(groups) != len(layers):
         raise ValueError(f'You are trying to load a weight file containing {len(groups)} layers into a model with '
-                         f'{len(layers)} layers.' + ('' if layers else ' It is not built: make it with the shape of its '
-                                                     'input, then call `load_weights` with this file.'))
+                         f'{len(layers)} layers.' + ('' if layers else ' It is not built: make it with the shape of '
+                                                     'its input, then call `load_weights` with this file.'))
     pairs = []
     for k, ((name, group), layer) in enumerate(zip(groups, layers)):
         arrays, _ = _arrays_of(layer, group, reader, reshape)

@@ -490,6 +490,41 @@ def test_a_weight_without_a_gradient_is_an_error_that_changes_nothing():
     assert all((w == 1).all() for w in model.get_weights()[::2])
 
 
+class Branches(layers.Layer):
+    def __init__(self, choose):
+        super().__init__()
+        self.choose = choose
+
+    def build(self, input_shape):
+        self.u, self.v = (self.add_weight(n, (3, 2), initializer='ones') for n in 'uv')
+        super().build(input_shape)
+
+    def call(self, inputs):
+        x, sign = inputs
+        return self.choose(sign, lambda: K.dot(x, self.u), lambda: K.dot(x, self.v))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0][0], 2)
+
+
+# What Keras 2.2.4 makes of the weights u and v in three steps, of which the first takes the branch of u.
+BY_INPUT = [(.7, 1.), (.43, .7), (.187, .22)]
+BY_PHASE = [(.7, 1.), (.22, 1.), (-.278, 1.)]
+
+
+@pytest.mark.parametrize('choose, expected', [
+    (lambda sign, u, v: K.switch(K.sum(sign) > 0, u, v), BY_INPUT),
+    (lambda sign, u, v: K.in_train_phase(u, v), BY_PHASE)])
+@pytest.mark.parametrize('weights', [None, np.ones(2)])
+def test_the_branch_that_a_step_does_not_take_has_gradients_of_zero(choose, expected, weights):
+    x, sign = Input((3,)), Input((1,))
+    model = Model([x, sign], Branches(choose)([x, sign]))
+    model.compile(optimizers.SGD(.1, momentum=.9), 'mse')
+    for value, wanted in zip((1, -1, -1), expected):
+        model.train_on_batch([np.ones((2, 3)), np.full((2, 1), value)], np.zeros((2, 2)), sample_weight=weights)
+        np.testing.assert_allclose([w[0, 0] for w in model.get_weights()], wanted, rtol=1e-5)
+
+
 def test_nb_epoch_is_renamed():
     with pytest.warns(UserWarning, match='`nb_epoch` argument in `fit` has been renamed `epochs`'):
         assert linear().fit(X, Y, nb_epoch=2, verbose=0).epoch == [0, 1]
