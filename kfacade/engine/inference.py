@@ -27,21 +27,30 @@ def fuse(graph):
     Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated` tells. The
     graph then takes what `scaled` gives after its other inputs.
     """
-    module, nodes = graph.module, graph.module.graph
     graph.hooks = global_hooks()
+    _join(graph)
+    _call_directly(graph)
+    graph.module.recompile()
+    graph.forward = graph.module.forward
+    graph.watched = list(map(bool, graph.hooks))
+
+
+def _are_seen(graph, *layers):
+    """Whether there are hooks on layers, or on all modules. From now on `is_outdated` looks for such."""
+    hooks = hooks_of(layers)
+    graph.hooks += hooks
+    return any(hooks) or any(graph.hooks[:len(FORWARD)])
+
+
+def _join(graph):
+    module, nodes = graph.module, graph.module.graph
     inputs, behind = [node for node in nodes.nodes if node.op == 'placeholder'], {}
-
-    def are_seen(*layers):
-        hooks = hooks_of(layers)
-        graph.hooks += hooks
-        return any(hooks) or any(graph.hooks[:2])
-
     for node in list(nodes.nodes):
         after, source = _layer(module, node), node.args and node.args[0]
         if after is None or not isinstance(source, fx.Node):
             continue
         if getattr(after, 'only_trains', False) and node.kwargs.get('training') is False:
-            if not are_seen(after):
+            if not _are_seen(graph, after):
                 node.replace_all_uses_with(source)
                 nodes.erase_node(node)
             continue
@@ -53,7 +62,7 @@ def fuse(graph):
         relu = _is_relu(module, after, node)
         joins = normalizes or relu and scales
         over = (relu or getattr(after, 'may_write_over', False)) and (scales or getattr(before, 'makes_new', False))
-        if not (joins or over) or are_seen(before, after):
+        if not (joins or over) or _are_seen(graph, before, after):
             continue
         if not joins:
             node.update_kwarg('over', True)
@@ -70,11 +79,15 @@ def fuse(graph):
         node.replace_all_uses_with(joined, propagate_meta=True)
         nodes.erase_node(node)
         nodes.erase_node(source)
+
+
+def _call_directly(graph):
+    module, nodes = graph.module, graph.module.graph
     methods = {}  # of layers that are called more than once: the fx of torch 2.6 asks for the same object
     for node in list(nodes.nodes):
         layer = _layer(module, node)
         method, kwargs = called_directly(layer, node.kwargs, training=False)
-        if method is layer or are_patched([vars(layer).keys()]) or are_seen(layer):
+        if method is layer or are_patched([vars(layer).keys()]) or _are_seen(graph, layer):
             continue
         graph.direct.append(vars(layer).keys())
         with nodes.inserting_before(node):
@@ -82,9 +95,6 @@ def fuse(graph):
             direct = nodes.create_node('call_function', method, node.args, kwargs, node.name)
         node.replace_all_uses_with(direct, propagate_meta=True)
         nodes.erase_node(node)
-    module.recompile()
-    graph.forward = module.forward
-    graph.watched = list(map(bool, graph.hooks))
 
 
 def called_directly(called, kwargs, training):

@@ -47,23 +47,14 @@ def prepare_losses(loss, output_names):
 
     Raises ValueError for unknown names and for lists of another length; warns of outputs that a dict leaves out.
     """
-    if loss is None or loss == []:
-        return [None] * len(output_names)
-    if isinstance(loss, dict):
-        check_for_unexpected_keys('loss', loss, output_names)
-        for name in output_names:
-            if name not in loss:
-                warnings.warn(f'Output "{name}" missing from loss dictionary. We assume this was done on purpose, and '
-                              f'we will not be expecting any data to be passed to "{name}" during training.',
-                              stacklevel=4)
-        return [loss_function(loss.get(name)) for name in output_names]
-    if isinstance(loss, (list, tuple)):
-        if len(loss) != len(output_names):
-            raise ValueError('When passing a list as loss, it should have one entry per model outputs. The model has '
-                             f'{len(output_names)} outputs, but you passed loss={loss}')
-        return [loss_function(item) for item in loss]
-    function = loss_function(loss)
-    return [function] * len(output_names)
+    if not isinstance(loss, (dict, list, tuple, type(None))):
+        return [loss_function(loss)] * len(output_names)
+    found = per_output(None if loss == [] else loss, output_names, 'loss')
+    for name in output_names if isinstance(loss, dict) else ():
+        if name not in loss:
+            warnings.warn(f'Output "{name}" missing from loss dictionary. We assume this was done on purpose, and we '
+                          f'will not be expecting any data to be passed to "{name}" during training.', stacklevel=4)
+    return list(map(loss_function, found))
 
 
 def per_output(value, output_names, what, default=None):
@@ -75,8 +66,8 @@ def per_output(value, output_names, what, default=None):
         return [value.get(name, default) for name in output_names]
     if isinstance(value, (list, tuple)):
         if len(value) != len(output_names):
-            raise ValueError(f'When passing a list as {what}, it should have one entry per model output. The model has '
-                             f'{len(output_names)} outputs, but you passed {what}={value}')
+            raise ValueError(f'When passing a list as {what}, it should have one entry per model outputs. The model '
+                             f'has {len(output_names)} outputs, but you passed {what}={value}')
         return list(value)
     raise TypeError(f'Could not interpret {what} argument: {value} - expected a list of dicts.')
 

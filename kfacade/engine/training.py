@@ -175,11 +175,8 @@ class Model(BatchMethods, GeneratorMethods, Network):
         return shape if known is loss_fn else None
 
     def _given_targets(self, target_tensors):
-        if target_tensors is None or target_tensors == []:
-            return [None] * len(self.outputs)
-        if not isinstance(target_tensors, (list, dict)):
-            target_tensors = [target_tensors]
-        return objectives.per_output(target_tensors, self.output_names, 'target_tensors')
+        given = target_tensors if isinstance(target_tensors, (dict, type(None))) else to_list(target_tensors)
+        return objectives.per_output(given or None, self.output_names, 'target_tensors')
 
     def _build_objective(self):
         """Calls losses and metrics, once, and adds up the total loss."""

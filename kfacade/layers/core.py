@@ -155,11 +155,12 @@ class Dropout(NoiseLayer):
 class SpatialDropout1D(Dropout):
     """Dropout of whole channels of (batch, steps, channels)."""
 
+    _rank = 3
+
     @interfaces.legacy_spatialdropout1d_support
     def __init__(self, rate, **kwargs):
         super().__init__(rate, **kwargs)
-        self.data_format = 'channels_last'
-        self.input_spec = InputSpec(ndim=3)
+        self.data_format, self.input_spec = 'channels_last', InputSpec(ndim=self._rank)
 
     def _get_noise_shape(self, inputs):
         sizes = _sizes(inputs)
@@ -176,7 +177,6 @@ class SpatialDropout2D(SpatialDropout1D):
     def __init__(self, rate, data_format=None, **kwargs):
         super().__init__(rate, **kwargs)
         self.data_format = K.normalize_data_format(data_format)
-        self.input_spec = InputSpec(ndim=self._rank)
 
 
 class SpatialDropout3D(SpatialDropout2D):

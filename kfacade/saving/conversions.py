@@ -63,10 +63,7 @@ def inner_layers(layer):
     """The layers whose weights make up those of a wrapper or a nested model; ``[]`` for a plain layer."""
     if is_model(layer):
         return layer.layers
-    kind = type(layer).__name__
-    if kind == 'Bidirectional':
-        return [layer.forward_layer, layer.backward_layer]
-    return [layer.layer] if kind == 'TimeDistributed' else []
+    return layer._inner_layers() if type(layer).__name__ in ('Bidirectional', 'TimeDistributed') else []
 
 
 def _leaves(layer):
