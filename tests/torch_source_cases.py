@@ -1,5 +1,7 @@
 """Architectures that are converted to plain PyTorch, and the four whose source is kept to be read."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -58,6 +60,7 @@ from kfacade.layers import (
     SimpleRNNCell,
     Softmax,
     SpatialDropout1D,
+    StackedRNNCells,
     ThresholdedReLU,
     TimeDistributed,
     UpSampling1D,
@@ -579,6 +582,18 @@ def stacked_cells_under_a_mask():
     y = Bidirectional(RNN(cells, unroll=True, return_sequences=True))(x)
     cells = [SimpleRNNCell(3), SimpleRNNCell(4)]
     return Model([ids, h, c], [y, *RNN(cells, unroll=True, return_state=True)(x, initial_state=[h, c])])
+
+
+@case
+def stacked_cells_of_keras_2_under_a_mask():
+    ids, h, c = Input((7,), dtype='int32'), Input((3,)), Input((3,))
+    x = Embedding(3, 3, mask_zero=True)(ids)
+    y = RNN([LSTMCell(4, recurrent_activation='sigmoid'), GRUCell(4)], return_sequences=True)(x)
+    z = RNN([GRUCell(3), SimpleRNNCell(3)], return_state=True, go_backwards=True)(x, initial_state=[h, c])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)
+        cells = StackedRNNCells([GRUCell(2), LSTMCell(3)], reverse_state_order=True)
+    return Model([ids, h, c], [y, *z, RNN(cells)(x), Bidirectional(RNN([GRUCell(2), GRUCell(2)]))(x)])
 
 
 @case

@@ -285,10 +285,6 @@ def times(x, w):
     return x * w
 
 
-def masked_stack():
-    return Sequential([L.Masking(input_shape=(4, 3)), L.RNN([L.GRUCell(3), L.LSTMCell(3)], name='odd')])
-
-
 @pytest.mark.parametrize('make, message', [
     (own_cell, 'Layer "odd" cannot be converted: its cell, Own'),
     (subclassed, 'it is no graph of layers'), (lambda: Sequential([L.Dense(3)]), 'is not built yet'),
@@ -302,7 +298,6 @@ def masked_stack():
      'Layer "odd" cannot be converted: its argument w is no plain value'),
     (nested_subclass, 'Layer "odd" cannot be converted: Own has no counterpart'),
     (lambda: Sequential([L.Dense(3, input_shape=(3,)), Unknown()]), 'how its Unknown is made cannot be told'),
-    (masked_stack, 'Layer "odd" cannot be converted: of stacked cells, Keras outputs the first state'),
 ])
 def test_refused(tmp_path, make, message):
     with pytest.raises(ValueError, match=message):

@@ -15,15 +15,13 @@ _RECURRENT = {  # kind of cell: torch's own, with its activations; ours; gates
 def recurrent(w, layer, x, *states, name=None, keeps=True):
     """The output, and the states where there is a `return_state`."""
     name, cells = name or w.name_of(layer), layer._cells
-    if x.mask is not None and len(cells) > 1 and not layer._repeats_output:
-        raise refusal(layer, 'of stacked cells, Keras outputs the first state where the mask leaves out a step.')
     place = 2 if type(layer).__name__ == 'ConvLSTM2D' and layer.data_format == 'channels_last' else -1
     step = 1 if place == 2 else -1  # the place of the channels in the images of one step
     groups = layer._nested(list(states)) if states else [[]] * len(cells)
     x, mask, shape = w.at(x, place), x.mask, x.shape
     if layer.go_backwards:
         x, mask = x.then('.flip(1)'), mask and f'{mask}.flip(1)'
-    last = []
+    first, last = None, []
     for i, (cell, given) in enumerate(zip(cells, groups)):
         label = name if len(cells) == 1 else f'{name}_{i}'
         text, native, tensors, held = _described(w, layer, cell)
@@ -48,6 +46,10 @@ def recurrent(w, layer, x, *states, name=None, keeps=True):
         else:
             out = f'{text}[0]'
         x = x.gives(out, shape=(*shape[:2], cell.output_size))
+        if i == 0 and mask and len(cells) > 1 and not (layer._repeats_output or layer.cell.reverse_state_order):
+            first = x = w.bound(x, f'{label}_out')
+    if first is not None:  # as Keras, which gives the first state where the mask leaves out a step
+        x = x.gives(f'torch.where({mask}.unsqueeze(-1), {x}, {first})')
     if mask and layer.zero_output_for_mask:
         x = x.gives(f'{x} * {mask}.unsqueeze(-1)')
     elif mask and layer._repeats_output and (states or layer.stateful):
