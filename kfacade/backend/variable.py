@@ -168,8 +168,10 @@ class Update:
     def __init__(self, variable, new_value):
         self.variable, self.new_value = variable, new_value
 
+    held = None  # in a run of a graph that torch has compiled, the number to read: it is compiled anew for each other
+
     def prepare(self):
-        """Called before each run of a graph that torch has compiled: it is compiled anew for each number it reads."""
+        """Called before such a run."""
 
     def applied(self):
         """Called after the assignment."""
@@ -188,8 +190,6 @@ class MovingAverageUpdate(Update):
     def __init__(self, variable, value, momentum, zero_debias=True, output=None):
         self.momentum, self.zero_debias, self.output = momentum, zero_debias, output
         super().__init__(variable, record(_move_average, (variable, value, self), {}, metas=variable.metas))
-
-    held = None  # the rate of the next update, where it has to be a tensor
 
     def prepare(self):
         self.held = torch.full((), self.rate(), dtype=self.variable.dtype, device=self.variable.param.device)

@@ -146,9 +146,9 @@ class TrainFunction(StepFunction):
                 results, gradients = found(*tensors)
                 self._optimizer_step(self._filled(gradients) if type(None) in map(type, gradients) else gradients)
             else:
-                results = self._forward(graph, tensors, casting)
+                results, gradients = self._computed(graph, tensors, casting)
                 if self._params:
-                    self._update(results[0])
+                    self._update(gradients)
             results = graph.detached(results)
             graph.apply_updates(results[graph.n_outputs:])
         return results[:graph.n_outputs]
@@ -160,6 +160,25 @@ class TrainFunction(StepFunction):
             plain = not (ways.jit_compile or ways.mixed_precision or ways.splits)
             self._reversed[graph] = reverse(graph, self.variables) if plain else None
         return self._reversed[graph]
+
+    def _computed(self, graph, tensors, casting):
+        """The results of a graph, and the gradients, which 16-bit floats get of a scaled loss."""
+        try:
+            results = self._forward(graph, tensors, casting)
+            loss = results[0]
+            if self._params and self._ways.mixed_precision == 'float16':
+                self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type)
+                loss = self._scaler.scale(loss)
+            return results, self._gradients(loss) if self._params else []
+        except Exception as error:
+            if not hasattr(graph, 'uncompiled'):
+                raise
+            graph.forward = graph.uncompiled
+            del graph.uncompiled
+            found = self._computed(graph, tensors, casting)  # or this raises what is wrong with the inputs
+            warnings.warn('The training goes on without `jit_compile`: torch.compile failed with '
+                          f'{type(error).__name__}: {str(error).strip()}', stacklevel=2)
+            return found
 
     def _forward(self, graph, tensors, casting):
         frozen = self._freeze(graph)
@@ -183,14 +202,11 @@ class TrainFunction(StepFunction):
             p.requires_grad = False
         return frozen
 
-    def _update(self, loss):
+    def _update(self, gradients):
         """Has the optimizer step; where 16-bit floats are scaled, and do overflow, by no step and a smaller scale."""
-        if self._ways.mixed_precision != 'float16':
-            return self._optimizer_step(self._gradients(loss))
-        self._scaler = self._scaler or torch.amp.GradScaler(loss.device.type)
-        gradients, held = self._gradients(self._scaler.scale(loss)), [p.detach() for p in self._params]
-        if any(g is None for g in gradients):
-            return self._optimizer_step(gradients)  # which says so
+        if self._ways.mixed_precision != 'float16' or any(g is None for g in gradients):  # which it says
+            return self._optimizer_step(gradients)
+        held = [p.detach() for p in self._params]
         for p, gradient in zip(held, gradients):
             p.grad = gradient
         self._scaler.step(SimpleNamespace(param_groups=[{'params': held}],
@@ -213,12 +229,12 @@ class TrainFunction(StepFunction):
 
 
 def _compile(graph):
-    """Has torch compile what a graph runs, when it first does; where that fails, the graph stays, with a warning.
+    """Has torch compile what a graph runs, when it first does; `uncompiled` is how it runs where that fails.
 
     On a CUDA device it is recorded as CUDA graphs, too, one of each pass. They write each step's results to the same
     memory, so that those which are read later are copied.
     """
-    plain = graph.forward
+    graph.uncompiled = graph.forward
     ranks.run_apart = torch.compiler.disable(lambda fn, *args, **kwargs: fn(*args, **kwargs))
     compiled = functools.cache(lambda mode: torch.compile(graph.module, mode=mode))
 
@@ -232,10 +248,7 @@ def _compile(graph):
             results = compiled('reduce-overhead')(*inputs)
             return [r.clone() if isinstance(r, torch.Tensor) and i < graph.n_outputs else r
                     for i, r in enumerate(results)]
-        except Exception as error:
-            graph.forward = plain
-            results = plain(*inputs)  # or this raises what is wrong with the inputs
-            warnings.warn('The training goes on without `jit_compile`: torch.compile failed with '
-                          f'{type(error).__name__}: {str(error).strip()}', stacklevel=2)
-            return results
+        finally:
+            for update in graph.updates:
+                update.held = None
     graph.forward = forward

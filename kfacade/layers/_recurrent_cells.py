@@ -11,6 +11,7 @@ from ..backend.session import is_tensor
 from ..backend.symbolic import as_tensor, closure, computes, leaves, op, placeholder
 from ..backend.variable import Layout
 from ..engine.base_layer import Layer
+from ..utils import ranks
 from ..utils.generic_utils import has_arg, is_own, to_list
 from . import _recurrent_kernels as kernels
 from ._base import BuiltinLayer, LayerGroup, argument_names, live_activation
@@ -128,6 +129,8 @@ class Cell(BuiltinLayer):
             keep: (time, batch) bool, False where a step leaves the states alone and repeats the output.
             last_states: whether the last states matter to the caller. functions: recorded activations.
         """
+        if ranks.run_apart and x.is_cpu and torch.compiler.is_dynamo_compiling():  # which takes minutes, and is slower
+            return ranks.run_apart(self.over_sequence, x, states, training, keep, last_states, functions)
         weights, activations = self._weights(), (self.activation, self.recurrent_activation)
         dropped = self._drop(x[0], 'dropout', training)
         if dropped is not None and len(dropped) == 1:

@@ -10,7 +10,21 @@ import torch
 import kfacade as keras
 from kfacade import backend as K
 from kfacade.backend.graph import CompiledGraph
-from kfacade.layers import LSTM, Activation, BatchNormalization, Conv2D, Dense, Dropout, Flatten, Input, Lambda
+from kfacade.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    BatchNormalization,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    Input,
+    Lambda,
+    RepeatVector,
+    _recurrent_kernels,
+)
 from kfacade.models import Model, Sequential, load_model
 
 data = np.random.RandomState(0)
@@ -153,7 +167,8 @@ def test_a_damaged_training_config_is_refused(tmp_path):
 # ---------------------------------------------------------------- torch.compile
 
 def _of_torch(test):
-    for warning in '.torch.jit.script_method. is deprecated', 'Skipping serialization of skipfiles':
+    for warning in ('.torch.jit.script_method. is deprecated', 'Skipping serialization of skipfiles',
+                    'The .grad attribute of a Tensor that is not a leaf'):
         test = pytest.mark.filterwarnings(f'ignore:{warning}')(test)
     return test
 
@@ -199,6 +214,24 @@ def test_what_was_compiled_leaves_other_tracers_alone(tmp_path):
 
 
 @_of_torch
+def test_on_a_cpu_recurrent_layers_run_as_they_are_amid_a_compiled_step(monkeypatch):
+    """Compiled they take minutes, and are slower; of torch's LSTM there the way back cannot be compiled."""
+    pytest.importorskip('torch._inductor')
+    runs, scan, models = [], _recurrent_kernels.scan, []
+    monkeypatch.setattr(_recurrent_kernels, 'scan', lambda *args: (runs.append(1), scan(*args))[1])
+    for compiled in (False, True):
+        np.random.seed(0)
+        models.append(Sequential([Bidirectional(LSTM(3, recurrent_activation='sigmoid'), input_shape=(4, 6)),
+                                  RepeatVector(3), GRU(2), Dense(3)]))
+        models[-1].compile('adam', 'mse', jit_compile=compiled)
+        for _ in range(2):
+            models[-1].train_on_batch(np.stack([x[:5]] * 4, 1), y[:5])
+    assert not runs
+    for a, b in zip(*[model.get_weights() for model in models]):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@_of_torch
 def test_where_torch_cannot_compile_the_step_runs_as_it_is(monkeypatch):
     import torch._inductor.config
     torch._dynamo.reset()
@@ -212,6 +245,28 @@ def test_where_torch_cannot_compile_the_step_runs_as_it_is(monkeypatch):
     assert [first, models[1].train_on_batch(x[:5], y[:5])] == expected
     with pytest.raises(RuntimeError, match='shapes'):
         models[1].train_function([x[:5, :4], y[:5], np.ones(5)])
+
+
+def test_where_only_the_way_back_cannot_be_compiled_the_step_runs_as_it_is(monkeypatch):
+    def refuse(gradient):
+        raise RuntimeError('no way back')
+
+    def compiled(module, mode=None):
+        def run(*inputs):
+            results = module(*inputs)
+            results[0].register_hook(refuse)
+            return results
+        return run
+    monkeypatch.setattr(torch, 'compile', compiled)
+    models = small(), small()
+    models[0].compile('adam', 'mse')
+    models[1].compile('adam', 'mse', jit_compile=True)
+    expected = [models[0].train_on_batch(x[:5], y[:5]) for _ in range(3)]
+    with pytest.warns(UserWarning, match='goes on without `jit_compile`.*RuntimeError: no way back'):
+        first = models[1].train_on_batch(x[:5], y[:5])
+    assert [first, *(models[1].train_on_batch(x[:5], y[:5]) for _ in range(2))] == expected
+    for a, b in zip(*[model.get_weights() for model in models]):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 # What CUDA graphs do, on the CPU: at each step they write over what the step before gave.
