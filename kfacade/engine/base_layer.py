@@ -18,15 +18,7 @@ from ..backend.symbolic import SymbolicNode, SymbolicTensor, TensorFace, leaves,
 from ..backend.variable import Holder, OwnHolder, Variable
 from ..legacy import interfaces
 from ..utils import generic_utils
-from ..utils.generic_utils import (
-    has_arg,
-    is_all_none,
-    object_list_uid,
-    to_list,
-    to_snake_case,
-    unique_name,
-    unpack_singleton,
-)
+from ..utils.generic_utils import has_arg, is_all_none, object_list_uid, to_list, to_snake_case, unpack_singleton
 from .node import InputSpec, Node, NodeAccess
 
 __all__ = ['InputSpec', 'Layer', 'Node', 'opaque']
@@ -312,7 +304,7 @@ class Layer(NodeAccess, torch.nn.Module):
 
     def _free_key(self, name):
         stem = re.sub(r'\W+', '_', (name or 'weight').split(':')[0].rpartition('/')[2]) or 'weight'
-        return unique_name(stem, functools.partial(hasattr, self._params))
+        return generic_utils.unique_name(stem, functools.partial(hasattr, self._params))
 
     def _adopt_weights(self):
         """Stores Variables that the layer lists as its weights, but which nobody stores yet, with the layer."""
