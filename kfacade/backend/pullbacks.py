@@ -130,6 +130,8 @@ def dense(wanted, x, weight, bias):
 
 def batch_norm(wanted, x, gamma, beta, mean, variance, training, rate, epsilon, *_):
     """``torch.batch_norm``."""
+    if not x.numel():
+        return x, lambda dy: [dy, *(None if p is None else torch.zeros_like(p) for p in (gamma, beta))]
     y, *moments = torch.native_batch_norm(x, gamma, beta, mean, variance, training, rate, epsilon)
     moments = [*((None, None) if training else (mean, variance)), *moments]
     return y, lambda dy: _aten.native_batch_norm_backward.default(dy, x, gamma, *moments, training, epsilon, wanted[:3])

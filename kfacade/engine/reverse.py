@@ -81,7 +81,8 @@ class _Call(NamedTuple):
 
 class _Reverser:
     def __init__(self, module, variables):
-        self.old, self.places = module, {id(v.param): i for i, v in enumerate(variables)}
+        self.old, self.params = module, [id(v.param) for v in variables]
+        self.places = {key: i for i, key in enumerate(self.params)}  # of shared layers, some may be there twice
         self.hooks = global_hooks(_HOOKS)
         self.attributes = []  # the names of those that each layer has
         self.graph, self.module = fx.Graph(), fx.GraphModule({}, fx.Graph())
@@ -263,7 +264,7 @@ class _Reverser:
                 if not call.makes_new:
                     own.discard(target)
                 found[target] = gradient
-        return [found.get(i) for i in range(len(self.places))]
+        return [found.get(self.places[key]) for key in self.params]
 
 
 def _pulled(pullback, gradient, *over):
