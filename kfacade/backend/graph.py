@@ -412,7 +412,7 @@ class _Compiler:
         else:
             node = self._call(fn, args, kwargs, name)
         self._set(symbol, node)
-        self.nodes[symbol].meta['path'] = symbol._path
+        self.nodes[symbol].meta.update(path=symbol._path, dtype=symbol.dtype)
 
     def _set(self, symbol, node):
         if symbol in self.targets:

@@ -139,8 +139,7 @@ def _floating(x):
 sum = _reduction('sum', _sum, 'Sum over an axis, a list of axes, or all of them, in the data type of `x`.')
 prod = _reduction('prod', _prod, 'Product over axes, in the data type of `x`.')
 mean = _reduction('mean', _mean, 'Mean over axes; bools are averaged as ``floatx()``, that of integers is one.')
-mean.body.with_pullback = lambda wanted, x, axis=None: pullbacks.mean(wanted, x, axis) if x.is_floating_point() else (
-    mean.body(x, axis), lambda dy: [None])
+mean.body.with_pullback = pullbacks.mean
 var = _reduction('var', _var, 'Population variance (divided by N) over axes; that of integers is one.')
 std = _reduction('std', lambda x, *over: torch.sqrt(_var(_floating(x), *over)),
                  'Population standard deviation (divided by N) over axes.')

@@ -172,7 +172,8 @@ def mean_squared_error(wanted, target, output):
 
     def pullback(dy):
         gradient = error * (_by_sample(dy) * (2. / max(error.shape[-1], 1)))
-        return [_fitted(-gradient, target, error) if wanted[0] else None, _fitted(gradient, output, error)]
+        return [_fitted(-gradient, target, error) if wanted[0] else None,
+                gradient if output.shape == error.shape else _fitted(gradient, output, error)]
     return (error * error).mean(-1), pullback  # autograd takes longer for a square
 
 

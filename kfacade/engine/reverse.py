@@ -111,7 +111,8 @@ class _Reverser:
         """The nodes through which the variables make a difference to the loss."""
         moved, reaching = set(), {loss}
         for node in nodes:
-            if getattr(node.target, 'differentiable', True) and (
+            if getattr(node.target, 'differentiable', True) and getattr(
+                    node.meta.get('dtype'), 'is_floating_point', True) and (
                     self._parameters(node) or not moved.isdisjoint(node.all_input_nodes)):
                 moved.add(node)
         for node in reversed(nodes):
