@@ -188,7 +188,7 @@ def fit_loop(model, batches, callbacks, epochs, validate, names=None):
             if seen.stop_training:
                 break
         if validate is not None and (batches.validates_when_stopped or not seen.stop_training):
-            results = map(float, to_list(validate()))
+            results = [np.asarray(value).item() for value in to_list(validate())]
             epoch_logs.update(zip(['val_' + name for name in names], results))
         callbacks.on_epoch_end(epoch, epoch_logs)
         seen.stop_training = ranks.of_first(seen.stop_training)
@@ -197,7 +197,7 @@ def fit_loop(model, batches, callbacks, epochs, validate, names=None):
 
 
 def test_loop(model, batches, verbose):
-    """Evaluates; returns one float per output, averaged over the batches. Stateful metrics give their last value."""
+    """Evaluates; returns one float per output, averaged over the batches. Stateful metrics give their last number."""
     keep_freed_memory()
     for metric in model.stateful_metric_functions:
         metric.reset_states()
@@ -212,7 +212,8 @@ def test_loop(model, batches, verbose):
                   for k, (total, value) in enumerate(zip(totals or [0.] * len(values), values))]
         weight += size
         bar.update(weight if batches.samples else i + 1)
-    return [np.float64(total.item() if k in stateful else total.item() / weight) for k, total in enumerate(totals)]
+    return [np.asarray(total.item())[()] if k in stateful else np.float64(total.item() / weight)
+            for k, total in enumerate(totals)]
 
 
 def predict_loop(batches, verbose):

@@ -254,6 +254,25 @@ def test_stateful_metrics_are_reset_each_epoch_and_not_averaged():
     assert model.evaluate(X, Y, batch_size=2, verbose=0)[1] == 2
 
 
+def test_a_stateful_metric_that_counts_gives_whole_numbers():
+    class Samples(layers.Layer):
+        def __init__(self):
+            super().__init__(name='samples')
+            self.stateful = True
+            self.count = K.variable(0, dtype='int32')
+
+        def reset_states(self):
+            K.set_value(self.count, 0)
+
+        def __call__(self, y_true, y_pred):
+            n = K.shape(y_pred)[0]
+            self.add_update(K.update_add(self.count, n), inputs=[y_true, y_pred])
+            return self.count + n
+    model = linear(metrics=[Samples()])
+    history = model.fit(X, Y, batch_size=3, verbose=0, validation_data=(X[:3], Y[:3])).history
+    assert [str(history[name][0]) for name in ('samples', 'val_samples')] == ['4', '3']
+
+
 # ---------------------------------------------------------------- fit
 
 class Recorder(Callback):
