@@ -22,10 +22,11 @@ ACTIVATIONS = [None] * 4 + ['relu'] * 3 + ['tanh', 'sigmoid', 'softmax', 'elu', 
 
 
 class Maker:
-    """One random model, by its seed; `recorded` says how optimizers step."""
+    """One random model, by its seed; `recorded` says how optimizers step, `off` how wrong the weights are."""
 
-    def __init__(self, seed, recorded=False):
-        self.r, self.numbers, self.recorded = random.Random(seed), np.random.RandomState(seed), recorded
+    def __init__(self, seed, recorded=False, off=0.):
+        self.r, self.numbers = random.Random(seed), np.random.RandomState(seed)
+        self.recorded, self.off = recorded, off
         self.log, self.made, self.draws, self.apart = [f'seed {seed}'], [], False, True
         self.large = self.chance(.15)  # enough for what pays only then
         self.batch = self.pick(64, 130) if self.large else self.pick(1, 2, 3, 4, 5, 8, 33)
@@ -450,6 +451,7 @@ class Maker:
                 array = np.abs(array) + .3
             elif 'gamma' in variable.name or 'gain' in variable.name:
                 array += 1.
+            array *= 1. + self.off * self.numbers.choice([-1., 1.], shape)
             K.set_value(variable, array.astype('float32'))
 
 

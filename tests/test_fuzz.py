@@ -124,11 +124,11 @@ def errors(found, exact):
 
 
 def attempt(run, maker):
-    """What a run gives, or the ValueError that it raises."""
+    """What a run gives, or how it fails."""
     K.clear_session()
     try:
         return run(maker)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         maker.log.append(f'{run.__name__}: {error}')
         return error
 
@@ -143,23 +143,24 @@ def check(seed, monkeypatch):
             private_ops.prefers_onednn.cache_clear()
             found = attempt(fast_run, maker)
         with plainly(monkeypatch):
-            plain = exact = attempt(plain_run, Maker(seed, recorded=True))
-            if not maker.draws:
+            plain = attempt(plain_run, Maker(seed, recorded=True))
+            if maker.draws:  # other numbers in double precision
+                exact, plain = plain, attempt(plain_run, Maker(seed, recorded=True, off=1e-7))
+            else:
                 K.set_floatx('float64')
                 try:
                     exact = attempt(plain_run, Maker(seed, recorded=True))
                 finally:
                     K.set_floatx('float32')
-        if all(isinstance(x, ValueError) for x in (found, plain, exact)):
+        if all(isinstance(x, Exception) for x in (found, plain, exact)):
             return False
-        for name, x in plain.items():
-            np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(x), name)
+        np.testing.assert_array_equal(np.isnan(found['scores']), np.isnan(plain['scores']))
         if not all(np.isfinite(x).all() and np.abs(x).max(initial=0.) < 1e5 for x in exact.values()):
             return False
         rounding, differences = max(errors(plain, exact)), errors(found, exact)
         if rounding > 1e-2:
             return False
-        assert max(differences) < (1e-3 if maker.draws else 1e-4) + 30 * rounding, [
+        assert max(differences) < 1e-4 + 30 * rounding, [
             f'{name}: {x:.1e}' for name, x in zip(exact, differences)] + [f'rounding: {rounding:.1e}']
     except Exception as problem:
         problem.args = '\n'.join([*maker.log, f'{type(problem).__name__}: {problem}']),

@@ -61,7 +61,9 @@ def _join(graph):
         normalizes = scales and inputs and source not in behind and _normalizes(after, before, node)
         relu = _is_relu(module, after, node)
         joins = normalizes or relu and scales
-        over = (relu or getattr(after, 'may_write_over', False)) and (scales or getattr(before, 'makes_new', False))
+        makes_new = getattr(before, 'makes_new', False) and (  # a function of the user's may give what others hold
+            getattr(source.kwargs.get('activation'), 'op', 'get_attr') == 'get_attr')
+        over = (relu or getattr(after, 'may_write_over', False)) and (scales or makes_new)
         if not (joins or over) or _are_seen(graph, before, after):
             continue
         if not joins:
@@ -131,6 +133,8 @@ def most_at_once(model):
     That is all but built-in layers without hooks, which treat each sample by itself.
     """
     largest = 1
+    if not all(isinstance(x, SymbolicTensor) for x in model.outputs):  # a weight may be one
+        return 0
     for x in walk(model.outputs, [PHASE]):
         layer, phase = x.fn, x.kwargs.get('training')
         apart = layer is None or is_own(layer) and getattr(layer, 'by_sample', False) and (
