@@ -597,6 +597,15 @@ def stacked_cells_of_keras_2_under_a_mask():
 
 
 @case
+def models_called_with_and_without_a_mask():
+    x, ids = Input((5, 3)), Input((5,), dtype='int32')
+    deep = Sequential([BatchNormalization(input_shape=(5, 3)), GRU(3, return_sequences=True)], name='deep')
+    inner = Sequential([Activation('tanh', input_shape=(5, 3)), deep, Dropout(0.3), LSTM(2)], name='inner')
+    masked = Embedding(3, 3, mask_zero=True)(ids)
+    return Model([x, ids], [inner(masked), inner(x), deep(masked), GlobalAveragePooling1D()(deep(masked)), deep(x)])
+
+
+@case
 def strided_1x1_convolutions():
     x = Input((61, 60, 8))
     return Model(x, [Conv2D(16, 1, strides=(2, 3), padding='same')(x), Conv2D(8, 1, strides=2)(Activation('relu')(x))])

@@ -285,7 +285,14 @@ def times(x, w):
     return x * w
 
 
+def stateful_with_and_without_a_mask():
+    x = L.Input(batch_shape=(2, 4, 3))
+    inner = Sequential([L.LSTM(2, stateful=True, batch_input_shape=(2, 4, 3))], name='odd')
+    return Model(x, [inner(L.Masking()(x)), inner(x)])
+
+
 @pytest.mark.parametrize('make, message', [
+    (stateful_with_and_without_a_mask, '"odd" cannot be converted: it is stateful, and called with and without'),
     (own_cell, 'Layer "odd" cannot be converted: its cell, Own'),
     (subclassed, 'it is no graph of layers'), (lambda: Sequential([L.Dense(3)]), 'is not built yet'),
     (tied, 'Layer "odd" cannot be converted: its kernel was replaced'),

@@ -213,7 +213,7 @@ class ClassCode:
         wanted = [x.mask is not None and awaits_mask(Graph(network), y, self.awaited())
                   for x, y in zip(values, network._feed_inputs)]
         inner = self.source.class_for(network, wanted, self.awaited(), self.is_frozen(network))
-        module = self.module(network, f'{inner.name}()', **inner.state)
+        module = self.module(network, f'{inner.name}()', inner.suffix, **inner.state)
         self.source.parents.setdefault(inner, (self, module[5:]))
         if inner.kept:
             self.keeps(f'{module[5:]}.reset_states()')

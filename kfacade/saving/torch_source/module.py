@@ -114,15 +114,15 @@ class Source:
 
     def class_for(self, network, masks, gives_mask, frozen):
         makes = any(getattr(x, 'mask_zero', type(x).__name__ == 'Masking') for x in network.modules())
-        key = masks and tuple(masks), gives_mask and (makes or any(masks or ()))
-        if id(network) not in self.classes:
+        key = network, masks and tuple(masks), gives_mask and (makes or any(masks or ()))
+        if key not in self.classes:
+            n = sum(other is network for other, *_ in self.classes)  # classes for other masks, of the same layers
             name = ''.join(part[:1].upper() + part[1:] for part in identifier(network.name).split('_'))
-            name = self.names.fresh(name)
-            self.classes[id(network)] = ClassCode(self, network, name, masks, gives_mask, frozen), key
-        code, made = self.classes[id(network)]
-        if made != key:
-            raise refusal(network, 'it is called with and without a mask.')
-        return code
+            code = ClassCode(self, network, self.names.fresh(f'{name}{n + 1 if n else ""}'), masks, gives_mask, frozen)
+            if n and code.kept:
+                raise refusal(network, 'it is stateful, and called with and without a mask.')
+            code.suffix, self.classes[key] = f'_{n + 1}' if n else '', code
+        return self.classes[key]
 
     def port(self, function, layer, shown='for every element'):
         """The name of a function of the script's, and whether it treats every element by itself."""
@@ -164,7 +164,7 @@ class Source:
 
     def text(self):
         main, several = self.main, len(self.main.outputs) > 1
-        classes = '\n\n\n'.join(code.text() for code, _ in self.classes.values())
+        classes = '\n\n\n'.join(code.text() for code in self.classes.values())
         inputs = ', '.join(f'{x} {x.shown()}' if len(main.inputs) > 1 else x.shown() for x in main.inputs)
         tail = TEXTS['tail'].format(
             weights=self.weights, main=main.name, count=len(main.inputs),
@@ -194,7 +194,7 @@ class Source:
             name.endswith(('_regularizer', '_constraint')) and getattr(layer, name, None) for name in dir(layer))]
         notes = {
             'In train mode the averages of batch normalization move as torch moves them: by `momentum` (1 - that of '
-            'Keras), and with the unbiased variance.': any('.BatchNorm' in x for c, _ in self.classes.values()
+            'Keras), and with the unbiased variance.': any('.BatchNorm' in x for c in self.classes.values()
                                                            for x in c.init),
             f'Regularizers and constraints stayed behind, of {", ".join(regular)}.': regular,
             f'TO BE PORTED before it runs: {", ".join(self.unported)}.': self.unported}
