@@ -34,7 +34,7 @@ _MIN_PARALLEL = 2 ** 16  # numbers to update below which waking a second thread 
 
 def sgd(ps, vs, *, nesterov):
     """Velocity and parameter: v = m v - lr g, then p + v, or p + m v - lr g with Nesterov momentum."""
-    def update(gs, lr, momentum):
+    def fused(gs, lr, momentum):
         # Of a momentum of exactly 0 the kernel would keep no velocity, but Keras stores it.
         momentum = momentum or 5e-324
         torch._fused_sgd_(ps, gs, vs, momentum=momentum, lr=-momentum if nesterov else -1., dampening=1. + lr,
@@ -42,7 +42,15 @@ def sgd(ps, vs, *, nesterov):
         if nesterov:
             torch._fused_sgd_(ps, gs, [], momentum=0., lr=lr, dampening=0., nesterov=False, is_first_step=False,
                               **_PLAIN)
-    return update
+
+    def update(gs, lr, momentum):
+        torch._foreach_mul_(vs, momentum)
+        torch._foreach_add_(vs, gs, alpha=-lr)
+        torch._foreach_add_(ps, vs, alpha=momentum if nesterov else 1.)
+        if nesterov:
+            torch._foreach_add_(ps, gs, alpha=-lr)
+    # on a CPU the kernel leaves 16-bit parameters as they are, but for the last few numbers
+    return update if ps[0].device.type == 'cpu' and ps[0].dtype.itemsize < 4 else fused
 
 
 def rmsprop(ps, vs, *, epsilon):

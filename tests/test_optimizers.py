@@ -168,6 +168,24 @@ def test_other_dtypes_and_strides_take_the_same_values(name, kwargs):
     np.testing.assert_allclose(results[2], results[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize('name, kwargs', VARIANTS)
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_parameters_of_16_bits_take_the_same_values(name, kwargs, dtype):
+    """Enough numbers for the vectors of a CPU, with which torch's fused SGD changes no parameter of these types."""
+    starts, ends = np.random.RandomState(0).randn(5, 8).astype('float32'), []
+    kwargs = kwargs if name == 'SGD' else {**kwargs, 'epsilon': 1e-3}  # others are 0 in 16 bits
+    for kind in (torch.float32, dtype):
+        optimizer = getattr(optimizers, name)(lr=1. if name == 'Adadelta' else .05, **kwargs)
+        p = Variable(starts)
+        p.owner.value = torch.nn.Parameter(torch.tensor(starts, dtype=kind))
+        step = optimizer.make_step([p])
+        for scale in SCALES:
+            step([p.param.detach() * scale])
+        ends.append(p.param.detach().float().numpy())
+    assert np.abs(ends[0] - starts).max(1).min() > .02
+    np.testing.assert_allclose(ends[1], ends[0], rtol=.02, atol=.03 if dtype == torch.bfloat16 else .004)
+
+
 def test_clipnorm_is_of_all_gradients_at_once():
     params = [Variable([0., 0.]), Variable([0.])]
     step = optimizers.SGD(lr=1., clipnorm=1.).make_step(params)
