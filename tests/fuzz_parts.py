@@ -110,7 +110,7 @@ KEEPING = [
 OF_TWO = [
     lambda ab: ab[0] * ab[1], lambda ab: ab[0] - ab[1], lambda ab: ab[0] / (1. + K.square(ab[1])),
     lambda ab: ab[0] + ab[1], lambda ab: K.maximum(*ab), lambda ab: ab[0] + K.exp(-K.abs(ab[1])),
-    lambda ab: K.switch(K.greater(ab[0], ab[1]), ab[0], 2. * ab[1])]
+    lambda ab: K.switch(K.greater(ab[0], 0.), ab[0] * ab[1], K.zeros_like(ab[1]))]
 TOGETHER = {('KEEPING', len(KEEPING) - 1)}
 
 

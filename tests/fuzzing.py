@@ -269,7 +269,7 @@ class Maker:
         kwargs = self.recurrent_kwargs(x)
         kind = self.pick('SimpleRNN', 'LSTM', 'GRU')
         if kind != 'SimpleRNN':
-            kwargs.update(recurrent_activation=self.pick('hard_sigmoid', 'sigmoid', 'tanh'),
+            kwargs.update(recurrent_activation=self.pick('hard_sigmoid', 'sigmoid'),
                           implementation=self.pick(1, 2))
         if kind == 'GRU':
             kwargs['reset_after'] = self.chance(.4)

@@ -175,6 +175,10 @@ class CompiledGraph:
             self._settled = device
 
     def __call__(self, *inputs):
+        if self.differentiates and not torch.is_grad_enabled():  # it needs autograd, whoever called
+            with torch.inference_mode(False), torch.enable_grad():
+                return self.detached(self(*map_leaves(lambda x: x.clone() if isinstance(
+                    x, torch.Tensor) and x.is_inference() else x, inputs)))
         if self._constants:
             self._settle(inputs)
         outer, mode.phase = mode.phase, self.phase

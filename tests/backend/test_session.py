@@ -6,6 +6,8 @@ import torch
 from kfacade import backend as K
 from kfacade.backend.graph import compile_graph
 from kfacade.backend.session import Session, weighted_gradients
+from kfacade.layers import Input, Lambda
+from kfacade.models import Model
 
 
 def test_a_variable_expression_follows_set_value():
@@ -82,6 +84,16 @@ def test_gradients_of_variables_symbols_and_gradients():
     s, ww = float((y ** 2).sum()), 5.
     expected = 8 * array.T @ y * ww + 8 * s * np.array([[1.], [2.]])
     np.testing.assert_allclose(K.function([x], [second])([array])[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('context', [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_a_model_that_takes_gradients_gives_them_to_whoever_calls_it(context):
+    x = Input((2,))
+    model = Model(x, Lambda(lambda x: x + K.gradients(K.sum(K.square(x)), [x])[0])(x))
+    with context():
+        y = model(torch.tensor([[1., 2.]]))
+    assert y.tolist() == model.predict(np.array([[1., 2.]])).tolist() == [[3., 6.]]
+    assert not y.requires_grad or context is torch.enable_grad
 
 
 def test_a_gradient_stops_where_tensorflow_stops_it():
