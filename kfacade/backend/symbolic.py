@@ -163,6 +163,7 @@ class SymbolicTensor(TensorFace):
     __bool__ = _refusal('For an `if` or an `and` on tensors use `K.switch`, or compute with them.')
     _sparse = False
     _keeps_dtype = False  # whether what is fed keeps its own dtype
+    _exact = False  # whether it holds integers to look up, which ``model.half()`` must not round
     _by_rows = False  # whether each sample has its own row, which depends on no other sample
 
     def __init__(self, fn, args, kwargs, metas, name=None):
@@ -379,6 +380,7 @@ def to_feed(symbol, value, device=None, float_dtype=None):
 
     `float_dtype` takes the place of a floating dtype: that of a model that was converted (``model.double()``).
     """
+    float_dtype = None if symbol._exact else float_dtype
     if type(value) is np.ndarray and value.dtype == np.float32 and symbol.dtype is _FLOAT and float_dtype is None and (
             device == _CPU and value.flags.carray):
         return torch.from_numpy(value)  # as below, but at once

@@ -71,12 +71,15 @@ class Feed:
                 any(stride < 0 for stride in array.strides) or not array.dtype.isnative):
             return array  # sliced batch by batch: HDF5Matrix, sparse matrices, what torch or memory cannot hold
         rounded = array.dtype == np.float64 and not symbol._keeps_dtype
-        return fed_tensor(symbol, array, (self.float_dtype or symbol.dtype) if rounded else None)
+        return fed_tensor(symbol, array, self._dtype_of(symbol) if rounded else None)
+
+    def _dtype_of(self, symbol):
+        return symbol.dtype if symbol._exact or self.float_dtype is None else self.float_dtype
 
     def _is_ready(self, symbol, source):
         """Whether what is cut from a source can be fed as it is."""
         return isinstance(source, torch.Tensor) and not source.is_sparse and (
-            source.dtype == (self.float_dtype or symbol.dtype) and device_of(source) == self.device == source.device)
+            source.dtype == self._dtype_of(symbol) and device_of(source) == self.device == source.device)
 
     def _cut(self, rows):
         if self._ready:

@@ -41,6 +41,11 @@ class Embedding(BuiltinLayer):
         self.embeddings = self.add_setting_weight('embeddings', shape, dtype=self._weight_dtype())
         self.built = True
 
+    def _record_opaque(self, function, inputs, kwargs):
+        for x in to_list(inputs, allow_tuple=True):
+            x._exact = True
+        return super()._record_opaque(function, inputs, kwargs)
+
     @opaque
     def call(self, inputs):
         if inputs.dtype != torch.int64 and inputs.dtype != torch.int32:

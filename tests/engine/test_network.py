@@ -435,6 +435,22 @@ def test_a_model_in_bfloat16_trains_and_predicts():
     assert losses[-1] < losses[0] and model.layers[0].get_weights()[0].dtype == np.float32
 
 
+@pytest.mark.parametrize('nested', [False, True])
+@pytest.mark.parametrize('dtype', ['int64', 'float64', 'float32'])
+def test_a_model_in_bfloat16_looks_up_the_rows_that_it_was_given(dtype, nested):
+    table, head = layers.Embedding(2000, 1, input_length=2), layers.Flatten()
+    model = Sequential([Sequential([table, head])] if nested else [table, head])
+    table.set_weights([np.arange(2000)[:, None] % 7])
+    model.bfloat16()
+    ids = np.array([[1001, 1003], [299, 513]], dtype)  # of which the type holds none
+    np.testing.assert_array_equal(model.predict(ids), ids % 7)
+    np.testing.assert_array_equal(model.predict_on_batch(ids), ids % 7)
+    model.compile('sgd', 'mse')
+    assert model.evaluate(ids, ids % 7, verbose=0) == 0
+    model.fit(ids, ids % 7 + 1, verbose=0)
+    assert set(np.flatnonzero(table.get_weights()[0][:, 0] != np.arange(2000) % 7)) <= set(ids.ravel().astype(int))
+
+
 def test_what_wants_contiguous_weights_gets_them_from_contiguous():
     x, y = np.random.RandomState(0).rand(2, 6, 3).astype('float32')
     model = Sequential([layers.Dense(4, activation='tanh', input_shape=(3,)), layers.Dense(3)])
