@@ -482,10 +482,13 @@ def serialize(optimizer):
 
 
 def deserialize(config, custom_objects=None):
-    """The optimizer of a config; names of built-in ones are known in any case. Raises ValueError for an unknown one."""
+    """The optimizer of a config; names of built-in ones are known in any case. Raises ValueError for an unknown one.
+
+    As in Keras, whose tests count on it, the name of a built-in one is in lower case in `config` itself from then on.
+    """
     name = config['class_name'].lower()
     if name in _CLASSES:
-        config = {**config, 'class_name': name}
+        config['class_name'] = name
     return deserialize_keras_object(config, _CLASSES, custom_objects, 'optimizer')
 
 

@@ -188,7 +188,7 @@ def _optimizer_state(config, reader):
         warnings.simplefilter('always')
         saved = as_before_optimizer(config['optimizer_config'])
     if isinstance(saved, dict) and hasattr(optimizers, saved['class_name']):
-        optimizer = optimizers.deserialize(saved)
+        optimizer = optimizers.deserialize(dict(saved))
         optimizer.make_step([])  # which tells its `weights` from what is kept outside of them
         anew = starts_anew(optimizer, saved_numbers(group))
     yield from (str(note.message) for note in notes)
