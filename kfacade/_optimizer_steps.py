@@ -245,7 +245,7 @@ class Step(torch.optim.Optimizer):
         self._iterations.host = done + 1
 
     def _by_bucket(self, gradients):
-        """The gradients of each bucket, clipped in place. Raises ValueError where one is missing."""
+        """The gradients of each bucket, clipped. Raises ValueError where one is missing."""
         if gradients is None:
             gradients = [p.param.grad for p in self._params]
         try:
@@ -254,21 +254,24 @@ class Step(torch.optim.Optimizer):
         except AttributeError:
             raise ValueError(NO_GRADIENT) from None
         if self._clipnorm:
-            self._clip_norm(gradients)
+            gradients = self._clipped_to_norm(gradients)
         if self._clipvalue:
+            gradients = [torch._foreach_clamp_min(gs, -self._clipvalue) for gs in gradients]
             for gs in gradients:
-                torch._foreach_clamp_min_(gs, -self._clipvalue)
                 torch._foreach_clamp_max_(gs, self._clipvalue)
         return gradients
 
-    def _clip_norm(self, gradients):
-        """Scales all gradients by c / n where their common norm n is c or more, without waiting for n."""
+    def _clipped_to_norm(self, gradients):
+        """All gradients times c / n where their common norm n is c or more, without waiting for n.
+
+        Not in place: what is added up has one tensor for its gradients, and what is joined has parts of one.
+        """
         norms = [norm for gs in gradients for norm in torch._foreach_norm(gs)]
-        if norms:
-            norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
-            scale = torch.where(norm >= self._clipnorm, self._clipnorm / norm, 1.)
-            for gs in gradients:  # of a sum's parts, one tensor may be the gradient
-                torch._foreach_mul_([*{g.data_ptr(): g for g in gs}.values()], scale.to(gs[0]))
+        if not norms:
+            return gradients
+        norm = torch.linalg.vector_norm(torch.stack([n.to(norms[0]) for n in norms]))
+        scale = torch.where(norm >= self._clipnorm, self._clipnorm / norm, 1.)
+        return [torch._foreach_mul(gs, scale.to(gs[0])) for gs in gradients]
 
 
 def _in_rows(ps):

@@ -194,10 +194,16 @@ def test_clipnorm_is_of_all_gradients_at_once():
     np.testing.assert_allclose(flat(params), [-.6, 0., -.8], rtol=1e-6)
 
 
-def test_clipnorm_scales_once_what_is_the_gradient_of_two():
-    params, gradient = [Variable([0., 0.]), Variable([0., 0.])], torch.tensor([3., 4.])
-    optimizers.SGD(lr=1., clipnorm=1.).make_step(params)([gradient, gradient])
-    np.testing.assert_allclose(flat(params), -np.array([.6, .8, .6, .8]) / 2 ** .5, rtol=1e-6)
+@pytest.mark.parametrize('clip', [{'clipnorm': 1.}, {'clipvalue': 1.}])
+def test_gradients_may_be_one_tensor_or_parts_of_one(clip):
+    gradient = torch.tensor([3., 4., -5.])
+    gradients = [gradient, gradient, gradient[:2], gradient[2:]]
+    params = [Variable(np.zeros(len(g))) for g in gradients]
+    optimizers.SGD(lr=1., **clip).make_step(params)(gradients)
+    whole = np.concatenate(gradients)
+    expected = whole / np.linalg.norm(whole) if 'clipnorm' in clip else whole.clip(-1, 1)
+    np.testing.assert_allclose(flat(params), -expected, rtol=1e-6)
+    np.testing.assert_array_equal(gradient, [3., 4., -5.])
 
 
 @pytest.mark.parametrize('n, expected', [(.5, 3.), (2., 3.), (4., 1.5)])
