@@ -182,9 +182,9 @@ class Step(torch.optim.Optimizer):
         for i, tensor in enumerate(tensors):
             alike.setdefault((tensor.device, tensor.dtype), []).append(i)
         self._groups, self._buckets, self._signature = list(alike.values()), None, signature
-        common = {**self.param_groups[0], 'lr': self._optimizer.lr.host}
+        common = {**self.param_groups[0], 'lr': self._rates[0].host}
         self.param_groups[:] = [{**common, 'params': [tensors[i] for i in group]} for group in self._groups] or [common]
-        self._optimizer.lr.owner = self
+        self._rates[0].owner = self
         return True
 
     def _lay_out(self):

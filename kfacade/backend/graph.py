@@ -151,7 +151,7 @@ class CompiledGraph:
         self.updates, self._pending, self.differentiates = compiler.updates, compiler.pending, compiler.differentiates
         self._place, self.anchor, self._constants = compiler.place, compiler.anchor, compiler.constants
         self._settled = torch.device('cpu')
-        self.hooks, self.watched, self.normalized, self.direct = [], [], [], []  # see `engine.inference`
+        self.hooks, self.watched, self.normalized, self.attributes = [], [], [], []  # see `engine.inference`
         self.forward = (lambda *inputs: Checked(module).run(*inputs)) if count_virtual() else module.forward
 
     @property

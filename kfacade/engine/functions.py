@@ -15,7 +15,7 @@ from ..backend.private_ops import all_plain
 from ..backend.session import Function
 from ..backend.symbolic import to_feed
 from ..utils import ranks
-from .inference import fuse, is_outdated, scaled
+from .inference import fuse, is_outdated, parts_of, scaled
 from .reverse import reverse
 
 
@@ -131,7 +131,13 @@ class TrainFunction(StepFunction):
         self._are_plain = all_plain(*self._params) and all(
             p.requires_grad and not p._backward_hooks for p in self._params)
         getattr(self._optimizer_step, 'refresh', bool)()
+        self._seen = self._looked_at()
         return []
+
+    def _looked_at(self):
+        """What tells soonest that parameters, their memory or their hooks are others, as callbacks may change them."""
+        return [(id(v.owner._parameters.get(v.key)), p.data_ptr(), bool(p._backward_hooks))
+                for v, p in zip(self.variables, self._params)]
 
     def tensor_graph(self, weighted, phase=None):
         made, graph = len(self._tensor_graphs), super().tensor_graph(weighted, phase)
@@ -141,6 +147,8 @@ class TrainFunction(StepFunction):
 
     def _step(self, graph, tensors, casting):
         with graph.lock:
+            if self._seen != self._looked_at():
+                self.prepare()
             found = self._are_plain and self._reverse(graph)
             if found and found.serves(tensors):
                 results, gradients = found(*tensors)
@@ -192,9 +200,7 @@ class TrainFunction(StepFunction):
     def _freeze(self, graph):
         """A list of what is not trained, without its `requires_grad` now; empty if the graph takes gradients itself."""
         if graph not in self._frozen:
-            trained, parts = set(map(id, self._params)), [] if graph.differentiates else [graph.module]
-            for part in parts:  # not by torch's generator: `train_on_batch` asks each step
-                parts += filter(None, part._modules.values())
+            trained, parts = set(map(id, self._params)), [] if graph.differentiates else parts_of(graph.module)
             self._frozen[graph] = [p for part in parts for p in part._parameters.values()
                                    if p is not None and id(p) not in trained]
         frozen = [p for p in self._frozen[graph] if p.requires_grad]

@@ -24,22 +24,26 @@ def fuse(graph):
 
     A BatchNormalization scales the weights of the layer before it, and a ReLU is computed with what it is of, or it and
     its like in its place. Layers that act in training alone are left out. Others are called as `called_directly` says.
-    Layers with hooks are left alone, since hooks see what goes in and comes out; of later ones `is_outdated` tells. The
-    graph then takes what `scaled` gives after its other inputs.
+    Layers with hooks or a replaced `forward` are left alone, since these see what goes in and comes out; of later ones
+    `is_outdated` tells. The graph then takes what `scaled` gives after its other inputs.
     """
     graph.hooks = global_hooks()
     _join(graph)
     _call_directly(graph)
     graph.module.recompile()
     graph.forward = graph.module.forward
-    graph.watched = list(map(bool, graph.hooks))
+    graph.watched = _watched(graph)
 
 
 def _are_seen(graph, *layers):
-    """Whether there are hooks on layers, or on all modules. From now on `is_outdated` looks for such."""
-    hooks = hooks_of(layers)
-    graph.hooks += hooks
-    return any(hooks) or any(graph.hooks[:len(FORWARD)])
+    """Whether `is_watched` is true of layers. From now on `is_outdated` tells where that changes."""
+    graph.hooks += hooks_of(layers)
+    graph.attributes += [vars(layer).keys() for layer in layers]
+    return is_watched(layers)
+
+
+def _watched(graph):
+    return [*map(bool, graph.hooks), *map(_is_unpatched, graph.attributes)]
 
 
 def _join(graph):
@@ -89,9 +93,8 @@ def _call_directly(graph):
     for node in list(nodes.nodes):
         layer = _layer(module, node)
         method, kwargs = called_directly(layer, node.kwargs, training=False)
-        if method is layer or are_patched([vars(layer).keys()]) or _are_seen(graph, layer):
+        if method is layer or _are_seen(graph, layer):
             continue
-        graph.direct.append(vars(layer).keys())
         with nodes.inserting_before(node):
             method = methods.setdefault(layer, method)
             direct = nodes.create_node('call_function', method, node.args, kwargs, node.name)
@@ -115,8 +118,8 @@ def scaled(graph):
 
 
 def is_outdated(graph):
-    """Whether hooks have come to layers that `fuse` joined, or gone from others; or `forward` has been replaced."""
-    return graph.watched != [*map(bool, graph.hooks)] or are_patched(graph.direct)
+    """Whether hooks or replaced functions have come to layers that `fuse` dealt with, or gone from them."""
+    return graph.watched != _watched(graph)
 
 
 def are_patched(attributes):
@@ -147,9 +150,17 @@ def most_at_once(model):
     return min(_SAMPLES, _NUMBERS // largest)
 
 
-def is_watched(layers):
-    """Whether a hook sees what goes through one of these layers."""
-    return any(global_hooks() + hooks_of(layers))
+def is_watched(modules):
+    """Whether a hook, or a `forward` of somebody's, sees what goes through one of these modules."""
+    return any(global_hooks() + hooks_of(modules)) or are_patched([vars(module).keys() for module in modules])
+
+
+def parts_of(module):
+    """A module and those in it, of which shared ones come again. Torch's generator takes much longer."""
+    parts = [module]
+    for part in parts:
+        parts += filter(None, part._modules.values())
+    return parts
 
 
 def global_hooks(kinds=FORWARD):

@@ -22,7 +22,7 @@ from ..utils.generic_utils import check_number, names_unknown_arguments, slice_a
 from ..utils.generic_utils import unknown_arguments as unknown
 from . import objectives, training_utils
 from .functions import StepFunction, TrainFunction
-from .inference import is_watched, most_at_once
+from .inference import is_watched, most_at_once, parts_of
 from .input_layer import Input
 from .network import Network
 from .torch_data import as_batches, check_alone, is_torch_data
@@ -532,7 +532,7 @@ class Model(BatchMethods, GeneratorMethods, Network):
             return new_arrays(self._on_arrays('predict', x))
         self._make_predict_function()
         most = getattr(self.predict_function, 'most_at_once', 0)
-        if not verbose and batch_size and 2 * batch_size <= most and not is_watched(self.layers):
+        if not verbose and batch_size and 2 * batch_size <= most and not is_watched(parts_of(self)):
             batch_size *= most // batch_size
         batches = self._feed(self.predict_function, x, samples=n, batch_size=batch_size, steps=steps)
         return unpack_singleton(predict_loop(batches, verbose))
