@@ -77,9 +77,11 @@ class BatchNormalization(BuiltinLayer):
             correction, update = self._correction(x.numel() // x.shape[1]), False
             variance = params.moving_variance.data  # what autograd keeps of the averages must not seem to have changed
             variance.div_(correction)
-            y = normalize(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
-                          self._rate(), self._epsilon, True)
-            variance.mul_(correction)
+            try:
+                y = normalize(x, params.gamma, params.beta, params.moving_mean, params.moving_variance, True,
+                              self._rate(), self._epsilon, True)
+            finally:
+                variance.mul_(correction)
         if update:
             statistics = self._moved_to(*moments) if together else self._batch_statistics(inputs)
             for average, value in zip((params.moving_mean, params.moving_variance), statistics):

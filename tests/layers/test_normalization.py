@@ -210,3 +210,15 @@ def test_a_shared_layer_counts_a_step_once():
         model.train_on_batch([first, last], np.zeros((5, 2)))
     factors = .2 * .8 ** np.arange(4)[::-1] / (1 - .8 ** 4)
     np.testing.assert_allclose(K.get_value(shared.moving_mean), factors @ batches[:, 1].mean(1), rtol=1e-5)
+
+
+def test_a_step_that_breaks_off_leaves_the_averages():
+    layer = BatchNormalization()
+    layer.build((None, 3))
+    layer.set_weights([np.full(3, value) for value in (1., 0., .5, 2.)])
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        BatchNormalization.call.body(layer, torch.randn(6, 3), True, True, interrupted)
+    np.testing.assert_allclose(layer.get_weights()[3], 2., rtol=1e-6)
