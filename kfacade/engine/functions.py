@@ -124,12 +124,16 @@ class TrainFunction(StepFunction):
         self.prepare()
 
     def prepare(self, weighted=True, phase=None):
-        """Looks the parameters up anew, since modules may have replaced them."""
+        """Looks the parameters up anew, since modules may have replaced them. Raises ValueError for frozen ones."""
         before, self._params, self._frozen = self._params, [v.param for v in self.variables], {}
         if any(map(operator.is_not, before, self._params)):
             self._reversed = {}
         self._are_plain = all_plain(*self._params) and all(
             p.requires_grad and not p._backward_hooks for p in self._params)
+        without = [v.name for v, p in zip(self.variables, self._params) if not (self._are_plain or p.requires_grad)]
+        if without:
+            raise ValueError(f'The weights {without} are to be trained, but their `requires_grad` is off. Switch it '
+                             'on, or freeze their layers by `trainable = False` and compile the model again.')
         getattr(self._optimizer_step, 'refresh', bool)()
         self._seen = self._looked_at()
         return []

@@ -108,3 +108,20 @@ def test_a_learning_rate_that_was_replaced_changes_nothing_anymore():
         model.train_on_batch(X, Y)
     for a, b in zip(*(model.get_weights() for model in models)):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize('compiled', [False, True])
+def test_weights_that_torch_alone_was_told_to_freeze_are_named(compiled):
+    model = Sequential([layers.Dense(4, input_dim=3, name='first'), layers.Dense(1)])
+    if compiled:
+        model.compile('sgd', 'mse')
+        model.train_on_batch(np.zeros((2, 3)), np.zeros((2, 1)))
+    model.layers[0].requires_grad_(False)
+    if not compiled:
+        model.compile('sgd', 'mse')
+    with pytest.raises(ValueError, match=r"\['first/kernel:0', 'first/bias:0'\] .* `requires_grad` is off"):
+        model.fit(np.zeros((2, 3)), np.zeros((2, 1)), verbose=0)
+    model.layers[0].requires_grad_(True)
+    assert model.evaluate(np.zeros((2, 3)), np.ones((2, 1)), verbose=0) > 0
+    model.fit(np.zeros((2, 3)), np.ones((2, 1)), verbose=0)
+    assert model.layers[0].bias.param.any()
