@@ -30,7 +30,7 @@ class InputLayer(Layer):
             if not isinstance(input_tensor, SymbolicTensor):
                 input_tensor = record(as_tensor, (input_tensor,), {})
             batch_input_shape = batch_input_shape or K.int_shape(input_tensor)
-        if batch_input_shape is input_shape is None:
+        if batch_input_shape is None and input_shape is None:
             raise ValueError('An Input layer should be passed either a `batch_input_shape` or an `input_shape`.')
         self.batch_input_shape = checked_batch_shape(input_shape, batch_input_shape, batch_size)
         self.dtype = dtype or (K.dtype(input_tensor) if input_tensor is not None else config.floatx())
