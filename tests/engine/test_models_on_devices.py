@@ -241,7 +241,7 @@ def test_a_layer_is_built_where_its_first_input_lies(four_devices):
     dense = Dense(2)
     dense(torch.ones(1, 3))
     there = Dense(2)
-    there(devices.put(torch.ones(1, 3), torch.device('cpu', 3)))
+    there(devices.put(torch.ones(1, 3), devices.available_devices()['/gpu:3']))
     assert where(*dense.weights, *there.weights) == ['/cpu:0', '/cpu:0', '/gpu:3', '/gpu:3']
 
 
