@@ -17,6 +17,7 @@ from kfacade.backend import control, private_ops, spatial
 from kfacade.engine import functions, training
 from kfacade.layers import _recurrent_kernels
 from kfacade.models import Model, Sequential
+from kfacade.utils.generic_utils import to_list
 
 ACTIVATIONS = [None] * 4 + ['relu'] * 3 + ['tanh', 'sigmoid', 'softmax', 'elu', 'selu', 'softplus', 'hard_sigmoid']
 
@@ -44,14 +45,10 @@ class Maker:
         y = layer(x, **kwargs)
         if not isinstance(layer, layers.Lambda) and hasattr(layer, 'get_config'):
             what = told(layer.get_config())
-        inputs, outputs = ([f'{t.name}{K.int_shape(t)}' for t in self.listed(tensors)] for tensors in (x, y))
+        inputs, outputs = ([f'{t.name}{K.int_shape(t)}' for t in to_list(tensors)] for tensors in (x, y))
         self.log.append(f'{layer.name}: {", ".join(inputs)} -> {", ".join(outputs)} {what} {kwargs or ""}')
         self.made.append((layer, x))
         return y
-
-    @staticmethod
-    def listed(x):
-        return x if isinstance(x, list) else [x]
 
     # ------------------------------------------------------------ layers, by what they take
 
@@ -137,7 +134,7 @@ class Maker:
         found = [layer for layer, before in self.made
                  if not isinstance(before, list) and K.int_shape(before)[1:] == K.int_shape(x)[1:]
                  and not getattr(layer, 'stateful', False) and type(layer) is not layers.Embedding]
-        return self.listed(self.call(self.pick(*found), x))[0] if found else x
+        return to_list(self.call(self.pick(*found), x))[0] if found else x
 
     def inner_model(self, x):
         inputs = layers.Input(K.int_shape(x)[1:])

@@ -11,6 +11,7 @@ from fuzzing import Maker, masked, plainly
 from kfacade import backend as K
 from kfacade.backend import private_ops
 from kfacade.callbacks import LambdaCallback
+from kfacade.utils.generic_utils import to_list
 
 FEW, MANY, AT_ONCE = 16, 3000, 50
 
@@ -49,11 +50,11 @@ def fast_run(maker):
 
     def predict():
         reset(model)
-        return listed(model.predict(maker.arrays, batch_size=maker.batch))
+        return to_list(model.predict(maker.arrays, batch_size=maker.batch))
     first = predict()
     copies, together = [y.copy() for y in first], first
     if not maker.stateful and maker.apart:
-        together = listed(model.predict_on_batch(maker.arrays))
+        together = to_list(model.predict_on_batch(maker.arrays))
     for y, again in zip(first, predict()):
         np.testing.assert_array_equal(y, again)
     if maker.apart and not maker.stateful:
@@ -70,7 +71,7 @@ def live(model, arrays):
     """The outputs for tensors, as a module gives them."""
     tensors = [torch.tensor(np.array(x), dtype=torch.int64 if x.dtype.kind == 'i' else torch.float32) for x in arrays]
     with torch.no_grad():
-        return [y.numpy() for y in listed(model(tensors if len(tensors) > 1 else tensors[0]))]
+        return [y.numpy() for y in to_list(model(tensors if len(tensors) > 1 else tensors[0]))]
 
 
 def results(model, first, together, scores, last, called):
@@ -85,7 +86,7 @@ def check_losses(model, maker, outputs):
     results = model.evaluate(maker.arrays, maker.targets, maker.samples, verbose=0, sample_weight=maker.weights)
     single = len(outputs) == 1
     for x, y, target, loss, weights, result in zip(model.outputs, outputs, maker.targets, maker.losses, maker.weights,
-                                                   listed(results)[not single:]):
+                                                   to_list(results)[not single:]):
         if masked(x) or single and model.losses or loss not in ('mse', 'mae', squares, 'hinge'):
             continue
         error = y.astype('float64') - target
@@ -123,10 +124,6 @@ def train(model, maker, way):
                     yield x, y, [np.ones(len(y[0])) if v is None else v for v in w]
         model.fit_generator(generate(), -(-maker.samples // maker.batch), max_queue_size=1, workers=0, **options)
     return np.array(scores)
-
-
-def listed(x):
-    return x if isinstance(x, list) else [x]
 
 
 def errors(found, exact):

@@ -165,13 +165,13 @@ def _numpy_scalar(number, dtype):
 class Update:
     """A pending assignment of `new_value` to `variable`. Only a function that was given it applies it."""
 
+    held = None  # a tensor with the number that `new_value` reads, during a run of a graph that torch has compiled
+
     def __init__(self, variable, new_value):
         self.variable, self.new_value = variable, new_value
 
-    held = None  # in a run of a graph that torch has compiled, the number to read: it is compiled anew for each other
-
     def prepare(self):
-        """Called before such a run."""
+        """Called before each such run, to set `held`: for another number, torch would compile the graph anew."""
 
     def applied(self):
         """Called after the assignment."""

@@ -130,7 +130,8 @@ class TrainFunction(StepFunction):
             self._reversed = {}
         self._are_plain = all_plain(*self._params) and all(
             p.requires_grad and not p._backward_hooks for p in self._params)
-        without = [v.name for v, p in zip(self.variables, self._params) if not (self._are_plain or p.requires_grad)]
+        without = [] if self._are_plain else [
+            v.name for v, p in zip(self.variables, self._params) if not p.requires_grad]
         if without:
             raise ValueError(f'The weights {without} are to be trained, but their `requires_grad` is off. Switch it '
                              'on, or freeze their layers by `trainable = False` and compile the model again.')

@@ -233,21 +233,25 @@ def test_counts_that_are_no_numbers(name, value):
         of_ones().fit_generator(iter([]), **{'steps_per_epoch': 1, name: value})
 
 
+class Counted(layers.Layer):
+    """A stateful metric: the sum of what `number` gives for the predictions of each batch."""
+
+    def __init__(self, name, dtype, number):
+        super().__init__(name=name)
+        self.stateful, self.number = True, number
+        self.count = K.variable(0, dtype=dtype, name='count')
+
+    def reset_states(self):
+        K.set_value(self.count, 0)
+
+    def __call__(self, y_true, y_pred):
+        found = self.number(y_pred)
+        self.add_update(K.update_add(self.count, found), inputs=[y_true, y_pred])
+        return self.count + found
+
+
 def test_stateful_metrics_are_reset_each_epoch_and_not_averaged():
-    class Positives(layers.Layer):
-        def __init__(self):
-            super().__init__(name='positives')
-            self.stateful = True
-            self.count = K.variable(0., name='count')
-
-        def reset_states(self):
-            K.set_value(self.count, 0.)
-
-        def __call__(self, y_true, y_pred):
-            found = K.sum(K.cast(K.greater(y_pred, 3.5), 'float32'))
-            self.add_update(K.update_add(self.count, found), inputs=[y_true, y_pred])
-            return self.count + found
-    model = linear(metrics=[Positives()])
+    model = linear(metrics=[Counted('positives', 'float32', lambda y: K.sum(K.cast(K.greater(y, 3.5), 'float32')))])
     assert model.stateful_metric_names == ['positives']
     history = model.fit(X, Y, batch_size=2, epochs=2, verbose=0)
     assert history.history['positives'] == [2., 2.]
@@ -255,20 +259,7 @@ def test_stateful_metrics_are_reset_each_epoch_and_not_averaged():
 
 
 def test_a_stateful_metric_that_counts_gives_whole_numbers():
-    class Samples(layers.Layer):
-        def __init__(self):
-            super().__init__(name='samples')
-            self.stateful = True
-            self.count = K.variable(0, dtype='int32')
-
-        def reset_states(self):
-            K.set_value(self.count, 0)
-
-        def __call__(self, y_true, y_pred):
-            n = K.shape(y_pred)[0]
-            self.add_update(K.update_add(self.count, n), inputs=[y_true, y_pred])
-            return self.count + n
-    model = linear(metrics=[Samples()])
+    model = linear(metrics=[Counted('samples', 'int32', lambda y: K.shape(y)[0])])
     history = model.fit(X, Y, batch_size=3, verbose=0, validation_data=(X[:3], Y[:3])).history
     assert [str(history[name][0]) for name in ('samples', 'val_samples')] == ['4', '3']
 
